@@ -1,0 +1,207 @@
+//! A folder of the operating system.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Advice, OFlags, fadvise};
+
+use crate::atomic::check_name;
+use crate::disk::lock::{FolderLock, LockMode, lock_folder};
+use crate::disk::pread::{PreadPool, PreadReader};
+use crate::disk::probe::{self, IoInUse, IoMode};
+use crate::disk::uring::UringReader;
+use crate::disk::{BatchReader, Disk, DiskFile, Window};
+use crate::error::{Result, StorageError};
+
+/// A real folder. Batch reads go through io_uring and past the page cache where that works, and through a pool of
+/// threads where it does not.
+#[derive(Clone, Debug)]
+pub struct OsDisk {
+    root: PathBuf,
+    io: Arc<Io>,
+}
+
+/// What all files of a folder share.
+#[derive(Debug)]
+struct Io {
+    chosen: IoInUse,
+    pool: Arc<PreadPool>,
+}
+
+impl OsDisk {
+    /// Opens an existing folder and finds out, with one test read, how batch reads are done best.
+    ///
+    /// # Errors
+    /// If there is no such folder, or io_uring was asked for and does not work here.
+    pub fn new(root: &Path, io: IoMode) -> Result<Self> {
+        let found = root.metadata().map_err(|error| StorageError::io(root, "open the folder", error))?;
+        if !found.is_dir() {
+            let error = std::io::ErrorKind::NotADirectory.into();
+            return Err(StorageError::io(root, "open the folder", error));
+        }
+        let io = Io { chosen: probe::choose(root, io)?, pool: Arc::default() };
+        Ok(Self { root: root.to_path_buf(), io: Arc::new(io) })
+    }
+
+    /// As [`OsDisk::new`], making the folder (and those above it) first if it does not exist.
+    ///
+    /// # Errors
+    /// Also if the folder cannot be made.
+    pub fn create_dir(root: &Path, io: IoMode) -> Result<Self> {
+        std::fs::create_dir_all(root).map_err(|error| StorageError::io(root, "create the folder", error))?;
+        if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            sync_folder(parent)?;
+        }
+        Self::new(root, io)
+    }
+
+    /// How batch reads are done, and why.
+    pub fn io_mode(&self) -> &IoInUse {
+        &self.io.chosen
+    }
+
+    fn open_with(&self, name: &str, op: &'static str, options: &OpenOptions) -> Result<Arc<dyn DiskFile>> {
+        check_name(self, name)?;
+        let path = self.root.join(name);
+        let file = options.open(&path).map_err(|error| StorageError::io(&path, op, error))?;
+        Ok(Arc::new(OsFile { path, file: Arc::new(file), io: Arc::clone(&self.io) }))
+    }
+}
+
+impl Disk for OsDisk {
+    fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn open(&self, name: &str) -> Result<Arc<dyn DiskFile>> {
+        self.open_with(name, "open", OpenOptions::new().read(true))
+    }
+
+    fn open_rw(&self, name: &str) -> Result<Arc<dyn DiskFile>> {
+        self.open_with(name, "open", OpenOptions::new().read(true).write(true))
+    }
+
+    fn create(&self, name: &str) -> Result<Arc<dyn DiskFile>> {
+        self.open_with(name, "create", OpenOptions::new().read(true).write(true).create_new(true))
+    }
+
+    fn list(&self) -> Result<Vec<String>> {
+        let failed = |error| StorageError::io(&self.root, "list", error);
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.root).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let is_file = entry.file_type().map_err(failed)?.is_file();
+            // Names that are not UTF-8 are none of ours.
+            if let Some(name) = entry.file_name().into_string().ok().filter(|_| is_file) {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        check_name(self, from)?;
+        check_name(self, to)?;
+        let path = self.root.join(from);
+        std::fs::rename(&path, self.root.join(to)).map_err(|error| StorageError::io(&path, "rename", error))
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        check_name(self, name)?;
+        let path = self.root.join(name);
+        std::fs::remove_file(&path).map_err(|error| StorageError::io(&path, "remove", error))
+    }
+
+    fn sync_dir(&self) -> Result<()> {
+        sync_folder(&self.root)
+    }
+
+    fn lock(&self, mode: LockMode) -> Result<FolderLock> {
+        lock_folder(&self.root, mode)
+    }
+}
+
+fn sync_folder(path: &Path) -> Result<()> {
+    let synced = File::open(path).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| StorageError::io(path, "sync the folder", error))
+}
+
+/// A file of an [`OsDisk`].
+#[derive(Debug)]
+struct OsFile {
+    path: PathBuf,
+    file: Arc<File>,
+    io: Arc<Io>,
+}
+
+impl OsFile {
+    fn failed<E: Into<std::io::Error>>(&self, op: &'static str) -> impl Fn(E) -> StorageError {
+        move |error| StorageError::io(&self.path, op, error.into())
+    }
+
+    /// A second handle that goes past the page cache.
+    fn open_direct(&self) -> Result<Arc<File>> {
+        let direct = OpenOptions::new().read(true).custom_flags(OFlags::DIRECT.bits() as i32).open(&self.path);
+        direct.map(Arc::new).map_err(self.failed("open for direct reads"))
+    }
+}
+
+impl DiskFile for OsFile {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn len(&self) -> Result<u64> {
+        self.file.metadata().map(|found| found.len()).map_err(self.failed("read the length"))
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let mut filled = 0;
+        while filled < buf.len() {
+            let at = offset + filled as u64;
+            match self.file.read_at(&mut buf[filled..], at) {
+                Ok(0) => {
+                    let wanted = (buf.len() - filled) as u64;
+                    return Err(StorageError::unexpected_end(&self.path, at, wanted, self.len()?));
+                }
+                Ok(more) => filled += more,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(StorageError::io_at(&self.path, "read", at, error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let written = self.file.write_all_at(bytes, offset);
+        written.map_err(|error| StorageError::io_at(&self.path, "write", offset, error))
+    }
+
+    fn set_len(&self, len: u64) -> Result<()> {
+        self.file.set_len(len).map_err(self.failed("set the length"))
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(self.failed("sync"))
+    }
+
+    fn drop_cache(&self) -> Result<()> {
+        // Best effort: a filesystem without the notion of a cache is as good as one that forgot.
+        let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
+        Ok(())
+    }
+
+    fn batch_reader(&self, window: Window) -> Result<Box<dyn BatchReader>> {
+        let pread = |file| Box::new(PreadReader::new(file, &self.path, window, Arc::clone(&self.io.pool)));
+        match (self.io.chosen.mode, self.io.chosen.direct) {
+            (IoMode::Pread, false) => Ok(pread(Arc::clone(&self.file))),
+            (IoMode::Pread, true) => Ok(pread(self.open_direct()?)),
+            (IoMode::Uring | IoMode::Auto, _) => {
+                Ok(Box::new(UringReader::new(self.open_direct()?, &self.path, window)))
+            }
+        }
+    }
+}

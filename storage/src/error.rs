@@ -1,0 +1,165 @@
+//! What can go wrong with bytes on disk, always naming the file and, where there is one, the offset.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of everything in this crate.
+pub type Result<T, E = StorageError> = std::result::Result<T, E>;
+
+/// An operation on a file or folder that failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The operating system refused an operation.
+    #[error("{}: {op}{} failed: {source}", .file.display(), At(*.offset))]
+    Io {
+        /// The file or folder.
+        file: PathBuf,
+        /// What was attempted, as a verb: `open`, `write`, `sync`.
+        op: &'static str,
+        /// Where in the file, for reads and writes.
+        offset: Option<u64>,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// No space or quota is left, or the file would grow beyond what the filesystem allows.
+    #[error("{}: {op} failed because the disk is full: {source}", .file.display())]
+    DiskFull {
+        /// The file that could not grow.
+        file: PathBuf,
+        /// What was attempted.
+        op: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The bytes end before something that should be there.
+    #[error("{}: wanted {wanted} bytes at offset {offset}, but the data ends at {len}", .file.display())]
+    UnexpectedEnd {
+        /// The file that is too short.
+        file: PathBuf,
+        /// Where the missing bytes should start.
+        offset: u64,
+        /// How many bytes should be there.
+        wanted: u64,
+        /// Where the file (or the section being decoded) ends.
+        len: u64,
+    },
+    /// The bytes are not what was written.
+    #[error("{}: wrong {what} at offset {offset}: found {found:#x}, expected {expected:#x}", .file.display())]
+    Corrupt {
+        /// The damaged file.
+        file: PathBuf,
+        /// Where the wrong value lies.
+        offset: u64,
+        /// Which value is wrong.
+        what: &'static str,
+        /// The value that was found.
+        found: u64,
+        /// The value that would be right.
+        expected: u64,
+    },
+    /// The file was written by a newer Nearline.
+    #[error(
+        "{}: format version {found} is newer than {supported}, the newest this build reads; \
+         open it with the Nearline that wrote it, or a later one", .file.display()
+    )]
+    Version {
+        /// The file.
+        file: PathBuf,
+        /// The version in the file.
+        found: u16,
+        /// The newest version this build reads.
+        supported: u16,
+    },
+    /// The file relies on features this build does not have.
+    #[error(
+        "{}: needs features {unknown:#x} that this build does not know; \
+         open it with the Nearline that wrote it, or a later one", .file.display()
+    )]
+    Features {
+        /// The file.
+        file: PathBuf,
+        /// The required feature bits that are unknown.
+        unknown: u64,
+    },
+    /// Another handle holds the folder in a mode that excludes this one.
+    #[error("{}: in use by another process or handle", .dir.display())]
+    Locked {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// There is no such file.
+    #[error("{}: no such file", .file.display())]
+    NotFound {
+        /// The missing file.
+        file: PathBuf,
+    },
+    /// The file that should be created is already there.
+    #[error("{}: exists already", .file.display())]
+    Exists {
+        /// The file in the way.
+        file: PathBuf,
+    },
+}
+
+impl StorageError {
+    /// Wraps an error of the operating system, sorting out the kinds callers tell apart: a full disk, a
+    /// missing file, a file in the way.
+    pub fn io(file: &Path, op: &'static str, source: io::Error) -> Self {
+        Self::sorted(file, op, None, source)
+    }
+
+    /// As [`StorageError::io`], for an operation at an offset in a file.
+    pub fn io_at(file: &Path, op: &'static str, offset: u64, source: io::Error) -> Self {
+        Self::sorted(file, op, Some(offset), source)
+    }
+
+    /// A wrong value at an offset.
+    pub fn corrupt(file: &Path, offset: u64, what: &'static str, found: u64, expected: u64) -> Self {
+        Self::Corrupt { file: file.to_path_buf(), offset, what, found, expected }
+    }
+
+    /// Bytes that end too early: `wanted` bytes were to start at `offset`, but the data ends at `len`.
+    pub fn unexpected_end(file: &Path, offset: u64, wanted: u64, len: u64) -> Self {
+        Self::UnexpectedEnd { file: file.to_path_buf(), offset, wanted, len }
+    }
+
+    fn sorted(file: &Path, op: &'static str, offset: Option<u64>, source: io::Error) -> Self {
+        let file = file.to_path_buf();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::DiskFull { file, op, source }
+            }
+            io::ErrorKind::NotFound => Self::NotFound { file },
+            io::ErrorKind::AlreadyExists => Self::Exists { file },
+            _ => Self::Io { file, op, offset, source },
+        }
+    }
+}
+
+/// Prints ` at offset N`, or nothing.
+struct At(Option<u64>);
+
+impl std::fmt::Display for At {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(offset) => write!(f, " at offset {offset}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_apart() {
+        for errno in [28, 122, 27] {
+            let error = StorageError::io(Path::new("f"), "write", io::Error::from_raw_os_error(errno));
+            assert!(matches!(error, StorageError::DiskFull { .. }), "errno {errno}: {error}");
+        }
+        let error = StorageError::io_at(Path::new("f"), "read", 8192, io::Error::from_raw_os_error(5));
+        assert!(error.to_string().starts_with("f: read at offset 8192 failed"), "{error}");
+    }
+}

@@ -1,0 +1,38 @@
+//! Bytes on disk for Nearline: the ground every other crate stands on.
+//!
+//! This crate knows folders, files, extents and checksums. It never knows what a vector is.
+//!
+//! A map, from the bottom up:
+//! - [`disk`]: the traits everything above uses; [`OsDisk`] is the real one (io_uring with `O_DIRECT`, or a
+//!   pool of `pread` threads), `SimDisk` (feature `sim`) the one that lies and loses power.
+//! - [`buffer`]: page-aligned memory, pooled.
+//! - [`codec`], [`checksum`]: checked little-endian values, CRC-32C keyed by place.
+//! - [`extent`]: a self-checking run of pages; [`sealed`]: files made of them; [`blob`]: large sections made of
+//!   many.
+//! - [`atomic`]: replacing a small file so that a crash leaves the old one or the new one.
+//!
+//! Every byte is described in `docs/format.md`.
+
+pub mod atomic;
+pub mod blob;
+pub mod buffer;
+pub mod checksum;
+pub mod codec;
+pub mod disk;
+pub mod error;
+pub mod extent;
+pub mod sealed;
+
+pub use atomic::{is_temp_name, replace_file};
+pub use blob::{BlobReader, BlobWriter, read_blob, write_blob};
+pub use checksum::Checksum;
+pub use codec::{Decoder, Encoder};
+#[cfg(any(test, feature = "sim"))]
+pub use disk::sim as _sim;
+pub use disk::{
+    BatchReader, Completed, Disk, DiskFile, FolderLock, IoInUse, IoMode, LockMode, OsDisk, PAGE, ReadCounters,
+    ReadRange, Window,
+};
+pub use error::{Result, StorageError};
+pub use extent::{Extent, ExtentHeader, ExtentKey, MAX_EXTENT_BYTES, MAX_PLANES, encode_extent, extent_bytes};
+pub use sealed::{ExtentFile, ExtentFileWriter, Extents, FileHeader};

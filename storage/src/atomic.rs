@@ -53,7 +53,8 @@ pub(crate) fn check_name(disk: &dyn Disk, name: &str) -> Result<()> {
     if plain {
         return Ok(());
     }
-    let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, "a file name without separators is needed");
+    let source =
+        std::io::Error::new(std::io::ErrorKind::InvalidInput, "a file name without separators is needed");
     Err(StorageError::io(&disk.root().join(name), "name a file", source))
 }
 

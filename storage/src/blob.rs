@@ -115,7 +115,12 @@ impl<'a> BlobReader<'a> {
         file.check_inside(range)?;
         if range.bytes == 0 {
             let end = range.offset;
-            return Err(StorageError::unexpected_end(file.file().path(), end, extent_bytes(&[0]) as u64, end));
+            return Err(StorageError::unexpected_end(
+                file.file().path(),
+                end,
+                extent_bytes(&[0]) as u64,
+                end,
+            ));
         }
         Ok(Self { file, kind, range, number: 0, bytes: Vec::new(), rest: 0..0 })
     }

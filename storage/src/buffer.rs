@@ -1,5 +1,8 @@
 //! Page-aligned memory for direct reads, and a pool that reuses it.
-#![expect(unsafe_code, reason = "memory aligned to pages is allocated by hand; every other module uses it safely")]
+#![expect(
+    unsafe_code,
+    reason = "memory aligned to pages is allocated by hand; every other module uses it safely"
+)]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::collections::BTreeMap;

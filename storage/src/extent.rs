@@ -33,8 +33,8 @@ const RESERVED_B: usize = 28; // u32: zero
 const TABLE: usize = 32; // MAX_PLANES times offset u32, len u32
 /// Length of the header, in bytes.
 pub(crate) const HEADER: usize = 64;
-const _: () = assert!(RESERVED_B + size_of::<u32>() == TABLE);
-const _: () = assert!(TABLE + MAX_PLANES * 8 == HEADER && HEADER % ALIGN == 0);
+const _: () = assert!(RESERVED_A + size_of::<u16>() == OWNER && RESERVED_B + size_of::<u32>() == TABLE);
+const _: () = assert!(TABLE + MAX_PLANES * 8 == HEADER && HEADER.is_multiple_of(ALIGN));
 
 /// What an extent says about itself. The meaning of the fields is up to the layer above.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,8 +111,8 @@ impl<'a> Extent<'a> {
     /// If anything is not as [`encode_extent`] wrote it, for this place.
     pub fn decode(bytes: &'a [u8], key: ExtentKey, file: &Path) -> Result<Self> {
         let at = |field: usize| key.offset + field as u64;
-        if let Some(len) = Some(bytes.len()).filter(|&len| len < HEADER) {
-            let end = key.offset + len as u64;
+        if bytes.len() < HEADER {
+            let end = at(bytes.len());
             return Err(StorageError::unexpected_end(file, key.offset, HEADER as u64, end));
         }
         let size = stored_bytes(bytes, key.offset, file)?;
@@ -162,7 +162,7 @@ pub(crate) fn stored_bytes(bytes: &[u8], offset: u64, file: &Path) -> Result<usi
         return Err(StorageError::corrupt(file, offset, "extent magic", found, expected));
     }
     let size = u32_at(bytes, BYTES) as usize;
-    if size == 0 || size % PAGE != 0 || size > MAX_EXTENT_BYTES {
+    if size == 0 || !size.is_multiple_of(PAGE) || size > MAX_EXTENT_BYTES {
         let (found, expected) = (size as u64, page_up(size.clamp(1, MAX_EXTENT_BYTES)) as u64);
         return Err(StorageError::corrupt(file, offset + BYTES as u64, "extent length", found, expected));
     }
@@ -216,8 +216,6 @@ fn u16_at(bytes: &[u8], at: usize) -> u16 {
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
-
-const _: () = assert!(RESERVED_A + size_of::<u16>() == OWNER);
 
 #[cfg(test)]
 mod tests {

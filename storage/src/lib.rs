@@ -28,11 +28,13 @@ pub use blob::{BlobReader, BlobWriter, read_blob, write_blob};
 pub use checksum::Checksum;
 pub use codec::{Decoder, Encoder};
 #[cfg(any(test, feature = "sim"))]
-pub use disk::sim as _sim;
+pub use disk::sim::{Fault, Faults, SimDisk};
 pub use disk::{
-    BatchReader, Completed, Disk, DiskFile, FolderLock, IoInUse, IoMode, LockMode, OsDisk, PAGE, ReadCounters,
-    ReadRange, Window,
+    BatchReader, Completed, Disk, DiskFile, FolderLock, IoInUse, IoMode, LockMode, OsDisk, PAGE,
+    ReadCounters, ReadRange, Window,
 };
 pub use error::{Result, StorageError};
-pub use extent::{Extent, ExtentHeader, ExtentKey, MAX_EXTENT_BYTES, MAX_PLANES, encode_extent, extent_bytes};
+pub use extent::{
+    Extent, ExtentHeader, ExtentKey, MAX_EXTENT_BYTES, MAX_PLANES, encode_extent, extent_bytes,
+};
 pub use sealed::{ExtentFile, ExtentFileWriter, Extents, FileHeader};

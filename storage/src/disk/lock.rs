@@ -42,7 +42,9 @@ pub(crate) fn lock_folder(root: &Path, mode: LockMode) -> Result<FolderLock> {
     let path = root.join(LOCK_NAME);
     let file = match open(&path, mode) {
         Ok(file) => file,
-        Err(error) if mode == LockMode::Shared && is_read_only(&error) => return Ok(FolderLock { _held: None }),
+        Err(error) if mode == LockMode::Shared && is_read_only(&error) => {
+            return Ok(FolderLock { _held: None });
+        }
         Err(error) => return Err(StorageError::io(&path, "open the lock file", error)),
     };
     let locked = match mode {

@@ -144,7 +144,8 @@ impl OsFile {
 
     /// A second handle that goes past the page cache.
     fn open_direct(&self) -> Result<Arc<File>> {
-        let direct = OpenOptions::new().read(true).custom_flags(OFlags::DIRECT.bits() as i32).open(&self.path);
+        let direct =
+            OpenOptions::new().read(true).custom_flags(OFlags::DIRECT.bits() as i32).open(&self.path);
         direct.map(Arc::new).map_err(self.failed("open for direct reads"))
     }
 }

@@ -64,7 +64,9 @@ pub(crate) fn choose(root: &Path, wanted: IoMode) -> Result<IoInUse> {
     let uring = match (&sample, wanted) {
         (_, IoMode::Pread) => Err("as asked".to_owned()),
         (Err(error), _) => Err(format!("direct reads do not work here: {error}")),
-        (Ok(sample), _) => sample.try_uring().map_err(|error| format!("io_uring does not work here: {error}")),
+        (Ok(sample), _) => {
+            sample.try_uring().map_err(|error| format!("io_uring does not work here: {error}"))
+        }
     };
     match uring {
         Ok(()) => Ok(IoInUse { mode: IoMode::Uring, direct: true, why: "io_uring, O_DIRECT".into() }),
@@ -90,7 +92,8 @@ impl Sample {
     fn find(root: &Path) -> io::Result<Self> {
         for entry in std::fs::read_dir(root)? {
             let path = entry?.path();
-            let long_enough = path.metadata().is_ok_and(|found| found.is_file() && found.len() >= PAGE as u64);
+            let long_enough =
+                path.metadata().is_ok_and(|found| found.is_file() && found.len() >= PAGE as u64);
             if long_enough {
                 match Self::open(&path) {
                     // Somebody removed it in the meantime.

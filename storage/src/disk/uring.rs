@@ -3,7 +3,10 @@
 //! A reader owns a ring, created on the thread that first waits. Buffers belong to slots; a slot gives its buffer
 //! up only when the kernel has said it is done with it. If that cannot be learned any more, the buffer is leaked
 //! rather than freed under the kernel's hands.
-#![expect(unsafe_code, reason = "the kernel writes into buffers whose lifetime only this module can vouch for")]
+#![expect(
+    unsafe_code,
+    reason = "the kernel writes into buffers whose lifetime only this module can vouch for"
+)]
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -185,10 +188,11 @@ impl UringReader {
             let slot = &mut self.slots[index];
             let Some(read) = &mut slot.read else { continue };
             let rest = &mut read.buffer[read.filled..read.range.bytes];
-            let entry = opcode::Read::new(types::Fd(self.file.as_raw_fd()), rest.as_mut_ptr(), rest.len() as u32)
-                .offset(read.range.offset + read.filled as u64)
-                .build()
-                .user_data(u64::from(slot.generation) << 32 | index as u64);
+            let entry =
+                opcode::Read::new(types::Fd(self.file.as_raw_fd()), rest.as_mut_ptr(), rest.len() as u32)
+                    .offset(read.range.offset + read.filled as u64)
+                    .build()
+                    .user_data(u64::from(slot.generation) << 32 | index as u64);
             // SAFETY: the buffer belongs to the slot and is neither freed nor handed out before the completion
             // with this slot and generation has been reaped, or is leaked; the file outlives the reads, which
             // hold it open in the kernel.

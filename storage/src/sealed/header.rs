@@ -18,9 +18,10 @@ const KNOWN: u64 = 0;
 const KIND: usize = 16; // four ASCII letters
 const VERSION: usize = 20; // major u16, minor u16
 const FEATURES: usize = 24; // u64
-const FILE_ID: usize = 32; // u64
+pub(crate) const FILE_ID: usize = 32; // u64
 const CRC: usize = 40; // u32: checksum of the page but itself
 const END: usize = 44; // zeros from here to the page's end
+const _: () = assert!(FEATURES + size_of::<u64>() == FILE_ID && FILE_ID + size_of::<u64>() == CRC);
 const _: () = assert!(MAGIC.len() == KIND && CRC + size_of::<u32>() == END);
 
 /// What a file says about itself in its first page.
@@ -101,8 +102,6 @@ fn first_u64(bytes: &[u8]) -> u64 {
     bytes.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
 }
 
-const _: () = assert!(FEATURES + size_of::<u64>() == FILE_ID);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,7 +151,10 @@ mod tests {
         assert!(matches!(decode(&newer), Err(StorageError::Version { found: 2, supported: 1, .. })));
         let required = with(FEATURES, &1_u64.to_le_bytes());
         assert!(matches!(decode(&required), Err(StorageError::Features { unknown: 1, .. })));
-        assert!(decode(&with(FEATURES, &(1_u64 << 32).to_le_bytes())).is_ok(), "optional features are ignored");
+        assert!(
+            decode(&with(FEATURES, &(1_u64 << 32).to_le_bytes())).is_ok(),
+            "optional features are ignored"
+        );
         assert!(decode(&with(VERSION + 2, &9_u16.to_le_bytes())).is_ok(), "minor versions are compatible");
         assert!(decode(&with(VERSION, &0_u16.to_le_bytes())).is_err());
     }

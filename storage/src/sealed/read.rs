@@ -110,7 +110,10 @@ impl Extents<'_> {
     ///
     /// # Errors
     /// If it cannot be read or is damaged. Where the one after it starts is then unknown: the walk is over.
-    #[expect(clippy::should_implement_trait, reason = "the extent borrows from the walk, which no Iterator can say")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the extent borrows from the walk, which no Iterator can say"
+    )]
     pub fn next(&mut self) -> Result<Option<(ReadRange, Extent<'_>)>> {
         let offset = self.at;
         if offset >= self.source.len {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::disk::{Disk, DiskFile, PAGE, ReadRange};
 use crate::error::{Result, StorageError};
 use crate::extent::{ExtentHeader, ExtentKey, encode_extent};
-use crate::sealed::FileHeader;
+use crate::sealed::header::{FILE_ID, FileHeader};
 
 /// Bytes are gathered up to this size before they are written.
 const GATHER: usize = 1 << 20;
@@ -43,7 +43,7 @@ impl ExtentFileWriter {
         let found = FileHeader::decode_kind(&page, file.path(), header.kind)?;
         if found.file_id != header.file_id {
             let (found, expected) = (found.file_id, header.file_id);
-            return Err(StorageError::corrupt(file.path(), 32, "file id", found, expected));
+            return Err(StorageError::corrupt(file.path(), FILE_ID as u64, "file id", found, expected));
         }
         let there = file.len()?;
         if there < len {

@@ -1,0 +1,16 @@
+//! The storage crate from outside: real files, simulated crashes.
+
+mod atomic;
+mod batch;
+mod files;
+mod folder;
+mod sim;
+
+use std::path::Path;
+
+use tempfile::TempDir;
+
+/// A temporary folder on the disk the build is on, where direct reads are likely to work.
+fn folder() -> TempDir {
+    TempDir::new_in(Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap()
+}

@@ -37,8 +37,8 @@ fn one_history(replace: Replace, seed: u64) -> Result<(), String> {
         next += 1;
         disk.crash(seed ^ (round << 32));
         // Leftovers are removed at some starts and not at others, and the power may fail again meanwhile.
-        let cleans = (chance >> 8) % 2 == 0;
-        if cleans && chance % 3 == 0 {
+        let cleans = (chance >> 8).is_multiple_of(2);
+        if cleans && chance.is_multiple_of(3) {
             disk.crash_at(disk.operations() + 1 + chance % 4);
             let _ = recover(&disk);
             disk.crash(seed ^ (round << 40));

@@ -238,3 +238,31 @@ fn move_in_flight(mut reader: Box<dyn BatchReader>, content: &[u8]) {
     take(&mut *reader, 100);
     assert_eq!(seen, [1; 50]);
 }
+
+/// Where the kernel refuses io_uring, as in many containers, threads take over and say why.
+#[test]
+fn without_io_uring_threads_take_over() {
+    const FOLDER: &str = "NEARLINE_TEST_NO_URING";
+    if let Ok(root) = std::env::var(FOLDER) {
+        let disk = OsDisk::new(root.as_ref(), IoMode::Auto).unwrap();
+        let in_use = disk.io_mode();
+        assert_eq!(in_use.mode, IoMode::Pread);
+        assert!(in_use.why.contains("io_uring does not work here"), "{in_use}");
+        let mut reader = reader_in(root.as_ref(), IoMode::Auto, WINDOW).unwrap();
+        read_all(&mut *reader, &[page(3), page(0)], &content());
+        assert!(OsDisk::new(root.as_ref(), IoMode::Uring).is_err());
+        return;
+    }
+    let dir = folder();
+    let strace = std::process::Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=io_uring_setup"])
+        .args(["-e", "inject=io_uring_setup:error=EPERM"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "batch::without_io_uring_threads_take_over"])
+        .env(FOLDER, dir.path())
+        .output();
+    match strace {
+        Ok(run) => assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout)),
+        Err(error) => eprintln!("skipped, strace is needed: {error}"),
+    }
+}

@@ -1,4 +1,5 @@
 //! The storage crate from outside: real files, simulated crashes.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 mod atomic;
 mod batch;

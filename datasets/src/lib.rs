@@ -32,6 +32,7 @@
 
 mod bin;
 pub mod catalog;
+mod dots;
 mod element;
 mod error;
 mod format;

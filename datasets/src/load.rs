@@ -44,8 +44,12 @@ impl RawVectors {
 /// # Errors
 /// As [`VectorFile::open`] and [`RowReader::read`](crate::RowReader::read), or data that cannot fit in memory.
 pub fn load_raw(path: &Path) -> Result<RawVectors> {
-    let file = VectorFile::open(path)?;
-    let bytes = read_all(&file)?;
+    load_all(&VectorFile::open(path)?)
+}
+
+/// Reads all rows of an open file.
+pub(crate) fn load_all(file: &VectorFile) -> Result<RawVectors> {
+    let bytes = read_all(file)?;
     let count = bytes.len() / file.row_bytes();
     Ok(RawVectors { element: file.element(), dim: file.dim(), count, bytes })
 }

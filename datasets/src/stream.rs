@@ -22,7 +22,7 @@ pub(crate) struct ByteStream {
 
 enum Inner {
     Plain(BufReader<File>),
-    Gz(BufReader<MultiGzDecoder<BufReader<File>>>),
+    Gz(Box<BufReader<MultiGzDecoder<BufReader<File>>>>),
 }
 
 impl ByteStream {
@@ -34,7 +34,7 @@ impl ByteStream {
         let file = File::open(path).map_err(|e| DatasetError::io(path, "open", e))?;
         let inner = if gz {
             let decoder = MultiGzDecoder::new(BufReader::with_capacity(GZ_BUFFER, file));
-            Inner::Gz(BufReader::with_capacity(BUFFER, decoder))
+            Inner::Gz(Box::new(BufReader::with_capacity(BUFFER, decoder)))
         } else {
             Inner::Plain(BufReader::with_capacity(BUFFER, file))
         };

@@ -4,6 +4,7 @@ mod hash;
 mod like;
 mod manifold;
 mod math;
+mod model;
 
 use std::path::Path;
 use std::str::FromStr;

@@ -1,5 +1,4 @@
-//! Rows packed for the filter: panels of [`LANES`] rows, component by component, and the product of a panel
-//! with a tile of [`TILE`] queries. Written so that the compiler keeps the sums in vector registers.
+//! Rows packed for the filter: panels of [`LANES`] rows, component by component.
 
 use std::path::Path;
 
@@ -7,15 +6,8 @@ use rayon::prelude::*;
 
 use super::bound::Extremes;
 use super::exact;
+use crate::dots::{Column, LANES};
 use crate::{DatasetError, ElementType, Metric, Result};
-
-/// Rows per panel.
-pub(super) const LANES: usize = 8;
-/// Queries per tile.
-pub(super) const TILE: usize = 4;
-
-/// One component of every row of a panel.
-pub(super) type Column = [f32; LANES];
 
 /// A block of rows, packed.
 #[derive(Default)]
@@ -122,19 +114,6 @@ impl About {
         (e.norm, e.w) = (e.norm.max(norm), e.w.max(w));
         (e.scaled, e.h) = (e.scaled.max(w * norm), e.h.max(h));
     }
-}
-
-/// Inner products of a tile of queries with a panel of rows.
-pub(super) fn products(columns: &[Column], queries: &[[f32; TILE]]) -> [Column; TILE] {
-    let mut sums = [[0.0; LANES]; TILE];
-    for (x, q) in columns.iter().zip(queries) {
-        for (sums, q) in sums.iter_mut().zip(q) {
-            for (sum, x) in sums.iter_mut().zip(x) {
-                *sum += q * x;
-            }
-        }
-    }
-    sums
 }
 
 /// Whether any row's g = p w - h reaches the threshold, or is NaN.

@@ -5,8 +5,9 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::best::Best;
-use super::panel::{Block, LANES, Panel, Rows, TILE, any_reaches, products, reaches};
+use super::panel::{Block, Panel, Rows, any_reaches, reaches};
 use super::{GroundTruth, bound, exact};
+use crate::dots::{LANES, TILE, products};
 use crate::load::RawVectors;
 use crate::{DatasetError, ElementType, Metric, Result, check_finite};
 

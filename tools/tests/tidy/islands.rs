@@ -65,11 +65,18 @@ fn is_root(path: &str) -> bool {
     }
 }
 
-/// Whether the first inner attributes hold one that begins so.
+/// Whether one of the inner attributes at the top begins so, however it is laid out.
 fn opens_with(text: &str, attribute: &str) -> bool {
     let source = Source::new(text);
-    let lines = source.code.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.take_while(|line| line.starts_with("#![")).any(|line| line.starts_with(attribute))
+    let mut rest = source.code.trim_start();
+    while let Some(end) = rest.find(']').filter(|_| rest.starts_with("#![")) {
+        let found: String = rest[..=end].split_whitespace().collect();
+        if found.starts_with(attribute) {
+            return true;
+        }
+        rest = rest[end + 1..].trim_start();
+    }
+    false
 }
 
 /// `unsafe` blocks and implementations without a SAFETY comment, `unsafe` functions without a `# Safety` section.
@@ -142,6 +149,7 @@ mod planted {
         bad[0].1 = "#![expect(unsafe_code)]\n";
         bad[1].1 = "use a;\n#![expect(unsafe_code, reason = \"late\")]";
         bad[3].1 = "// #![forbid(unsafe_code)]\nmod a;";
+        bad[2].1 = "#![expect(\n    unsafe_code,\n    reason = \"laid out otherwise, and fine\"\n)]";
         bad[5].1 = "";
         assert_eq!(declarations(&Repo::planted(&bad)).len(), 4);
         assert_eq!(declarations(&Repo::planted(&good[1..])).len(), 1);

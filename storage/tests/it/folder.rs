@@ -96,3 +96,21 @@ fn a_second_process_is_kept_out_and_a_killed_one_lets_go() {
     child.wait().unwrap();
     drop(disk.lock(LockMode::Exclusive).unwrap());
 }
+
+#[test]
+fn a_full_disk_is_told_from_other_failures() {
+    let dir = folder();
+    std::os::unix::fs::symlink("/dev/full", dir.path().join("full")).unwrap();
+    let disk = OsDisk::new(dir.path(), IoMode::Pread).unwrap();
+    let error = disk.open_rw("full").unwrap().write_at(0, b"x").unwrap_err();
+    assert!(matches!(error, StorageError::DiskFull { op: "write", .. }), "{error}");
+}
+
+/// `/sys` refuses new files even to root.
+#[test]
+fn a_folder_that_cannot_be_written_can_be_read() {
+    let disk = OsDisk::new("/sys".as_ref(), IoMode::Auto).unwrap();
+    assert!(disk.list().unwrap().is_empty());
+    drop(disk.lock(LockMode::Shared).unwrap());
+    assert!(matches!(disk.lock(LockMode::Exclusive), Err(StorageError::Io { .. })));
+}

@@ -1,7 +1,7 @@
 //! The real data sets that tests measure against, found in a folder outside the repository.
 //!
-//! The folder is named by the environment variable `NEARLINE_DATASETS`; without it `../shared/datasets` beside the
-//! workspace is tried. Tests that need a set are skipped, loudly, where there is none: see [`open`].
+//! The folder is named by the environment variable `NEARLINE_DATASETS`; without it `shared/datasets` beside the
+//! workspace's folder is tried. Tests that need a set are skipped, loudly, where there is none: see [`open`].
 
 use std::path::{Path, PathBuf};
 
@@ -53,7 +53,8 @@ pub fn open() -> Option<Catalog> {
 }
 
 fn default_root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/datasets")
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(""));
+    beside.join("shared").join("datasets")
 }
 
 impl Catalog {

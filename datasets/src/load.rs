@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::{DatasetError, ElementType, Result, VectorFile};
 
-/// Most bytes set aside before any data has been seen (a compressed file's header may lie).
-const TRUST: u64 = 64 << 20;
+/// Bytes set aside for a compressed file before any of its data has been seen: its header may lie.
+const TRUST: usize = 1 << 20;
 
 /// Vectors in memory, elements as in their file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,9 @@ fn read_all(file: &VectorFile) -> Result<Vec<u8>> {
     let mut rows = file.rows(0)?;
     let (mut bytes, mut left) = (Vec::new(), file.count());
     while left > 0 {
-        let step = left.min((TRUST / row).max(1));
+        // the length of a plain file is known; a compressed one may ask for as much again as it has given
+        let trust = if file.is_gz() { bytes.len().max(TRUST) as u64 } else { total };
+        let step = left.min((trust / row).max(1));
         let start = bytes.len();
         bytes.resize(start + (step * row) as usize, 0);
         left -= rows.read(&mut bytes[start..])? as u64;

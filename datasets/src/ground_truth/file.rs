@@ -9,8 +9,8 @@ use crate::{DatasetError, Result, bin, format};
 
 /// Bytes of an id and its distance.
 const ENTRY: u64 = 8;
-/// Bytes read at once, so that a header that lies cannot ask for much memory.
-const STEP: usize = 1 << 20;
+/// Words read at once, so that a header that lies cannot ask for much memory.
+const STEP: usize = 1 << 18;
 
 impl GroundTruth {
     /// Reads a file (any name; `.gz` at its end is undone) and checks its length.
@@ -81,10 +81,10 @@ impl GroundTruth {
 
 /// Hands out `count` words; false if the stream ends before.
 fn words(stream: &mut ByteStream, count: u64, mut take: impl FnMut([u8; 4])) -> Result<bool> {
-    let mut buffer = vec![0; STEP];
+    let mut buffer = vec![0; count.min(STEP as u64) as usize * 4];
     let mut left = count;
     while left > 0 {
-        let step = left.min((STEP / 4) as u64);
+        let step = left.min(STEP as u64);
         let filled = stream.fill(&mut buffer[..step as usize * 4])?;
         buffer[..filled].as_chunks::<4>().0.iter().for_each(|&word| take(word));
         if (filled as u64) < step * 4 {

@@ -41,7 +41,21 @@ const NOISE: u64 = 1 << 16;
 /// Every random number is a hash of (seed, row, lane) and all arithmetic is IEEE without library functions, so a
 /// row is the same whoever makes it, in any range, on any machine.
 ///
-/// MEASURED-PLACEHOLDER
+/// Measured with seed 1, squared distance, exact 100 nearest of 500 or 1,000 queries. The dimension is
+/// [`intrinsic_dimension`](crate::intrinsic_dimension), printed by
+/// `cargo run --release -p nearline-datasets --example difficulty -- deep 1000000 96 f32 1000 FOLDER`; recall@10
+/// is that of an inverted file with 1,788 k-means lists over 200,000 vectors at so many lists probed.
+///
+/// | set | dimension at 200,000 | at 1,000,000 | 1 list | 4 | 16 | 64 | 128 |
+/// |---|---|---|---|---|---|---|---|
+/// | `deep`, 96 x f32 | 17.2 | 18.4 | 0.420 | 0.706 | 0.902 | 0.981 | 0.996 |
+/// | `sift`, 128 x u8 | 18.2 | 19.1 | 0.410 | 0.697 | 0.894 | 0.978 | 0.994 |
+/// | real SIFT descriptors, 128 x u8 | 20.8 | | 0.266 | 0.546 | 0.821 | 0.965 | |
+/// | uniform bytes, for comparison | | | 0.021 | 0.055 | 0.136 | 0.307 | |
+/// | round blobs, for comparison | | | 0.835 | 0.999 | 1.000 | 1.000 | |
+///
+/// So these sets are somewhat easier to route than real descriptors: use them for size and speed, real sets for
+/// quality.
 #[derive(Clone)]
 pub struct Generator {
     model: Arc<Model>,

@@ -1,4 +1,5 @@
 //! Tests of the public surface.
+#![expect(clippy::unwrap_used, reason = "a test may stop at once")]
 
 mod damage;
 mod formats;

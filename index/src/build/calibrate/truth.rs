@@ -1,0 +1,90 @@
+//! The exact neighbours of the calibration queries, and the lists that hold them.
+
+use std::collections::HashMap;
+
+use nearline_storage::ExtentFile;
+use rayon::prelude::*;
+
+use super::{NEIGHBOURS, Queries};
+use crate::build::assign::embed_rows;
+use crate::build::run::Build;
+use crate::build::sample::for_each_block;
+use crate::error::Result;
+use crate::manifest::FileRole;
+use crate::panels::Panels;
+use crate::space::Space;
+use crate::topk::{Candidate, TopK};
+use crate::vector::RowId;
+
+/// Rows compared at a time.
+const BLOCK: usize = 64;
+
+/// The nearest rows of each query by distance in the routing space, nearest first.
+///
+/// That order is the metric's own but for rounding, which does not matter for an average over queries.
+pub(super) fn exact(build: &Build<'_>, space: &Space, queries: &Queries) -> Result<Vec<Vec<u32>>> {
+    let panels = Panels::from_rows(queries.dim, &queries.points);
+    let mut best: Vec<TopK> = (0..queries.len()).map(|_| TopK::default()).collect();
+    best.iter_mut().for_each(|best| best.reset(NEIGHBOURS, 1));
+    let mut points = Vec::new();
+    for_each_block(build, build.source, 0, |first, rows| {
+        embed_rows(space, rows, &mut points);
+        let limits: Vec<f32> = best.iter().map(TopK::limit).collect();
+        let found: Vec<Vec<(u32, Candidate)>> = points
+            .par_chunks(BLOCK * queries.dim)
+            .enumerate()
+            .map_init(Vec::new, |distances, (block, points)| {
+                let first = first + (block * BLOCK) as u64;
+                near(&panels, points, first, &limits, distances)
+            })
+            .collect();
+        for (query, candidate) in found.into_iter().flatten() {
+            let own = queries.rows.as_ref().is_some_and(|rows| rows[query as usize] == candidate.row.0);
+            if !own {
+                best[query as usize].push(candidate);
+            }
+        }
+        build.progress.advance((points.len() / queries.dim) as u64);
+        Ok(())
+    })?;
+    Ok(best.iter_mut().map(|best| best.take().iter().map(|near| near.row.0).collect()).collect())
+}
+
+/// The pairs of query and row that are nearer than the query's limit.
+fn near(
+    queries: &Panels,
+    points: &[f32],
+    first: u64,
+    limits: &[f32],
+    distances: &mut Vec<f32>,
+) -> Vec<(u32, Candidate)> {
+    let rows: Vec<&[f32]> = points.chunks_exact(queries.dim()).collect();
+    queries.distances_many(&rows, 0..queries.rows(), distances);
+    let mut found = Vec::new();
+    for (row, distances) in (first..).zip(distances.chunks_exact(queries.rows())) {
+        for (query, (&distance, limit)) in distances.iter().zip(limits).enumerate() {
+            if distance <= *limit {
+                found.push((query as u32, Candidate { distance, row: RowId(row as u32) }));
+            }
+        }
+    }
+    found
+}
+
+/// The lists that hold each of the rows in `truth`.
+pub(super) fn lists_of(build: &Build<'_>, truth: &[Vec<u32>]) -> Result<HashMap<u32, Vec<u32>>> {
+    let mut lists: HashMap<u32, Vec<u32>> =
+        truth.iter().flatten().map(|&row| (row, Vec::new())).collect();
+    let name = build.name(FileRole::Postings);
+    let file = ExtentFile::open(build.disk.as_ref(), &name, FileRole::Postings.kind())?;
+    let mut extents = file.extents();
+    while let Some((_, extent)) = extents.next()? {
+        build.check_cancelled()?;
+        for row in extent.plane(0).as_chunks().0 {
+            if let Some(lists) = lists.get_mut(&u32::from_le_bytes(*row)) {
+                lists.push(extent.header.owner);
+            }
+        }
+    }
+    Ok(lists)
+}

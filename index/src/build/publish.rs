@@ -1,0 +1,135 @@
+//! Stage `publish`: the last files, and the manifest that makes them an index.
+
+use nearline_storage::{BlobWriter, ExtentFileWriter};
+
+use super::Stage;
+use super::encode::{LISTS, record_bytes};
+use super::run::Build;
+use super::state::STATE;
+use crate::directory::{self, PLACE_BYTES};
+use crate::error::Result;
+use crate::manifest::{FileRole, ListedFile, MANIFEST, Manifest, TEMP_PREFIX};
+use crate::{centroids, space};
+
+/// Writes the file of centroids from the log of lists.
+pub(crate) fn write_centroids(build: &mut Build<'_>) -> Result<()> {
+    let (space, tree) = super::assign::load_tree(build)?;
+    let starts = final_starts(build, &tree.starts)?;
+    build.state.nodes = starts.len() as u32 - 1;
+    drop(tree.lists);
+    let mut writer = create(build, FileRole::Centroids)?;
+    centroids::write(&mut writer, &space.mean, &starts, |blob| {
+        for_each_list(build, |record| Ok(blob.write(&record[4 + PLACE_BYTES..])?))
+    })?;
+    Ok(writer.sync()?)
+}
+
+/// Writes the posting directory from the log of lists.
+pub(crate) fn write_directory(build: &Build<'_>) -> Result<()> {
+    let mut writer = create(build, FileRole::Directory)?;
+    let mut blob = BlobWriter::new(&mut writer, directory::EXTENT_KIND);
+    for_each_list(build, |record| Ok(blob.write(&record[4..4 + PLACE_BYTES])?))?;
+    blob.finish()?;
+    Ok(writer.sync()?)
+}
+
+/// Creates a file of the new generation, replacing what an interrupted build left.
+pub(crate) fn create(build: &Build<'_>, role: FileRole) -> Result<ExtentFileWriter> {
+    let name = build.name(role);
+    build.clear(&name)?;
+    Ok(ExtentFileWriter::create(build.disk.as_ref(), &name, build.header(role))?)
+}
+
+/// The first list of each node, now that lists were split or found empty. Nodes without lists are left out.
+fn final_starts(build: &Build<'_>, trained: &[u32]) -> Result<Vec<u32>> {
+    let mut starts = vec![0];
+    let (mut node, mut list) = (0, 0);
+    for_each_list(build, |record| {
+        let from = u32::from_le_bytes([record[0], record[1], record[2], record[3]]);
+        while trained[node + 1] <= from {
+            node += 1;
+            starts.push(list);
+        }
+        list += 1;
+        Ok(())
+    })?;
+    starts.push(list);
+    starts.dedup();
+    Ok(starts)
+}
+
+/// Streams the records of the log.
+fn for_each_list(build: &Build<'_>, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let record = record_bytes(space::dim_of(build.options.metric, build.shape));
+    let file = build.disk.open(LISTS)?;
+    let chunk = ((1 << 20) / record).max(1);
+    let mut buffer = vec![0; chunk * record];
+    let lists = build.state.lists as usize;
+    for first in (0..lists).step_by(chunk) {
+        let bytes = &mut buffer[..chunk.min(lists - first) * record];
+        file.read_at((first * record) as u64, bytes)?;
+        bytes.chunks_exact(record).try_for_each(&mut each)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
+    build.progress.stage(Stage::Publish, 0, 1);
+    let manifest = manifest(build)?;
+    build.disk.sync_dir()?;
+    manifest.publish(build.disk.as_ref())?;
+    // From here on the new index is the index; what follows only tidies up.
+    for name in build.disk.list()? {
+        let listed = manifest.files.iter().any(|file| file.name == name);
+        let ours = name.starts_with(TEMP_PREFIX) || FileRole::is_name(&name);
+        if ours && !listed && name != MANIFEST && name != STATE {
+            build.disk.remove(&name)?;
+        }
+    }
+    build.disk.remove(STATE)?;
+    build.disk.sync_dir()?;
+    report(build, &manifest)?;
+    build.progress.advance(1);
+    Ok(())
+}
+
+fn manifest(build: &Build<'_>) -> Result<Manifest> {
+    let state = &build.state;
+    let mut files = Vec::new();
+    for role in FileRole::ALL {
+        if role == FileRole::Ids && build.options.ids.is_none() {
+            continue;
+        }
+        let name = build.name(role);
+        let bytes = build.disk.open(&name)?.len()?;
+        files.push(ListedFile { role, name, file_id: build.header(role).file_id, bytes });
+    }
+    Ok(Manifest {
+        generation: state.generation,
+        shape: build.shape,
+        metric: build.options.metric,
+        codec: build.options.codec,
+        replicas: build.options.replicas as u32,
+        seed: build.options.seed,
+        rows: build.plan.rows,
+        lists: u64::from(state.lists),
+        nodes: u64::from(state.nodes),
+        entries: state.entries,
+        list_entries_max: state.list_entries_max,
+        list_bytes_max: state.list_bytes_max,
+        list_entries_weighted: state.squares as f64 / state.entries as f64,
+        norm_max: state.norm_max,
+        files,
+    })
+}
+
+fn report(build: &mut Build<'_>, manifest: &Manifest) -> Result<()> {
+    let own = build.disk.open(MANIFEST)?.len()?;
+    let report = &mut build.report;
+    report.lists = manifest.lists;
+    report.entries = manifest.entries;
+    report.list_entries_weighted = manifest.list_entries_weighted;
+    report.disk_bytes = own + manifest.files.iter().map(|file| file.bytes).sum::<u64>();
+    report.temp_bytes = build.state.temp_bytes;
+    Ok(())
+}

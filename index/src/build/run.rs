@@ -1,0 +1,218 @@
+//! The build from start to end: what is in the folder, which stages are left, and each in turn.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use nearline_storage::{Disk, FileHeader, LockMode, OsDisk, is_temp_name};
+
+use super::plan::{Plan, plan};
+use super::state::{STATE, State};
+use super::{BuildOptions, BuildReport, Progress, Stage};
+use super::{assign, calibrate, cluster, encode, publish, sample};
+use crate::error::{IndexError, Result};
+use crate::manifest::{FileRole, LOCK, MANIFEST, Manifest, TEMP_PREFIX};
+use crate::random::Random;
+use crate::vector::{Shape, VectorSource};
+
+/// Builds an index of `source` in the folder `dir`.
+///
+/// The folder must be new or empty, or hold what `options` allow to resume or replace. Until the very end it does
+/// not open as an index (or still opens as the old one).
+///
+/// # Errors
+/// When the input, an option or the folder does not fit, a budget is too small, the disk fails, or the user
+/// interrupts: then `resume` goes on where it stopped, with the same bytes in the end.
+pub fn build(
+    dir: &Path,
+    source: &dyn VectorSource,
+    options: &BuildOptions<'_>,
+    progress: &dyn Progress,
+) -> Result<BuildReport> {
+    let plan = plan(source, options)?;
+    let disk = OsDisk::create_dir(dir, options.io)?;
+    build_on(Arc::new(disk), plan, source, options, progress)
+}
+
+/// Builds on any disk.
+pub(crate) fn build_on(
+    disk: Arc<dyn Disk>,
+    plan: Plan,
+    source: &dyn VectorSource,
+    options: &BuildOptions<'_>,
+    progress: &dyn Progress,
+) -> Result<BuildReport> {
+    let _lock = disk.lock(LockMode::Exclusive)?;
+    let fingerprint = fingerprint(source, options)?;
+    let state = begin(disk.as_ref(), options, fingerprint)?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.worker_threads())
+        .build()
+        .map_err(|error| IndexError::option("--threads", options.threads, error.to_string()))?;
+    let shape = Shape { element: source.element(), dim: source.dim() };
+    let report = BuildReport { plan: plan.clone(), rows: plan.rows, ..BuildReport::default() };
+    let mut build = Build { disk, source, options: *options, progress, plan, shape, state, report };
+    pool.install(|| build.run())?;
+    Ok(build.report)
+}
+
+/// A build under way.
+pub(crate) struct Build<'a> {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) source: &'a dyn VectorSource,
+    pub(crate) options: BuildOptions<'a>,
+    pub(crate) progress: &'a dyn Progress,
+    pub(crate) plan: Plan,
+    pub(crate) shape: Shape,
+    pub(crate) state: State,
+    pub(crate) report: BuildReport,
+}
+
+impl Build<'_> {
+    fn run(&mut self) -> Result<()> {
+        for stage in Stage::ALL {
+            if self.state.is_done(stage) {
+                continue;
+            }
+            let start = Instant::now();
+            match stage {
+                Stage::Sample => sample::run(self)?,
+                Stage::Cluster => cluster::run(self)?,
+                Stage::Assign => assign::run(self)?,
+                Stage::Encode => encode::run(self)?,
+                Stage::Calibrate => calibrate::run(self)?,
+                Stage::Publish => publish::run(self)?,
+            }
+            if stage != Stage::Publish {
+                self.finish_stage(stage)?;
+            }
+            self.report.seconds.push((stage.name(), start.elapsed().as_secs_f64()));
+        }
+        Ok(())
+    }
+
+    /// Remembers that a stage is done, once its files and their names survive a crash.
+    fn finish_stage(&mut self, stage: Stage) -> Result<()> {
+        self.note_temp_bytes()?;
+        self.disk.sync_dir()?;
+        self.state.done = stage as u8 + 1;
+        self.state.save(self.disk.as_ref())
+    }
+
+    /// Asks whether to go on.
+    pub(crate) fn check_cancelled(&self) -> Result<()> {
+        if self.progress.cancelled() { Err(IndexError::Interrupted) } else { Ok(()) }
+    }
+
+    /// The name of a file of the generation that is being built.
+    pub(crate) fn name(&self, role: FileRole) -> String {
+        role.name(self.state.generation)
+    }
+
+    /// The header of such a file. Its identity follows from the build, so that the same build gives the same bytes.
+    pub(crate) fn header(&self, role: FileRole) -> FileHeader {
+        FileHeader { kind: role.kind(), file_id: self.file_id(role as u64) }
+    }
+
+    /// An identity for the `which`-th file of this build.
+    pub(crate) fn file_id(&self, which: u64) -> u64 {
+        Random::new(self.state.fingerprint, self.state.generation).at(which)
+    }
+
+    /// Removes what an interrupted stage may have left under a name.
+    pub(crate) fn clear(&self, name: &str) -> Result<()> {
+        if self.disk.list()?.iter().any(|found| found == name) {
+            self.disk.remove(name)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the largest number of bytes of temporary files.
+    pub(crate) fn note_temp_bytes(&mut self) -> Result<()> {
+        let mut bytes = 0;
+        for name in self.disk.list()?.iter().filter(|name| name.starts_with(TEMP_PREFIX)) {
+            bytes += self.disk.open(name)?.len()?;
+        }
+        self.state.temp_bytes = self.state.temp_bytes.max(bytes);
+        Ok(())
+    }
+}
+
+/// Looks at what is in the folder and decides where to start.
+fn begin(disk: &dyn Disk, options: &BuildOptions<'_>, fingerprint: u64) -> Result<State> {
+    let names = disk.list()?;
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    let occupied = |found, fix| Err(IndexError::Occupied { dir: disk.root().to_owned(), found, fix });
+    if !has(MANIFEST) && !has(STATE) && names.iter().any(|name| !is_ours(name)) {
+        return occupied("files that are no index", "choose a new folder");
+    }
+    if has(STATE) && options.resume {
+        let state = State::load(disk)?;
+        if state.fingerprint != fingerprint {
+            return occupied(
+                "a build with other input or options",
+                "give the same ones to --resume, or start anew with --force",
+            );
+        }
+        return Ok(state);
+    }
+    if has(STATE) && !options.force {
+        return occupied("an unfinished build", "go on with --resume, or start anew with --force");
+    }
+    if has(MANIFEST) && options.resume && !options.force {
+        return occupied("a finished index", "there is nothing to resume; replace it with --force");
+    }
+    if has(MANIFEST) && !options.force {
+        return occupied("an index", "replace it with --force, or choose a new folder");
+    }
+    start(disk, &names, fingerprint)
+}
+
+/// Starts a new generation. The old one stays as it is until the new one is published.
+fn start(disk: &dyn Disk, names: &[String], fingerprint: u64) -> Result<State> {
+    let old = names.iter().any(|name| name == MANIFEST).then(|| Manifest::read(disk)).transpose()?;
+    let generation = old.as_ref().map_or(1, |manifest| manifest.generation + 1);
+    let state = State { fingerprint, generation, ..State::default() };
+    // The new state first: without it, what is removed below could be taken for a build to resume.
+    state.save(disk)?;
+    for name in names {
+        let kept = old.iter().any(|manifest| manifest.files.iter().any(|file| file.name == *name));
+        if !kept && is_ours(name) && ![STATE, MANIFEST, LOCK].contains(&name.as_str()) {
+            disk.remove(name)?;
+        }
+    }
+    disk.sync_dir()?;
+    Ok(state)
+}
+
+/// Whether a file belongs to an index or its build.
+fn is_ours(name: &str) -> bool {
+    [LOCK, MANIFEST].contains(&name)
+        || name.starts_with(TEMP_PREFIX)
+        || FileRole::is_name(name)
+        || is_temp_name(name)
+}
+
+/// A hash of what decides the index's bytes: shape, options, and the first rows.
+fn fingerprint(source: &dyn VectorSource, options: &BuildOptions<'_>) -> Result<u64> {
+    const ROWS: usize = 16;
+    let mut rows = vec![0; ROWS * source.dim() * source.element().bytes()];
+    let got = source.rows(0).and_then(|mut stream| stream.next_rows(&mut rows)).map_err(IndexError::Source)?;
+    rows.truncate(got * source.dim() * source.element().bytes());
+    let queries = options.calibration_queries.map_or(0, |queries| queries.count() + 1);
+    let words = [
+        source.count(),
+        source.dim() as u64,
+        u64::from(source.element().code()),
+        u64::from(options.metric.code()),
+        u64::from(options.codec.code()),
+        options.memory_bytes,
+        options.seed,
+        options.replicas as u64,
+        options.list_vectors as u64,
+        u64::from(options.ids.is_some()),
+        queries,
+        u64::from(nearline_storage::Checksum::of(&rows).value()),
+    ];
+    Ok(words.iter().fold(0, |hash, &word| Random::new(hash, 0).at(word)))
+}

@@ -1,0 +1,101 @@
+//! What an interrupted build has done: one small file, replaced after each durable step.
+
+use nearline_storage::{Decoder, Disk, Encoder, StorageError};
+
+use super::Stage;
+use crate::error::Result;
+use crate::record;
+
+/// The state's file name.
+pub(crate) const STATE: &str = "build.state";
+const KIND: [u8; 4] = *b"STAT";
+
+/// Everything a resumed build must know that its files do not say.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct State {
+    /// A hash of the input and of the options that decide the bytes.
+    pub(crate) fingerprint: u64,
+    /// The generation that is being built.
+    pub(crate) generation: u64,
+    /// Stages that are done.
+    pub(crate) done: u8,
+    /// The largest norm in the input (from `sample`).
+    pub(crate) norm_max: f64,
+    /// Nodes and lists that were trained (from `cluster`).
+    pub(crate) trained_nodes: u32,
+    pub(crate) trained_lists: u32,
+    /// Rows whose entries are in the partitions (during `assign`).
+    pub(crate) rows_assigned: u64,
+    /// Bytes of each partition (during `assign`).
+    pub(crate) partition_bytes: Vec<u64>,
+    /// Partitions whose lists are written (during `encode`).
+    pub(crate) partitions_encoded: u32,
+    /// Bytes of the file of postings (during `encode`).
+    pub(crate) postings_bytes: u64,
+    /// Nodes with lists (from `encode`).
+    pub(crate) nodes: u32,
+    /// Lists written (during `encode`).
+    pub(crate) lists: u32,
+    /// Entries written (during `encode`).
+    pub(crate) entries: u64,
+    /// Σc² over the lists written (during `encode`).
+    pub(crate) squares: u64,
+    /// Entries of the longest list so far (during `encode`).
+    pub(crate) list_entries_max: u32,
+    /// Bytes of the longest list's extent so far (during `encode`).
+    pub(crate) list_bytes_max: u32,
+    /// Largest number of bytes of temporary files so far.
+    pub(crate) temp_bytes: u64,
+}
+
+impl State {
+    /// Whether a stage is done.
+    pub(crate) fn is_done(&self, stage: Stage) -> bool {
+        usize::from(self.done) > stage as usize
+    }
+
+    /// Makes the state survive a crash.
+    pub(crate) fn save(&self, disk: &dyn Disk) -> Result<()> {
+        let mut out = Encoder::new();
+        out.u64(self.fingerprint).u64(self.generation).u8(self.done).f64(self.norm_max);
+        out.u32(self.trained_nodes).u32(self.trained_lists).u32(self.nodes);
+        out.u64(self.rows_assigned).u32(self.partition_bytes.len() as u32);
+        for &bytes in &self.partition_bytes {
+            out.u64(bytes);
+        }
+        out.u32(self.partitions_encoded).u64(self.postings_bytes).u32(self.lists).u64(self.entries);
+        out.u64(self.squares).u32(self.list_entries_max).u32(self.list_bytes_max).u64(self.temp_bytes);
+        record::replace(disk, STATE, KIND, out.as_bytes())
+    }
+
+    /// Reads the state of an interrupted build.
+    pub(crate) fn load(disk: &dyn Disk) -> Result<Self> {
+        record::read(disk, STATE, KIND, Self::decode)
+    }
+
+    fn decode(body: &mut Decoder<'_>) -> Result<Self, StorageError> {
+        let mut state = Self {
+            fingerprint: body.u64()?,
+            generation: body.u64()?,
+            done: body.u8()?,
+            norm_max: body.f64()?,
+            trained_nodes: body.u32()?,
+            trained_lists: body.u32()?,
+            nodes: body.u32()?,
+            rows_assigned: body.u64()?,
+            ..Self::default()
+        };
+        for _ in 0..body.u32()? {
+            state.partition_bytes.push(body.u64()?);
+        }
+        state.partitions_encoded = body.u32()?;
+        state.postings_bytes = body.u64()?;
+        state.lists = body.u32()?;
+        state.entries = body.u64()?;
+        state.squares = body.u64()?;
+        state.list_entries_max = body.u32()?;
+        state.list_bytes_max = body.u32()?;
+        state.temp_bytes = body.u64()?;
+        Ok(state)
+    }
+}

@@ -1,0 +1,180 @@
+//! The loops themselves, in plain Rust: the scalar twin, and the source of every wrapper.
+//!
+//! `#[inline(always)]` lets a wrapper compile them again with its own instruction set.
+
+use half::f16;
+
+use super::{PANEL, Sums, TILE_PANELS, TILE_QUERIES, Tile};
+
+/// Partial sums of an answer's distance: as many as two AVX-512 registers hold.
+const LANES: usize = 16;
+
+#[inline(always)]
+pub(super) fn tile(
+    panels: &[f32],
+    queries: &[&[f32]; TILE_QUERIES],
+    out: &mut Tile<TILE_PANELS, TILE_QUERIES>,
+) {
+    *out = tile_of::<TILE_PANELS, TILE_QUERIES>(panels, queries);
+}
+
+#[inline(always)]
+pub(super) fn row(panels: &[f32], query: &[f32], out: &mut [f32]) {
+    const WIDE: usize = 4;
+    let panel = query.len() * PANEL;
+    assert_eq!(panels.len(), out.len() * query.len());
+    assert_eq!(out.len() % PANEL, 0);
+    let mut wide = panels.chunks_exact(panel * WIDE);
+    let mut wide_out = out.chunks_exact_mut(PANEL * WIDE);
+    for (panels, out) in wide.by_ref().zip(wide_out.by_ref()) {
+        let [sums] = tile_of::<WIDE, 1>(panels, &[query]);
+        out.copy_from_slice(sums.as_flattened());
+    }
+    let narrow_out = wide_out.into_remainder().chunks_exact_mut(PANEL);
+    for (panel, out) in wide.remainder().chunks_exact(panel).zip(narrow_out) {
+        let [[sums]] = tile_of::<1, 1>(panel, &[query]);
+        out.copy_from_slice(&sums);
+    }
+}
+
+/// Dot products of `Q` queries with the rows of `P` panels. Each lane adds in order of dimension.
+#[inline(always)]
+fn tile_of<const P: usize, const Q: usize>(panels: &[f32], queries: &[&[f32]; Q]) -> Tile<P, Q> {
+    let dim = queries[0].len();
+    assert_eq!(panels.len(), P * dim * PANEL);
+    assert!(queries.iter().all(|query| query.len() == dim));
+    let panels: [&[[f32; PANEL]]; P] = std::array::from_fn(|p| {
+        let panel = &panels[p * dim * PANEL..(p + 1) * dim * PANEL];
+        panel.as_chunks().0
+    });
+    let mut sums = [[[0.0; PANEL]; P]; Q];
+    for j in 0..dim {
+        for q in 0..Q {
+            let x = queries[q][j];
+            for p in 0..P {
+                for lane in 0..PANEL {
+                    sums[q][p][lane] = panels[p][j][lane].mul_add(x, sums[q][p][lane]);
+                }
+            }
+        }
+    }
+    sums
+}
+
+#[inline(always)]
+pub(super) fn l2_f32(q: &[f32], x: &[f32]) -> f64 {
+    l2(q, x, f64::from)
+}
+
+#[inline(always)]
+pub(super) fn l2_f16(q: &[f32], x: &[f16]) -> f64 {
+    l2(q, x, |x| f64::from(widen_one(x)))
+}
+
+#[inline(always)]
+pub(super) fn sums_f32(q: &[f32], x: &[f32]) -> Sums {
+    sums(q, x, f64::from)
+}
+
+#[inline(always)]
+pub(super) fn sums_f16(q: &[f32], x: &[f16]) -> Sums {
+    sums(q, x, |x| f64::from(widen_one(x)))
+}
+
+#[inline(always)]
+pub(super) fn widen(x: &[f16], out: &mut [f32]) {
+    assert_eq!(x.len(), out.len());
+    for (out, &x) in out.iter_mut().zip(x) {
+        *out = widen_one(x);
+    }
+}
+
+#[inline(always)]
+pub(super) fn l2_u8(q: &[u8], x: &[u8]) -> u64 {
+    integer_sum(q, x, |q, x| {
+        let difference = i32::from(q) - i32::from(x);
+        (difference * difference) as u32
+    })
+}
+
+#[inline(always)]
+pub(super) fn dot_u8(q: &[u8], x: &[u8]) -> u64 {
+    integer_sum(q, x, |q, x| u32::from(q) * u32::from(x))
+}
+
+#[inline(always)]
+fn integer_sum(q: &[u8], x: &[u8], term: impl Fn(u8, u8) -> u32) -> u64 {
+    // So many terms of at most 255² fit an u32.
+    const CHUNK: usize = 1 << 16;
+    assert_eq!(q.len(), x.len());
+    q.chunks(CHUNK)
+        .zip(x.chunks(CHUNK))
+        .map(|(q, x)| u64::from(q.iter().zip(x).map(|(&q, &x)| term(q, x)).sum::<u32>()))
+        .sum()
+}
+
+#[inline(always)]
+fn l2<T: Copy>(q: &[f32], x: &[T], widen: impl Fn(T) -> f64) -> f64 {
+    assert_eq!(q.len(), x.len());
+    let (q_chunks, q_tail) = q.as_chunks::<LANES>();
+    let (x_chunks, x_tail) = x.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for (q, x) in q_chunks.iter().zip(x_chunks) {
+        for lane in 0..LANES {
+            let difference = f64::from(q[lane]) - widen(x[lane]);
+            sums[lane] = difference.mul_add(difference, sums[lane]);
+        }
+    }
+    for (lane, (&q, &x)) in q_tail.iter().zip(x_tail).enumerate() {
+        let difference = f64::from(q) - widen(x);
+        sums[lane] = difference.mul_add(difference, sums[lane]);
+    }
+    fold(sums)
+}
+
+#[inline(always)]
+fn sums<T: Copy>(q: &[f32], x: &[T], widen: impl Fn(T) -> f64) -> Sums {
+    assert_eq!(q.len(), x.len());
+    let (q_chunks, q_tail) = q.as_chunks::<LANES>();
+    let (x_chunks, x_tail) = x.as_chunks::<LANES>();
+    let (mut dot, mut norm) = ([0.0; LANES], [0.0; LANES]);
+    for (q, x) in q_chunks.iter().zip(x_chunks) {
+        for lane in 0..LANES {
+            let x = widen(x[lane]);
+            dot[lane] = x.mul_add(f64::from(q[lane]), dot[lane]);
+            norm[lane] = x.mul_add(x, norm[lane]);
+        }
+    }
+    for (lane, (&q, &x)) in q_tail.iter().zip(x_tail).enumerate() {
+        let x = widen(x);
+        dot[lane] = x.mul_add(f64::from(q), dot[lane]);
+        norm[lane] = x.mul_add(x, norm[lane]);
+    }
+    Sums { dot: fold(dot), norm: fold(norm) }
+}
+
+/// Adds the lanes pairwise, halves first, as a tree of vector registers would.
+#[inline(always)]
+fn fold(mut sums: [f64; LANES]) -> f64 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            sums[lane] += sums[lane + half];
+        }
+        half /= 2;
+    }
+    sums[0]
+}
+
+/// Widens one `f16` by bit arithmetic that compilers turn into vector code: the exponent is moved by a
+/// multiplication, which also normalises subnormals, and infinities and NaN keep their exponent of ones.
+#[inline(always)]
+fn widen_one(x: f16) -> f32 {
+    const EXPONENT: u32 = 0x7F80_0000;
+    const MOVE: f32 = f32::from_bits((127 + 112) << 23); // 2^112, the difference of the exponents' biases
+    let bits = u32::from(x.to_bits());
+    let magnitude = (bits & 0x7FFF) << 13;
+    let scaled = (f32::from_bits(magnitude) * MOVE).to_bits();
+    let special = if magnitude >= 0x0F80_0000 { EXPONENT } else { 0 };
+    f32::from_bits(scaled | special | ((bits & 0x8000) << 16))
+}

@@ -1,0 +1,210 @@
+//! The manifest: the one file that makes a folder an index, and the names of all others.
+
+use nearline_storage::{Decoder, Disk, Encoder, StorageError};
+
+use crate::error::{IndexError, Result};
+use crate::metric::Metric;
+use crate::posting::Codec;
+use crate::record;
+use crate::vector::{DIM_MAX, ElementType, Shape};
+
+/// The manifest's name.
+pub(crate) const MANIFEST: &str = "MANIFEST";
+/// What the names of a build's temporary files begin with.
+pub(crate) const TEMP_PREFIX: &str = "build.";
+/// The lock's name; it belongs to no index.
+pub(crate) const LOCK: &str = "LOCK";
+
+const KIND: [u8; 4] = *b"MANI";
+
+/// The files an index is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileRole {
+    /// Posting lists.
+    Postings,
+    /// The routing space and the centroids.
+    Centroids,
+    /// Where each posting list lies.
+    Directory,
+    /// Settings that reach each recall.
+    Calibration,
+    /// Point ids, if they are not row numbers.
+    Ids,
+}
+
+impl FileRole {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Postings, Self::Centroids, Self::Directory, Self::Calibration, Self::Ids];
+
+    fn code(self) -> u8 {
+        match self {
+            Self::Postings => 0,
+            Self::Centroids => 1,
+            Self::Directory => 2,
+            Self::Calibration => 3,
+            Self::Ids => 4,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.code() == code)
+    }
+
+    fn stem(self) -> &'static str {
+        match self {
+            Self::Postings => "postings",
+            Self::Centroids => "centroids",
+            Self::Directory => "directory",
+            Self::Calibration => "calibration",
+            Self::Ids => "ids",
+        }
+    }
+
+    /// What the file's header says it holds.
+    pub(crate) fn kind(self) -> [u8; 4] {
+        match self {
+            Self::Postings => *b"POST",
+            Self::Centroids => *b"CENT",
+            Self::Directory => *b"DIRE",
+            Self::Calibration => *b"CALI",
+            Self::Ids => *b"IDS ",
+        }
+    }
+
+    /// The file's name in a generation of the index.
+    pub(crate) fn name(self, generation: u64) -> String {
+        format!("{}.{generation:06}", self.stem())
+    }
+
+    /// Whether some generation of an index has a file of this name.
+    pub(crate) fn is_name(name: &str) -> bool {
+        Self::ALL.iter().any(|role| {
+            name.strip_prefix(role.stem()).and_then(|rest| rest.strip_prefix('.')).is_some_and(|rest| {
+                rest.len() >= 6 && rest.bytes().all(|byte| byte.is_ascii_digit())
+            })
+        })
+    }
+}
+
+/// A file as the manifest knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListedFile {
+    pub(crate) role: FileRole,
+    pub(crate) name: String,
+    pub(crate) file_id: u64,
+    pub(crate) bytes: u64,
+}
+
+/// What a finished index is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Manifest {
+    /// Counts the indexes that were built into the folder.
+    pub(crate) generation: u64,
+    pub(crate) shape: Shape,
+    pub(crate) metric: Metric,
+    pub(crate) codec: Codec,
+    pub(crate) replicas: u32,
+    pub(crate) seed: u64,
+    pub(crate) rows: u64,
+    pub(crate) lists: u64,
+    pub(crate) nodes: u64,
+    pub(crate) entries: u64,
+    /// Entries of the longest list.
+    pub(crate) list_entries_max: u32,
+    /// Bytes of the longest list's extent.
+    pub(crate) list_bytes_max: u32,
+    /// Σc²/Σc over the lists' entries.
+    pub(crate) list_entries_weighted: f64,
+    /// The largest norm of the data, for inner products.
+    pub(crate) norm_max: f64,
+    pub(crate) files: Vec<ListedFile>,
+}
+
+impl Manifest {
+    /// The file of a role.
+    pub(crate) fn file(&self, role: FileRole) -> Option<&ListedFile> {
+        self.files.iter().find(|file| file.role == role)
+    }
+
+    /// Replaces the folder's manifest, durably and at once.
+    pub(crate) fn publish(&self, disk: &dyn Disk) -> Result<()> {
+        let mut body = Encoder::new();
+        self.encode(&mut body);
+        record::replace(disk, MANIFEST, KIND, body.as_bytes())
+    }
+
+    /// Reads the folder's manifest.
+    ///
+    /// # Errors
+    /// [`IndexError::NotAnIndex`] when there is none.
+    pub(crate) fn read(disk: &dyn Disk) -> Result<Self> {
+        let names = disk.list()?;
+        if !names.iter().any(|name| name == MANIFEST) {
+            let found = if names.iter().any(|name| name.starts_with(TEMP_PREFIX)) {
+                "an unfinished build (nearline build --resume finishes it)".to_owned()
+            } else {
+                format!("no file {MANIFEST}")
+            };
+            return Err(IndexError::NotAnIndex { dir: disk.root().to_owned(), found });
+        }
+        record::read(disk, MANIFEST, KIND, Self::decode_body)
+    }
+
+    fn encode(&self, out: &mut Encoder) {
+        out.u64(self.generation).u8(self.shape.element.code()).u32(self.shape.dim as u32);
+        out.u8(self.metric.code()).u8(self.codec.code()).u32(self.replicas).u64(self.seed);
+        out.u64(self.rows).u64(self.lists).u64(self.nodes).u64(self.entries);
+        out.u32(self.list_entries_max).u32(self.list_bytes_max);
+        out.f64(self.list_entries_weighted).f64(self.norm_max);
+        out.u32(self.files.len() as u32);
+        for file in &self.files {
+            out.u8(file.role.code()).str(&file.name).u64(file.file_id).u64(file.bytes);
+        }
+    }
+
+    fn decode_body(body: &mut Decoder<'_>) -> Result<Self, StorageError> {
+        let generation = body.u64()?;
+        let element = known(body, "element type", ElementType::from_code)?;
+        let dim = body.u32()? as usize;
+        if dim == 0 || dim > DIM_MAX {
+            return Err(body.wrong(body.offset(), "dimensions", dim as u64, DIM_MAX as u64));
+        }
+        let mut manifest = Self {
+            generation,
+            shape: Shape { element, dim },
+            metric: known(body, "metric", Metric::from_code)?,
+            codec: known(body, "codec", Codec::from_code)?,
+            replicas: body.u32()?,
+            seed: body.u64()?,
+            rows: body.u64()?,
+            lists: body.u64()?,
+            nodes: body.u64()?,
+            entries: body.u64()?,
+            list_entries_max: body.u32()?,
+            list_bytes_max: body.u32()?,
+            list_entries_weighted: body.f64()?,
+            norm_max: body.f64()?,
+            files: Vec::new(),
+        };
+        for _ in 0..body.u32()? {
+            manifest.files.push(ListedFile {
+                role: known(body, "file role", FileRole::from_code)?,
+                name: body.str()?.to_owned(),
+                file_id: body.u64()?,
+                bytes: body.u64()?,
+            });
+        }
+        Ok(manifest)
+    }
+}
+
+/// A byte that must be the code of something known.
+fn known<T>(
+    body: &mut Decoder<'_>,
+    what: &'static str,
+    from_code: fn(u8) -> Option<T>,
+) -> Result<T, StorageError> {
+    let offset = body.offset();
+    let code = body.u8()?;
+    from_code(code).ok_or_else(|| body.wrong(offset, what, u64::from(code), 0))
+}

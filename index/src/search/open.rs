@@ -1,0 +1,260 @@
+//! Opening an index: what it is, and what of it is held in RAM.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use nearline_storage::{Disk, ExtentFile, FolderLock, IoMode, LockMode, OsDisk, StorageError, Window};
+
+use super::searcher::Searcher;
+use crate::calibration::Calibration;
+use crate::centroids::Centroids;
+use crate::directory::{Directory, PLACE_BYTES};
+use crate::error::{IndexError, Result};
+use crate::manifest::{FileRole, LOCK, MANIFEST, Manifest};
+use crate::metric::Metric;
+use crate::posting::Codec;
+use crate::router::Router;
+use crate::space::Space;
+use crate::vector::ElementType;
+
+/// Reads of one searcher that may be in flight together.
+const READS: usize = 256;
+/// Bytes of one searcher's reads in flight, if the budget allows.
+const WINDOW_BYTES: u64 = 32 << 20;
+/// Bytes set aside for the program and its threads' stacks and scratch memory.
+const PROGRAM_BYTES: u64 = 16 << 20;
+const THREAD_BYTES: u64 = 2 << 20;
+
+/// How an index is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenOptions {
+    /// Bytes of memory the process may use; `None` for no limit.
+    pub memory_bytes: Option<u64>,
+    /// Searchers that will be made, which share what the index itself leaves of the memory.
+    pub threads: usize,
+    /// How the disk is read.
+    pub io: IoMode,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { memory_bytes: None, threads: 1, io: IoMode::Auto }
+    }
+}
+
+/// A file of an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileInfo {
+    /// The file's name in the folder.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// What an index is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Info {
+    /// The type of the vectors' elements.
+    pub element: ElementType,
+    /// Elements of a vector.
+    pub dim: usize,
+    /// How distances are measured.
+    pub metric: Metric,
+    /// What postings hold.
+    pub codec: Codec,
+    /// Vectors.
+    pub rows: u64,
+    /// Posting lists.
+    pub lists: u64,
+    /// Nodes of the router.
+    pub nodes: u64,
+    /// Entries of all lists, copies included.
+    pub entries: u64,
+    /// Entries of the longest list.
+    pub list_entries_max: u64,
+    /// Mean entries of a list, weighted by size: Σc²/Σc.
+    pub list_entries_weighted: f64,
+    /// Copies of a vector at most.
+    pub replicas: usize,
+    /// The build's seed.
+    pub seed: u64,
+    /// Indexes that were built into the folder so far.
+    pub generation: u64,
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+    /// Bytes held in RAM while open, without the searchers' buffers.
+    pub ram_bytes: u64,
+    /// Whether point ids come from a file; otherwise they are row numbers.
+    pub has_ids: bool,
+    /// The files.
+    pub files: Vec<FileInfo>,
+    /// Settings that reach each recall.
+    pub calibration: Calibration,
+}
+
+/// An open index. Cheap to clone; searching is done by [`Searcher`]s, one a thread.
+#[derive(Clone)]
+pub struct Index {
+    pub(super) inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Index {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Index").field("info", &self.inner.info).finish_non_exhaustive()
+    }
+}
+
+pub(super) struct Inner {
+    pub(super) info: Info,
+    pub(super) space: Space,
+    pub(super) router: Router,
+    pub(super) directory: Directory,
+    pub(super) postings: ExtentFile,
+    pub(super) ids: Option<ExtentFile>,
+    pub(super) window: Window,
+    io: String,
+    disk: Arc<dyn Disk>,
+    _lock: FolderLock,
+}
+
+impl Index {
+    /// Opens the index in the folder `dir`.
+    ///
+    /// # Errors
+    /// When there is none, it is damaged or of a newer format, a build holds the folder, or the memory allowed
+    /// cannot do.
+    pub fn open(dir: &Path, options: &OpenOptions) -> Result<Self> {
+        if !dir.is_dir() {
+            let found = if dir.exists() { "a file, not a folder" } else { "no such folder" }.to_owned();
+            return Err(IndexError::NotAnIndex { dir: dir.to_owned(), found });
+        }
+        let disk = OsDisk::new(dir, options.io)?;
+        let io = disk.io_mode().to_string();
+        Self::open_on(Arc::new(disk), options, io)
+    }
+
+    /// Opens an index on any disk.
+    pub(crate) fn open_on(disk: Arc<dyn Disk>, options: &OpenOptions, io: String) -> Result<Self> {
+        // The manifest first: a folder that is no index gets no lock file.
+        Manifest::read(disk.as_ref())?;
+        let lock = disk.lock(LockMode::Shared)?;
+        let manifest = Manifest::read(disk.as_ref())?;
+        let space = Space::new(manifest.metric, manifest.shape, manifest.norm_max);
+        let ram_bytes = ram_bytes(&manifest, space.dim());
+        let window = window(&manifest, ram_bytes, options)?;
+        let file = |role| open_file(disk.as_ref(), &manifest, role);
+        let postings = file(FileRole::Postings)?;
+        let (nodes, lists) = (manifest.nodes as usize, manifest.lists as usize);
+        let mut centroids = Centroids::read(&file(FileRole::Centroids)?, space.dim(), nodes, lists)?;
+        let space = Space { mean: std::mem::take(&mut centroids.mean), ..space };
+        let directory = Directory::read(&file(FileRole::Directory)?, lists, postings.len())?;
+        let calibration = Calibration::read(&file(FileRole::Calibration)?)?;
+        let ids = manifest.file(FileRole::Ids).map(|_| file(FileRole::Ids)).transpose()?;
+        let info = info(disk.as_ref(), &manifest, calibration, ram_bytes)?;
+        let router = centroids.into_router();
+        let inner = Inner { info, space, router, directory, postings, ids, window, io, disk, _lock: lock };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// What the index is.
+    pub fn info(&self) -> &Info {
+        &self.inner.info
+    }
+
+    /// How the disk is read, in one line.
+    pub fn io(&self) -> &str {
+        &self.inner.io
+    }
+
+    /// Makes a searcher, for one thread at a time.
+    ///
+    /// # Errors
+    /// When the disk cannot be read in the way asked for.
+    pub fn searcher(&self) -> Result<Searcher> {
+        Searcher::new(Arc::clone(&self.inner))
+    }
+
+    /// Drops the index's files from the system's page cache, to measure from the disk.
+    ///
+    /// # Errors
+    /// When a file cannot be opened.
+    pub fn drop_cache(&self) -> Result<()> {
+        for file in &self.inner.info.files {
+            self.inner.disk.open(&file.name)?.drop_cache()?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens a file of the manifest and checks that it is the one that is meant.
+pub(crate) fn open_file(disk: &dyn Disk, manifest: &Manifest, role: FileRole) -> Result<ExtentFile> {
+    let Some(listed) = manifest.file(role) else {
+        let found = format!("a manifest without a file of kind {role:?}");
+        return Err(IndexError::NotAnIndex { dir: disk.root().to_owned(), found });
+    };
+    let file = ExtentFile::open(disk, &listed.name, role.kind())?;
+    let wrong = |what, found, expected| {
+        let file = file.file().path().to_owned();
+        Err(StorageError::Corrupt { file, offset: 0, what, found, expected }.into())
+    };
+    if file.file_id() != listed.file_id {
+        return wrong("identity of the file", file.file_id(), listed.file_id);
+    }
+    if file.len() != listed.bytes {
+        return wrong("length of the file", file.len(), listed.bytes);
+    }
+    Ok(file)
+}
+
+/// Bytes an open index holds.
+fn ram_bytes(manifest: &Manifest, dim: usize) -> u64 {
+    let router = Router::bytes(dim, manifest.lists as usize, manifest.nodes as usize);
+    (router + manifest.lists as usize * PLACE_BYTES) as u64
+}
+
+/// The reads in flight that the memory allows each searcher.
+fn window(manifest: &Manifest, ram_bytes: u64, options: &OpenOptions) -> Result<Window> {
+    let Some(allowed) = options.memory_bytes else {
+        return Ok(Window { reads: READS, bytes: WINDOW_BYTES as usize });
+    };
+    let threads = options.threads.max(1) as u64;
+    let least = u64::from(manifest.list_bytes_max).next_power_of_two();
+    let fixed = PROGRAM_BYTES + ram_bytes + threads * THREAD_BYTES;
+    let needed = fixed + threads * least;
+    if needed > allowed {
+        return Err(IndexError::Budget {
+            what: "centroids and buffers of the index",
+            needed,
+            allowed,
+            fix: "raise --memory, or rebuild with a larger --list-vectors",
+        });
+    }
+    let bytes = ((allowed - fixed) / threads).clamp(least, WINDOW_BYTES.max(least));
+    Ok(Window { reads: READS, bytes: bytes as usize })
+}
+
+fn info(disk: &dyn Disk, manifest: &Manifest, calibration: Calibration, ram_bytes: u64) -> Result<Info> {
+    let mut files = vec![FileInfo { name: MANIFEST.to_owned(), bytes: disk.open(MANIFEST)?.len()? }];
+    files.extend(manifest.files.iter().map(|file| FileInfo { name: file.name.clone(), bytes: file.bytes }));
+    debug_assert!(files.iter().all(|file| file.name != LOCK));
+    Ok(Info {
+        element: manifest.shape.element,
+        dim: manifest.shape.dim,
+        metric: manifest.metric,
+        codec: manifest.codec,
+        rows: manifest.rows,
+        lists: manifest.lists,
+        nodes: manifest.nodes,
+        entries: manifest.entries,
+        list_entries_max: u64::from(manifest.list_entries_max),
+        list_entries_weighted: manifest.list_entries_weighted,
+        replicas: manifest.replicas as usize,
+        seed: manifest.seed,
+        generation: manifest.generation,
+        disk_bytes: files.iter().map(|file| file.bytes).sum(),
+        ram_bytes,
+        has_ids: manifest.file(FileRole::Ids).is_some(),
+        files,
+        calibration,
+    })
+}

@@ -1,0 +1,164 @@
+//! Vectors as they come and as they are stored: rows of elements of one type.
+
+use std::fmt;
+
+use half::f16;
+
+use crate::error::{IndexError, Result, SourceError};
+
+/// The largest number of dimensions.
+pub const DIM_MAX: usize = 65_535;
+
+/// The position of a vector in the input: dense, internal, 0-based.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowId(pub u32);
+
+/// The type of a vector's elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ElementType {
+    /// IEEE-754 binary32.
+    F32,
+    /// IEEE-754 binary16.
+    F16,
+    /// Unsigned bytes.
+    U8,
+    /// Signed bytes.
+    I8,
+}
+
+impl ElementType {
+    /// Bytes of one element.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+            Self::U8 | Self::I8 => 1,
+        }
+    }
+
+    /// The type's name: `f32`, `f16`, `u8` or `i8`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::U8 => "u8",
+            Self::I8 => "i8",
+        }
+    }
+
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::F32 => 0,
+            Self::F16 => 1,
+            Self::U8 => 2,
+            Self::I8 => 3,
+        }
+    }
+
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        [Self::F32, Self::F16, Self::U8, Self::I8].into_iter().find(|element| element.code() == code)
+    }
+}
+
+impl fmt::Display for ElementType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Where a build gets its vectors from. Every pass over them starts a new stream.
+pub trait VectorSource: Send + Sync {
+    /// The name to use in errors, usually a path.
+    fn name(&self) -> String;
+    /// The type of the elements.
+    fn element(&self) -> ElementType;
+    /// Elements of one vector.
+    fn dim(&self) -> usize;
+    /// Number of vectors.
+    fn count(&self) -> u64;
+    /// The rows from `from` on, in order.
+    fn rows(&self, from: u64) -> Result<Box<dyn RowStream + '_>, SourceError>;
+}
+
+/// A pass over the rows of a [`VectorSource`].
+pub trait RowStream: Send {
+    /// Fills whole rows of `out` (little-endian elements) and returns their number, 0 at the end.
+    fn next_rows(&mut self, out: &mut [u8]) -> Result<usize, SourceError>;
+}
+
+/// The type and length of the vectors of one set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// The type of the elements.
+    pub element: ElementType,
+    /// Elements of one vector.
+    pub dim: usize,
+}
+
+impl Shape {
+    /// Bytes of one vector.
+    pub fn row_bytes(self) -> usize {
+        self.dim * self.element.bytes()
+    }
+
+    /// Widens one row to `f32`. Every element type fits exactly.
+    pub(crate) fn widen(self, row: &[u8], out: &mut [f32]) {
+        match self.element {
+            ElementType::F32 => {
+                for (out, bytes) in out.iter_mut().zip(row.as_chunks().0) {
+                    *out = f32::from_le_bytes(*bytes);
+                }
+            }
+            ElementType::F16 => {
+                for (out, bytes) in out.iter_mut().zip(row.as_chunks().0) {
+                    *out = f16::from_le_bytes(*bytes).to_f32();
+                }
+            }
+            ElementType::U8 => out.iter_mut().zip(row).for_each(|(out, &x)| *out = f32::from(x)),
+            ElementType::I8 => {
+                out.iter_mut().zip(row).for_each(|(out, &x)| *out = f32::from(x.cast_signed()));
+            }
+        }
+    }
+
+    /// Refuses values no distance can be computed from: NaN, infinities, and zero vectors if `zero` is false.
+    /// `first` is the row number of the first row, `name` where the rows come from.
+    pub(crate) fn check_rows(self, rows: &[u8], first: u64, zero: bool, name: &str) -> Result<()> {
+        for (i, row) in rows.chunks_exact(self.row_bytes()).enumerate() {
+            if !self.is_finite(row) {
+                return Err(IndexError::input(
+                    name,
+                    format!("row {} holds NaN or an infinity", first + i as u64),
+                    "finite values",
+                ));
+            }
+            if !zero && self.is_zero(row) {
+                return Err(IndexError::input(
+                    name,
+                    format!("row {} is a zero vector", first + i as u64),
+                    "vectors with a direction, as cosine distance needs one (or --metric l2 or ip)",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_finite(self, row: &[u8]) -> bool {
+        // The exponent's bits are all ones in NaN and infinities, and nowhere else.
+        match self.element {
+            ElementType::F32 => {
+                row.as_chunks().0.iter().all(|b| u32::from_le_bytes(*b) & 0x7F80_0000 != 0x7F80_0000)
+            }
+            ElementType::F16 => row.as_chunks().0.iter().all(|b| u16::from_le_bytes(*b) & 0x7C00 != 0x7C00),
+            ElementType::U8 | ElementType::I8 => true,
+        }
+    }
+
+    fn is_zero(self, row: &[u8]) -> bool {
+        match self.element {
+            ElementType::F32 => row.as_chunks().0.iter().all(|b| f32::from_le_bytes(*b) == 0.0),
+            ElementType::F16 => row.as_chunks().0.iter().all(|b| u16::from_le_bytes(*b) & 0x7FFF == 0),
+            ElementType::U8 | ElementType::I8 => row.iter().all(|&x| x == 0),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Checking every byte of an index.
+
+use std::path::Path;
+
+use nearline_storage::{Disk, ExtentFile, IoMode, LockMode, OsDisk};
+
+use crate::error::{IndexError, Result};
+use crate::manifest::{FileRole, MANIFEST, Manifest};
+use crate::search::{Index, OpenOptions};
+
+/// Something wrong with an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file's name.
+    pub file: String,
+    /// What is wrong, and where.
+    pub message: String,
+}
+
+/// What a check of an index found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Files read.
+    pub files: u64,
+    /// Extents checked.
+    pub extents: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// What is wrong; nothing in a sound index.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads all of the index in `dir` and checks every checksum, length and reference.
+///
+/// `progress` is told each file's name and bytes as they are checked.
+///
+/// # Errors
+/// When there is no index, its manifest cannot be read, or a build holds the folder; damage elsewhere is reported.
+pub fn verify(dir: &Path, io: IoMode, progress: &mut dyn FnMut(&str, u64)) -> Result<VerifyReport> {
+    if !dir.is_dir() {
+        let found = if dir.exists() { "a file, not a folder" } else { "no such folder" }.to_owned();
+        return Err(IndexError::NotAnIndex { dir: dir.to_owned(), found });
+    }
+    let disk = OsDisk::new(dir, io)?;
+    let manifest = Manifest::read(&disk)?;
+    let _lock = disk.lock(LockMode::Shared)?;
+    let mut report = VerifyReport { files: 1, extents: 1, ..VerifyReport::default() };
+    report.bytes += disk.open(MANIFEST)?.len()?;
+    progress(MANIFEST, report.bytes);
+    for listed in &manifest.files {
+        let checked = check_file(&disk, &manifest, listed.role, &mut report, progress);
+        if let Err(error) = checked {
+            report.problems.push(Problem { file: listed.name.clone(), message: error.to_string() });
+        }
+        report.files += 1;
+    }
+    if report.problems.is_empty() {
+        check_references(dir, io, &manifest, &mut report);
+    }
+    Ok(report)
+}
+
+/// Checks all extents of a file. After the first that is damaged the rest cannot be walked.
+fn check_file(
+    disk: &dyn Disk,
+    manifest: &Manifest,
+    role: FileRole,
+    report: &mut VerifyReport,
+    progress: &mut dyn FnMut(&str, u64),
+) -> Result<()> {
+    let file: ExtentFile = crate::search::open_file(disk, manifest, role)?;
+    let name = manifest.file(role).map(|listed| listed.name.clone()).unwrap_or_default();
+    let mut extents = file.extents();
+    let (mut count, mut entries) = (0, 0u64);
+    while let Some((range, extent)) = extents.next()? {
+        if role == FileRole::Postings && u64::from(extent.header.owner) != count {
+            let (found, expected) = (u64::from(extent.header.owner), count);
+            let file = file.file().path().to_owned();
+            let what = "list number";
+            return Err(nearline_storage::StorageError::Corrupt { file, offset: range.offset, what, found, expected }.into());
+        }
+        entries += u64::from(extent.header.count);
+        count += 1;
+        report.extents += 1;
+        report.bytes += range.bytes as u64;
+        progress(&name, range.bytes as u64);
+    }
+    if role == FileRole::Postings && (count, entries) != (manifest.lists, manifest.entries) {
+        let message = format!("{count} lists, {entries} entries; the manifest says {}, {}", manifest.lists, manifest.entries);
+        report.problems.push(Problem { file: name, message });
+    }
+    Ok(())
+}
+
+/// Checks what files say of each other, by opening the index.
+fn check_references(dir: &Path, io: IoMode, manifest: &Manifest, report: &mut VerifyReport) {
+    let options = OpenOptions { io, ..OpenOptions::default() };
+    if let Err(error) = Index::open(dir, &options) {
+        let file = manifest.file(FileRole::Directory).map(|listed| listed.name.clone()).unwrap_or_default();
+        report.problems.push(Problem { file, message: error.to_string() });
+    }
+}

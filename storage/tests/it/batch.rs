@@ -239,30 +239,59 @@ fn move_in_flight(mut reader: Box<dyn BatchReader>, content: &[u8]) {
     assert_eq!(seen, [1; 50]);
 }
 
-/// Where the kernel refuses io_uring, as in many containers, threads take over and say why.
-#[test]
-fn without_io_uring_threads_take_over() {
-    const FOLDER: &str = "NEARLINE_TEST_NO_URING";
-    if let Ok(root) = std::env::var(FOLDER) {
-        let disk = OsDisk::new(root.as_ref(), IoMode::Auto).unwrap();
-        let in_use = disk.io_mode();
-        assert_eq!(in_use.mode, IoMode::Pread);
-        assert!(in_use.why.contains("io_uring does not work here"), "{in_use}");
-        let mut reader = reader_in(root.as_ref(), IoMode::Auto, WINDOW).unwrap();
-        read_all(&mut *reader, &[page(3), page(0)], &content());
-        assert!(OsDisk::new(root.as_ref(), IoMode::Uring).is_err());
-        return;
-    }
+/// Where a test that has been started again under strace finds its folder.
+const FOLDER: &str = "NEARLINE_TEST_STRACE_FOLDER";
+
+/// Runs a test of this file again in a child, with a system call failing as told.
+fn under_strace(test: &str, call: &str, failing: &str) {
     let dir = folder();
     let strace = std::process::Command::new("strace")
-        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=io_uring_setup"])
-        .args(["-e", "inject=io_uring_setup:error=EPERM"])
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")])
+        .args(["-e", &format!("inject={call}:{failing}")])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "batch::without_io_uring_threads_take_over"])
+        .args(["--exact", &format!("batch::{test}")])
         .env(FOLDER, dir.path())
         .output();
     match strace {
-        Ok(run) => assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout)),
+        Ok(run) => assert!(run.status.success(), "{call} {failing}: {run:?}"),
         Err(error) => eprintln!("skipped, strace is needed: {error}"),
+    }
+}
+
+/// Where the kernel refuses io_uring, as in many containers, threads take over and say why.
+#[test]
+fn without_io_uring_threads_take_over() {
+    let Ok(root) = std::env::var(FOLDER) else {
+        return under_strace("without_io_uring_threads_take_over", "io_uring_setup", "error=EPERM");
+    };
+    let disk = OsDisk::new(root.as_ref(), IoMode::Auto).unwrap();
+    let in_use = disk.io_mode();
+    assert_eq!(in_use.mode, IoMode::Pread);
+    assert!(in_use.why.contains("io_uring does not work here"), "{in_use}");
+    let mut reader = reader_in(root.as_ref(), IoMode::Auto, WINDOW).unwrap();
+    read_all(&mut *reader, &[page(3), page(0)], &content());
+    assert!(OsDisk::new(root.as_ref(), IoMode::Uring).is_err());
+}
+
+/// Signals interrupt system calls, and a kernel short of memory asks for patience.
+#[test]
+fn interrupted_and_refused_calls_are_made_again() {
+    let Ok(root) = std::env::var(FOLDER) else {
+        for (call, failing) in [
+            ("io_uring_enter", "error=EINTR:when=1+2"),
+            ("io_uring_enter", "error=EAGAIN:when=2+3"),
+            ("io_uring_enter", "error=EBUSY:when=1+2"),
+            // The first few are those of the dynamic linker, which knows no patience.
+            ("pread64", "error=EINTR:when=20+2"),
+        ] {
+            under_strace("interrupted_and_refused_calls_are_made_again", call, failing);
+        }
+        return;
+    };
+    let ranges: Vec<ReadRange> = (0..200).map(|i| page(i * 2)).collect();
+    for io in [IoMode::Uring, IoMode::Pread] {
+        if let Some(mut reader) = reader_in(root.as_ref(), io, WINDOW) {
+            read_all(&mut *reader, &ranges, &content());
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use anyhow::Result;
-use nearline::{Cost, Index, OpenOptions, Probe, SearchOptions, Searcher};
+use nearline::{Cost, Probe, SearchOptions, Searcher};
 use tempfile::TempDir;
 
 use crate::data::{self, Prepared};
@@ -32,7 +32,7 @@ impl BenchIndex {
         let data = data::prepare(&data, K, folder.path())?;
         let dir = folder.path().join("index");
         measure::build(&data, &Build { memory_mib: 256, seed: 1 }, &dir)?;
-        let searcher = RefCell::new(Index::open(&dir, &OpenOptions::default())?.searcher()?);
+        let searcher = RefCell::new(measure::open(&dir)?.searcher()?);
         Ok(Self { searcher, data, _folder: folder })
     }
 

@@ -14,11 +14,10 @@ use nearline_benches::{data, measure, report};
 use nearline_storage::{IoMode, OsDisk};
 
 const USAGE: &str = "\
-nearline-benches run [--quick] [--json] [--suggest] [NAME...]
+nearline-benches run [--json | --suggest] [NAME...]
     runs the scenarios whose names begin so (all of them without a name)
-    --quick    only those marked as quick
     --json     one object a line instead of a table
-    --suggest  print new bounds instead of holding against the old ones
+    --suggest  print new bounds instead, and hold against none
 nearline-benches io [FOLDER]
     says how FOLDER (or the temporary folder) is read";
 
@@ -40,11 +39,18 @@ fn io(folder: &Path) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What is printed of each measurement.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Output {
+    #[default]
+    Table,
+    Json,
+    Bounds,
+}
+
 #[derive(Default)]
 struct Options {
-    quick: bool,
-    json: bool,
-    suggest: bool,
+    output: Output,
     names: Vec<String>,
 }
 
@@ -53,9 +59,8 @@ impl Options {
         let mut options = Self::default();
         for argument in arguments {
             match *argument {
-                "--quick" => options.quick = true,
-                "--json" => options.json = true,
-                "--suggest" => options.suggest = true,
+                "--json" => options.output = Output::Json,
+                "--suggest" => options.output = Output::Bounds,
                 flag if flag.starts_with('-') => bail!("unknown option {flag}\n{USAGE}"),
                 name => options.names.push(name.to_owned()),
             }
@@ -69,18 +74,21 @@ fn run(options: &Options) -> Result<ExitCode> {
     let scenarios = Scenario::read_all(&home.join("scenarios"), &options.names)?;
     let tolerances = Tolerances::read(&home.join("tolerances.toml"))?;
     let mut complaints = Vec::new();
-    if !options.json {
+    if options.output == Output::Table {
         println!("{}", report::head());
     }
-    for scenario in scenarios.iter().filter(|scenario| scenario.quick || !options.quick) {
+    for scenario in &scenarios {
         for measured in run_one(scenario)? {
-            println!("{}", if options.json { report::json(&measured) } else { report::row(&measured) });
-            if options.suggest {
-                println!("{}", Bound::around(&measured).to_toml());
-            } else {
-                complaints.extend(tolerances.complaints(&measured));
+            match options.output {
+                Output::Table => println!("{}", report::row(&measured)),
+                Output::Json => println!("{}", report::json(&measured)),
+                Output::Bounds => println!("{}", Bound::around(&measured).to_toml()),
             }
+            complaints.extend(tolerances.complaints(&measured));
         }
+    }
+    if options.output == Output::Bounds {
+        return Ok(ExitCode::SUCCESS);
     }
     complaints.iter().for_each(|complaint| eprintln!("out of bounds: {complaint}"));
     Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
-use nearline::{BuildOptions, Index, OpenOptions, Probe, SearchOptions, Silent};
+use nearline::{BuildOptions, Index, IoMode, OpenOptions, Probe, SearchOptions, Silent};
 use serde::Serialize;
 
 use crate::data::{Prepared, Source};
@@ -45,7 +45,7 @@ pub fn run(scenario: &Scenario, data: &Prepared, folder: &Path) -> Result<Vec<Me
     let began = Instant::now();
     build(data, &scenario.build, folder)?;
     let build_seconds = began.elapsed().as_secs_f64();
-    let index = Index::open(folder, &OpenOptions::default())?;
+    let index = open(folder)?;
     let mut all = Vec::new();
     for &target in &scenario.search.targets {
         index.drop_cache()?;
@@ -65,10 +65,19 @@ pub fn build(data: &Prepared, options: &Build, folder: &Path) -> Result<()> {
         metric: data.metric,
         memory_bytes: options.memory_mib << 20,
         seed: options.seed,
+        io: IoMode::from_env(),
         ..BuildOptions::default()
     };
     nearline::build(folder, &Source(&data.base), &options, &Silent)?;
     Ok(())
+}
+
+/// Opens an index, to be read as the environment variable `NEARLINE_IO` asks.
+///
+/// # Errors
+/// Whatever opening says.
+pub fn open(folder: &Path) -> Result<Index> {
+    Ok(Index::open(folder, &OpenOptions { io: IoMode::from_env(), ..OpenOptions::default() })?)
 }
 
 /// Sums over all queries.

@@ -12,9 +12,6 @@ pub struct Scenario {
     /// File name without `.toml`.
     #[serde(skip)]
     pub name: String,
-    /// Whether `--quick` runs it too.
-    #[serde(default)]
-    pub quick: bool,
     /// The vectors.
     pub data: Data,
     /// How the index is built.

@@ -80,13 +80,13 @@ impl Tolerances {
 impl Bound {
     /// The bound for what was just measured, with the usual margins.
     pub fn around(measured: &Measured) -> Self {
-        let cost = |value: f64| (value * COST_MARGIN).ceil();
+        let at_least = |value: f64, digits: f64| (value * COST_MARGIN * digits).ceil() / digits;
         Self {
             scenario: measured.scenario.clone(),
             target_recall: measured.target_recall,
             recall_min: ((measured.recall - RECALL_MARGIN) * 1e4).floor() / 1e4,
-            reads_max: cost(measured.reads_per_query),
-            bytes_max: cost(measured.bytes_per_query),
+            reads_max: at_least(measured.reads_per_query, 10.0),
+            bytes_max: at_least(measured.bytes_per_query, 1.0),
         }
     }
 

@@ -1,0 +1,170 @@
+//! The command line: subcommands, and the argument types they share. Each subcommand's own arguments are in its file.
+
+use std::str::FromStr;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use nearline::IoMode;
+
+use crate::{build, demo, exit, generate, groundtruth, inspect, query, recall, verify};
+
+/// Nearline: vector search on disk.
+#[derive(Parser)]
+#[command(name = "nearline", version, about, arg_required_else_help = true, propagate_version = true)]
+#[command(after_help = "Exit codes: 0 ok, 1 internal, 2 usage, 3 bad input, 4 budget of memory or disk, \
+    5 corrupt or no index, 6 below --min-recall, 130 interrupted and resumable.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Generate a realistic set, build an index, search it and print a table
+    Demo(demo::Args),
+    /// Write a file of realistic vectors, and queries for them
+    Generate(generate::Args),
+    /// Find the exact nearest neighbours of queries by brute force
+    Groundtruth(groundtruth::Args),
+    /// Build an index from a file of vectors
+    Build(build::Args),
+    /// Search an index and write the ids found
+    Query(query::Args),
+    /// Measure recall, latency and reads of an index
+    Recall(recall::Args),
+    /// Show what an index is
+    Inspect(inspect::Args),
+    /// Read all of an index and name everything that is damaged
+    Verify(verify::Args),
+}
+
+/// How distances are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Metric {
+    /// Squared Euclidean distance
+    L2,
+    /// Inner product
+    Ip,
+    /// Cosine distance
+    Cosine,
+}
+
+impl From<Metric> for nearline::Metric {
+    fn from(metric: Metric) -> Self {
+        match metric {
+            Metric::L2 => Self::L2,
+            Metric::Ip => Self::InnerProduct,
+            Metric::Cosine => Self::Cosine,
+        }
+    }
+}
+
+impl From<Metric> for nearline_datasets::Metric {
+    fn from(metric: Metric) -> Self {
+        match metric {
+            Metric::L2 => Self::L2,
+            Metric::Ip => Self::InnerProduct,
+            Metric::Cosine => Self::Cosine,
+        }
+    }
+}
+
+/// How the disk is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Io {
+    /// io_uring where it works, threads otherwise
+    Auto,
+    /// io_uring
+    Uring,
+    /// A pool of threads
+    Pread,
+}
+
+/// What `--io` says or, without it, the environment variable `NEARLINE_IO`.
+pub(crate) fn io_mode(io: Option<Io>) -> anyhow::Result<IoMode> {
+    let from_environment = || match std::env::var("NEARLINE_IO") {
+        Ok(name) if !name.is_empty() => Io::from_str(&name, false)
+            .map_err(|_| exit::usage(format!("NEARLINE_IO: found {name:?}, expected auto, uring or pread"))),
+        _ => Ok(Io::Auto),
+    };
+    Ok(match io.map_or_else(from_environment, Ok)? {
+        Io::Auto => IoMode::Auto,
+        Io::Uring => IoMode::Uring,
+        Io::Pread => IoMode::Pread,
+    })
+}
+
+/// A recall to reach, above 0 and up to 1.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub(crate) struct Recall(pub(crate) f32);
+
+impl FromStr for Recall {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<f32>() {
+            Ok(recall) if recall > 0.0 && recall <= 1.0 => Ok(Self(recall)),
+            _ => Err("expected a number above 0, up to 1".into()),
+        }
+    }
+}
+
+/// Lists to probe: a number, or `all`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nprobe {
+    Lists(usize),
+    All,
+}
+
+impl FromStr for Nprobe {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse::<usize>()) {
+            ("all", _) => Ok(Self::All),
+            (_, Ok(lists)) if lists > 0 => Ok(Self::Lists(lists)),
+            _ => Err("expected a number of lists from 1, or all".into()),
+        }
+    }
+}
+
+/// A whole number from 1.
+pub(crate) fn positive(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("expected a whole number from 1".into()),
+    }
+}
+
+/// What clap has to say about wrong arguments, as one line.
+pub(crate) fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
+    let joined = lines.collect::<Vec<_>>().join(" ");
+    format!("{} (see --help)", joined.strip_prefix("error: ").unwrap_or(&joined))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_arguments_are_one_line() {
+        for wrong in [
+            vec!["nearline", "build"],
+            vec!["nearline", "bild"],
+            vec!["nearline", "query", "--index", "x", "--queries", "y", "--output", "z", "--k", "0"],
+            vec!["nearline", "recall", "--nprobe", "none"],
+        ] {
+            let Err(error) = Cli::try_parse_from(wrong) else { panic!("should be refused") };
+            let line = one_line(&error);
+            assert!(!line.contains('\n') && !line.contains("Usage") && !line.starts_with("error"), "{line}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! How the program ends: one line that says what was wrong, and a code that says which kind of wrong.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use nearline::{IndexError, StorageError};
+use nearline_datasets::DatasetError;
+
+/// Exit codes other than 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// A fault of the program or the machine.
+    Internal = 1,
+    /// Arguments that make no sense.
+    Usage = 2,
+    /// A file or value that does not fit.
+    BadInput = 3,
+    /// Too little memory or disk.
+    Budget = 4,
+    /// Not an index, a damaged one, or one of a newer format.
+    Corrupt = 5,
+    /// `--min-recall` was not reached.
+    BelowRecall = 6,
+    /// Stopped by a signal; a build can be resumed.
+    Interrupted = 130,
+}
+
+/// An error found by the command line itself.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Failure {}
+
+/// An error with the exit code it leads to.
+pub(crate) fn fail(exit: Exit, message: impl Into<String>) -> anyhow::Error {
+    Failure { exit, message: message.into() }.into()
+}
+
+/// Arguments that make no sense.
+pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
+    fail(Exit::Usage, message)
+}
+
+/// A file or value that does not fit.
+pub(crate) fn bad_input(message: impl Into<String>) -> anyhow::Error {
+    fail(Exit::BadInput, message)
+}
+
+/// Stopped by a signal.
+pub(crate) fn interrupted() -> anyhow::Error {
+    fail(Exit::Interrupted, "interrupted")
+}
+
+/// The exit code of an error.
+pub(crate) fn code(error: &anyhow::Error) -> Exit {
+    error.chain().find_map(of_cause).unwrap_or(Exit::Internal)
+}
+
+fn of_cause(cause: &(dyn Error + 'static)) -> Option<Exit> {
+    if let Some(failure) = cause.downcast_ref::<Failure>() {
+        return Some(failure.exit);
+    }
+    if let Some(error) = cause.downcast_ref::<IndexError>() {
+        return Some(of_index(error));
+    }
+    if let Some(error) = cause.downcast_ref::<StorageError>() {
+        return Some(of_storage(error));
+    }
+    if let Some(error) = cause.downcast_ref::<DatasetError>() {
+        return Some(of_dataset(error));
+    }
+    cause.downcast_ref::<io::Error>().map(of_io)
+}
+
+fn of_index(error: &IndexError) -> Exit {
+    match error {
+        IndexError::Storage(error) => of_storage(error),
+        IndexError::Source(error) => of_cause(error.as_ref()).unwrap_or(Exit::BadInput),
+        IndexError::BadInput { .. } => Exit::BadInput,
+        IndexError::BadOption { .. } | IndexError::Occupied { .. } => Exit::Usage,
+        IndexError::Budget { .. } => Exit::Budget,
+        IndexError::NotAnIndex { .. } => Exit::Corrupt,
+        IndexError::Interrupted => Exit::Interrupted,
+        _ => Exit::Internal,
+    }
+}
+
+fn of_storage(error: &StorageError) -> Exit {
+    match error {
+        StorageError::DiskFull { .. } => Exit::Budget,
+        StorageError::Corrupt { .. }
+        | StorageError::UnexpectedEnd { .. }
+        | StorageError::Version { .. }
+        | StorageError::Features { .. } => Exit::Corrupt,
+        StorageError::Locked { .. } | StorageError::Exists { .. } => Exit::Usage,
+        StorageError::NotFound { .. } => Exit::BadInput,
+        StorageError::Io { source, .. } => of_io(source),
+        _ => Exit::Internal,
+    }
+}
+
+fn of_dataset(error: &DatasetError) -> Exit {
+    match error {
+        DatasetError::Io { source, .. } => of_io(source),
+        _ => Exit::BadInput,
+    }
+}
+
+fn of_io(error: &io::Error) -> Exit {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge | Kind::OutOfMemory => Exit::Budget,
+        Kind::NotFound
+        | Kind::PermissionDenied
+        | Kind::NotADirectory
+        | Kind::IsADirectory
+        | Kind::ReadOnlyFilesystem
+        | Kind::InvalidInput
+        | Kind::InvalidFilename => Exit::BadInput,
+        _ => Exit::Internal,
+    }
+}
+
+/// The error as one line. Every error of ours says all there is to say itself.
+pub(crate) fn one_line(error: &anyhow::Error) -> String {
+    let text = error.to_string();
+    text.split(['\n', '\r']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    #[test]
+    fn codes_follow_the_types() {
+        let file = PathBuf::from("f");
+        let full = || io::Error::from_raw_os_error(28);
+        let dataset = |source| DatasetError::Io { file: "f".into(), action: "write", source };
+        let cases: [(anyhow::Error, Exit); 9] = [
+            (usage("x"), Exit::Usage),
+            (interrupted(), Exit::Interrupted),
+            (dataset(full()).into(), Exit::Budget),
+            (DatasetError::Empty { file: file.clone() }.into(), Exit::BadInput),
+            (IndexError::Source(Box::new(dataset(full()))).into(), Exit::Budget),
+            (IndexError::Source("odd".into()).into(), Exit::BadInput),
+            (IndexError::Storage(StorageError::Locked { dir: file.clone() }).into(), Exit::Usage),
+            (StorageError::Version { file, found: 9, supported: 1 }.into(), Exit::Corrupt),
+            (anyhow::anyhow!("what?"), Exit::Internal),
+        ];
+        for (error, exit) in cases {
+            assert_eq!(code(&error), exit, "{error}");
+        }
+    }
+
+    #[test]
+    fn errors_are_one_line() {
+        assert_eq!(one_line(&usage("a:\n  b\n\nc\r\n")), "a: b c");
+    }
+}

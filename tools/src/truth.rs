@@ -1,0 +1,77 @@
+//! The exact answers, kept small, and how many of a search's hits are among them.
+
+use std::path::Path;
+
+use nearline::{Hit, Metric};
+use nearline_datasets::{GroundTruth, VectorFile};
+
+use crate::exit;
+
+/// The first `k` exact answers of every query.
+pub(crate) struct Truth {
+    k: usize,
+    /// Sorted for each query.
+    ids: Vec<u32>,
+    /// Distance of the last one of each query, as the index measures it.
+    worst: Vec<f32>,
+}
+
+/// Bytes held for each query.
+pub(crate) fn query_bytes(k: usize) -> u64 {
+    k as u64 * 4 + 4
+}
+
+impl Truth {
+    /// Takes the first `k` of each query of a truth read from `path`, which must be that of `queries`.
+    pub(crate) fn new(
+        truth: &GroundTruth,
+        path: &Path,
+        queries: &VectorFile,
+        k: usize,
+    ) -> anyhow::Result<Self> {
+        let (file, of) = (path.display(), queries.path().display());
+        if truth.queries as u64 != queries.count() {
+            let (found, count) = (truth.queries, queries.count());
+            return Err(exit::bad_input(format!(
+                "{file}: found {found} queries, expected {count} as in {of}"
+            )));
+        }
+        if truth.k < k {
+            let found = truth.k;
+            let hint = "make it again with a larger --k, or lower --k here";
+            return Err(exit::bad_input(format!(
+                "{file}: found {found} per query, expected at least {k}: {hint}"
+            )));
+        }
+        let mut ids = Vec::with_capacity(truth.queries * k);
+        let mut worst = Vec::with_capacity(truth.queries);
+        for query in 0..truth.queries {
+            let (row, distances) = truth.row(query);
+            ids.extend_from_slice(&row[..k]);
+            worst.push(distances[k - 1]);
+        }
+        ids.chunks_exact_mut(k).for_each(<[u32]>::sort_unstable);
+        Ok(Self { k, ids, worst })
+    }
+
+    /// Inner products become distances: smaller is nearer.
+    pub(crate) fn of_metric(mut self, metric: Metric) -> Self {
+        if metric == Metric::InnerProduct {
+            self.worst.iter_mut().for_each(|value| *value = -*value);
+        }
+        self
+    }
+
+    /// How many of the first `k` hits are right: among the exact answers, or no farther than the last of them.
+    pub(crate) fn right(&self, query: usize, hits: &[Hit]) -> u32 {
+        let ids = &self.ids[query * self.k..(query + 1) * self.k];
+        let worst = self.worst[query];
+        // both sides round a sum of f64 once, but add in different orders
+        let limit = worst + worst.abs() * f32::EPSILON;
+        let mut rows: Vec<u32> = hits.iter().take(self.k).map(|hit| hit.row.0).collect();
+        rows.sort_unstable();
+        let twice = rows.windows(2).filter(|pair| pair[0] == pair[1]).count();
+        let right = |hit: &&Hit| hit.distance <= limit || ids.binary_search(&hit.row.0).is_ok();
+        (hits.iter().take(self.k).filter(right).count() - twice.min(hits.len())) as u32
+    }
+}

@@ -58,11 +58,10 @@ pub(crate) fn declarations(repo: &Repo) -> Vec<String> {
 /// Library and program roots of the workspace.
 fn is_root(path: &str) -> bool {
     let mut parts = path.split('/').skip(1);
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some("src"), Some("lib.rs" | "main.rs"), None, None) => true,
-        (Some("src"), Some("bin"), Some(_), None) => true,
-        _ => false,
-    }
+    matches!(
+        (parts.next(), parts.next(), parts.next(), parts.next()),
+        (Some("src"), Some("lib.rs" | "main.rs"), None, None) | (Some("src"), Some("bin"), Some(_), None)
+    )
 }
 
 /// Whether one of the inner attributes at the top begins so, however it is laid out.

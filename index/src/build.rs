@@ -18,7 +18,7 @@ mod state;
 use nearline_storage::IoMode;
 
 pub use plan::{Plan, plan};
-pub use run::build;
+pub use run::{build, build_on};
 
 use crate::metric::Metric;
 use crate::posting::Codec;

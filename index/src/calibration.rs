@@ -106,8 +106,7 @@ impl Calibration {
 
     /// Reads the table.
     pub(crate) fn read(file: &ExtentFile) -> Result<Self> {
-        let range =
-            ReadRange { offset: PAGE as u64, bytes: file.len().saturating_sub(PAGE as u64) as usize };
+        let range = ReadRange { offset: PAGE as u64, bytes: file.len().saturating_sub(PAGE as u64) as usize };
         let mut bytes = Vec::new();
         let extent = file.read_extent(range, &mut bytes)?;
         let mut body = Decoder::new(extent.plane(0), file.file().path(), PAGE as u64);
@@ -131,7 +130,11 @@ impl Calibration {
             });
         }
         for _ in 0..body.u32()? {
-            table.router.push(RouterSetting { nprobe: body.u32()?, breadth: body.u32()?, recall: body.f32()? });
+            table.router.push(RouterSetting {
+                nprobe: body.u32()?,
+                breadth: body.u32()?,
+                recall: body.f32()?,
+            });
         }
         body.finish()?;
         Ok(table)

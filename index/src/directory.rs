@@ -45,8 +45,7 @@ pub(crate) struct Directory {
 impl Directory {
     /// Reads the directory of an index with so many lists, whose postings have `postings` bytes.
     pub(crate) fn read(file: &ExtentFile, lists: usize, postings: u64) -> Result<Self> {
-        let range =
-            ReadRange { offset: PAGE as u64, bytes: file.len().saturating_sub(PAGE as u64) as usize };
+        let range = ReadRange { offset: PAGE as u64, bytes: file.len().saturating_sub(PAGE as u64) as usize };
         let mut blob = BlobReader::new(file, EXTENT_KIND, range)?;
         let mut places = Vec::with_capacity(lists);
         let mut end = PAGE as u64;
@@ -72,7 +71,6 @@ impl Directory {
     pub(crate) fn place(&self, list: u32) -> Place {
         self.places[list as usize]
     }
-
 }
 
 fn misplaced(file: &ExtentFile, list: usize, found: u64, expected: u64) -> crate::error::IndexError {

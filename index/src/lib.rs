@@ -36,10 +36,8 @@ mod topk;
 mod vector;
 mod verify;
 
-pub use build::{BuildOptions, BuildReport, IdSource, Plan, Progress, Silent, Stage, build, plan};
-pub use calibration::{
-    CALIBRATED_K, CALIBRATED_TARGETS, Calibration, RouterSetting, Setting,
-};
+pub use build::{BuildOptions, BuildReport, IdSource, Plan, Progress, Silent, Stage, build, build_on, plan};
+pub use calibration::{CALIBRATED_K, CALIBRATED_TARGETS, Calibration, RouterSetting, Setting};
 pub use error::{IndexError, Result, SourceError};
 pub use metric::{Metric, Scorer};
 pub use posting::Codec;

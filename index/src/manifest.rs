@@ -79,9 +79,9 @@ impl FileRole {
     /// Whether some generation of an index has a file of this name.
     pub(crate) fn is_name(name: &str) -> bool {
         Self::ALL.iter().any(|role| {
-            name.strip_prefix(role.stem()).and_then(|rest| rest.strip_prefix('.')).is_some_and(|rest| {
-                rest.len() >= 6 && rest.bytes().all(|byte| byte.is_ascii_digit())
-            })
+            name.strip_prefix(role.stem())
+                .and_then(|rest| rest.strip_prefix('.'))
+                .is_some_and(|rest| rest.len() >= 6 && rest.bytes().all(|byte| byte.is_ascii_digit()))
         })
     }
 }

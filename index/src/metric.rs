@@ -122,7 +122,10 @@ impl Scorer {
 
     fn u8_sums(&self) -> (impl Fn(&[u8], &[u8]) -> f64, impl Fn(&[u8], &[u8]) -> f64) {
         let kernel = self.kernel;
-        (move |q: &[u8], x: &[u8]| kernel.l2_u8(q, x) as f64, move |q: &[u8], x: &[u8]| kernel.dot_u8(q, x) as f64)
+        (
+            move |q: &[u8], x: &[u8]| kernel.l2_u8(q, x) as f64,
+            move |q: &[u8], x: &[u8]| kernel.dot_u8(q, x) as f64,
+        )
     }
 
     fn of_sums(&self, sums: Sums) -> f32 {

@@ -77,7 +77,14 @@ fn check_file(
             let (found, expected) = (u64::from(extent.header.owner), count);
             let file = file.file().path().to_owned();
             let what = "list number";
-            return Err(nearline_storage::StorageError::Corrupt { file, offset: range.offset, what, found, expected }.into());
+            return Err(nearline_storage::StorageError::Corrupt {
+                file,
+                offset: range.offset,
+                what,
+                found,
+                expected,
+            }
+            .into());
         }
         entries += u64::from(extent.header.count);
         count += 1;
@@ -86,7 +93,10 @@ fn check_file(
         progress(&name, range.bytes as u64);
     }
     if role == FileRole::Postings && (count, entries) != (manifest.lists, manifest.entries) {
-        let message = format!("{count} lists, {entries} entries; the manifest says {}, {}", manifest.lists, manifest.entries);
+        let message = format!(
+            "{count} lists, {entries} entries; the manifest says {}, {}",
+            manifest.lists, manifest.entries
+        );
         report.problems.push(Problem { file: name, message });
     }
     Ok(())

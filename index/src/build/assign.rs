@@ -26,8 +26,7 @@ pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
     let lists = build.state.trained_lists;
     let mut state = build.state.clone();
     build.progress.stage(Stage::Assign, state.rows_assigned, build.plan.rows);
-    let mut writers =
-        Writers::open(build.disk.as_ref(), &build.plan, lists, &state.partition_bytes)?;
+    let mut writers = Writers::open(build.disk.as_ref(), &build.plan, lists, &state.partition_bytes)?;
     let dim = space.dim();
     let mut centroids = vec![0.0; lists as usize * dim];
     for (list, row) in centroids.chunks_exact_mut(dim).enumerate() {

@@ -196,15 +196,13 @@ impl Encoder {
 
 /// Splits members into groups of at most `cap`, each near its own mean.
 fn split(points: &[f32], dim: usize, members: Vec<u32>, cap: usize, random: Random) -> Vec<Vec<u32>> {
-    let own: Vec<f32> =
-        members.iter().flat_map(|&i| &points[i as usize * dim..][..dim]).copied().collect();
+    let own: Vec<f32> = members.iter().flat_map(|&i| &points[i as usize * dim..][..dim]).copied().collect();
     let k = (members.len() * 4).div_ceil(cap * 3).max(2);
     let clustering = kmeans(&own, dim, k, ITERATIONS, random);
     let groups = Members::new(&clustering.assignment, k);
     let mut out = Vec::new();
     for (number, range) in groups.ranges.iter().enumerate().filter(|(_, range)| !range.is_empty()) {
-        let group: Vec<u32> =
-            groups.points[range.clone()].iter().map(|&at| members[at as usize]).collect();
+        let group: Vec<u32> = groups.points[range.clone()].iter().map(|&at| members[at as usize]).collect();
         if group.len() <= cap {
             out.push(group);
         } else if group.len() == members.len() {

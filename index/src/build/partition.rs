@@ -119,7 +119,14 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn open(disk: &dyn Disk, plan: &Plan, shape: Shape, lists: u32, partition: usize, bytes: u64) -> Result<Self> {
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        plan: &Plan,
+        shape: Shape,
+        lists: u32,
+        partition: usize,
+        bytes: u64,
+    ) -> Result<Self> {
         let entry = entry_bytes(shape) as usize;
         Ok(Self {
             file: disk.open(&name(partition))?,

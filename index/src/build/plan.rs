@@ -82,7 +82,11 @@ fn check(source: &dyn VectorSource, options: &BuildOptions<'_>) -> Result<Shape>
         return Err(IndexError::input(source.name(), format!("{dim} dimensions"), format!("1 to {DIM_MAX}")));
     }
     if rows == 0 || rows > u64::from(u32::MAX) {
-        return Err(IndexError::input(source.name(), format!("{rows} vectors"), format!("1 to {}", u32::MAX)));
+        return Err(IndexError::input(
+            source.name(),
+            format!("{rows} vectors"),
+            format!("1 to {}", u32::MAX),
+        ));
     }
     if options.replicas == 0 || options.replicas > COPIES.len() {
         return Err(IndexError::option("--replicas", options.replicas, format!("1 to {}", COPIES.len())));

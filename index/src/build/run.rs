@@ -29,19 +29,23 @@ pub fn build(
     options: &BuildOptions<'_>,
     progress: &dyn Progress,
 ) -> Result<BuildReport> {
-    let plan = plan(source, options)?;
+    // Before the folder is made: a build that cannot be leaves none.
+    plan(source, options)?;
     let disk = OsDisk::create_dir(dir, options.io)?;
-    build_on(Arc::new(disk), plan, source, options, progress)
+    build_on(Arc::new(disk), source, options, progress)
 }
 
-/// Builds on any disk.
-pub(crate) fn build_on(
+/// As [`build`], in the folder that `disk` is.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_on(
     disk: Arc<dyn Disk>,
-    plan: Plan,
     source: &dyn VectorSource,
     options: &BuildOptions<'_>,
     progress: &dyn Progress,
 ) -> Result<BuildReport> {
+    let plan = plan(source, options)?;
     let _lock = disk.lock(LockMode::Exclusive)?;
     let fingerprint = fingerprint(source, options)?;
     let state = begin(disk.as_ref(), options, fingerprint)?;
@@ -197,7 +201,8 @@ fn is_ours(name: &str) -> bool {
 fn fingerprint(source: &dyn VectorSource, options: &BuildOptions<'_>) -> Result<u64> {
     const ROWS: usize = 16;
     let mut rows = vec![0; ROWS * source.dim() * source.element().bytes()];
-    let got = source.rows(0).and_then(|mut stream| stream.next_rows(&mut rows)).map_err(IndexError::Source)?;
+    let got =
+        source.rows(0).and_then(|mut stream| stream.next_rows(&mut rows)).map_err(IndexError::Source)?;
     rows.truncate(got * source.dim() * source.element().bytes());
     let queries = options.calibration_queries.map_or(0, |queries| queries.count() + 1);
     let words = [

@@ -130,11 +130,19 @@ impl Index {
         }
         let disk = OsDisk::new(dir, options.io)?;
         let io = disk.io_mode().to_string();
-        Self::open_on(Arc::new(disk), options, io)
+        Self::open_with(Arc::new(disk), options, io)
     }
 
-    /// Opens an index on any disk.
-    pub(crate) fn open_on(disk: Arc<dyn Disk>, options: &OpenOptions, io: String) -> Result<Self> {
+    /// As [`Index::open`], in the folder that `disk` is; `options.io` does not matter.
+    ///
+    /// # Errors
+    /// As [`Index::open`].
+    pub fn open_on(disk: Arc<dyn Disk>, options: &OpenOptions) -> Result<Self> {
+        let io = disk.root().display().to_string();
+        Self::open_with(disk, options, io)
+    }
+
+    fn open_with(disk: Arc<dyn Disk>, options: &OpenOptions, io: String) -> Result<Self> {
         // The manifest first: a folder that is no index gets no lock file.
         Manifest::read(disk.as_ref())?;
         let lock = disk.lock(LockMode::Shared)?;

@@ -29,8 +29,8 @@ pub(super) fn choose(build: &Build<'_>, router: &Router, evaluated: &Evaluated) 
     let settings = wanted
         .par_iter()
         .map(|&(k, target)| {
-            let mut setting = cheapest(evaluated, &prices, k, target)
-                .unwrap_or_else(|| everything(router, k, target));
+            let mut setting =
+                cheapest(evaluated, &prices, k, target).unwrap_or_else(|| everything(router, k, target));
             setting.bytes = (f64::from(setting.lists) * list_bytes) as f32;
             setting
         })
@@ -119,14 +119,17 @@ fn recall(outlooks: &[Outlook], k: usize, ratio: f32, nprobe: u32) -> (f64, f64)
 
 /// The share of the nearest lists that are seen, for the power of two at or above `nprobe`.
 fn router_recall(outlooks: &[Outlook], nprobe: u32) -> f64 {
-    let Some(last) = outlooks.first().and_then(|outlook| outlook.seen.len().checked_sub(1)) else { return 1.0 };
+    let Some(last) = outlooks.first().and_then(|outlook| outlook.seen.len().checked_sub(1)) else {
+        return 1.0;
+    };
     let at = (nprobe.max(1).next_power_of_two().trailing_zeros() as usize).min(last);
     mean(outlooks, |outlook| f64::from(outlook.seen[at])) / f64::from(1u32 << at)
 }
 
 /// For 1, 2, 4 … lists: the narrowest routing that finds nearly all of them.
 fn router_settings(evaluated: &Evaluated) -> Vec<RouterSetting> {
-    let powers = evaluated.outlooks.first().and_then(|all| all.first()).map_or(0, |outlook| outlook.seen.len());
+    let powers =
+        evaluated.outlooks.first().and_then(|all| all.first()).map_or(0, |outlook| outlook.seen.len());
     (0..powers)
         .filter_map(|power| {
             let nprobe = 1u32 << power;

@@ -98,7 +98,8 @@ impl Sight {
             .collect();
         let nearest = seen.first().map_or(0.0, |list| list.distance);
         let ratio = |list: &Near| ratio_of(list.distance, nearest);
-        let ranks: HashMap<u32, usize> = seen.iter().enumerate().map(|(rank, list)| (list.at, rank)).collect();
+        let ranks: HashMap<u32, usize> =
+            seen.iter().enumerate().map(|(rank, list)| (list.at, rank)).collect();
         let met = rows
             .iter()
             .map(|lists| {
@@ -108,7 +109,8 @@ impl Sight {
             .collect();
         let within = ratios.iter().map(|&limit| seen.partition_point(|list| ratio(list) <= limit) as u32);
         let firsts = std::iter::successors(Some(1), |n| Some(n * 2)).take_while(|&n| n <= self.lists.len());
-        let share = firsts.map(|n| self.node_ranks[..n].iter().filter(|&&rank| rank < breadth).count() as u32);
+        let share =
+            firsts.map(|n| self.node_ranks[..n].iter().filter(|&&rank| rank < breadth).count() as u32);
         Outlook { met, within: within.collect(), seen: share.collect() }
     }
 }

@@ -29,25 +29,35 @@ pub(super) fn exact(build: &Build<'_>, space: &Space, queries: &Queries) -> Resu
     let mut points = Vec::new();
     for_each_block(build, build.source, 0, |first, rows| {
         embed_rows(space, rows, &mut points);
-        let limits: Vec<f32> = best.iter().map(TopK::limit).collect();
-        let found: Vec<Vec<(u32, Candidate)>> = points
-            .par_chunks(BLOCK * queries.dim)
-            .enumerate()
-            .map_init(Vec::new, |distances, (block, points)| {
-                let first = first + (block * BLOCK) as u64;
-                near(&panels, points, first, &limits, distances)
-            })
-            .collect();
-        for (query, candidate) in found.into_iter().flatten() {
-            let own = queries.rows.as_ref().is_some_and(|rows| rows[query as usize] == candidate.row.0);
-            if !own {
-                best[query as usize].push(candidate);
-            }
+        let (mut rest, mut first) = (points.as_slice(), first);
+        while !rest.is_empty() {
+            // At most about as many rows as were seen before: few of them are nearer than the limits then.
+            let step = (first as usize).clamp(2 * NEIGHBOURS, 1 << 14).min(rest.len() / queries.dim);
+            let (now, later) = rest.split_at(step * queries.dim);
+            compare(&panels, now, first, queries.rows.as_deref(), &mut best);
+            (rest, first) = (later, first + step as u64);
         }
         build.progress.advance((points.len() / queries.dim) as u64);
         Ok(())
     })?;
     Ok(best.iter_mut().map(|best| best.take().iter().map(|near| near.row.0).collect()).collect())
+}
+
+/// Offers the rows from `first` on to all queries.
+fn compare(panels: &Panels, points: &[f32], first: u64, own: Option<&[u32]>, best: &mut [TopK]) {
+    let limits: Vec<f32> = best.iter().map(TopK::limit).collect();
+    let found: Vec<Vec<(u32, Candidate)>> = points
+        .par_chunks(BLOCK * panels.dim())
+        .enumerate()
+        .map_init(Vec::new, |distances, (block, points)| {
+            near(panels, points, first + (block * BLOCK) as u64, &limits, distances)
+        })
+        .collect();
+    for (query, candidate) in found.into_iter().flatten() {
+        if own.is_none_or(|rows| rows[query as usize] != candidate.row.0) {
+            best[query as usize].push(candidate);
+        }
+    }
 }
 
 /// The pairs of query and row that are nearer than the query's limit.
@@ -73,8 +83,7 @@ fn near(
 
 /// The lists that hold each of the rows in `truth`.
 pub(super) fn lists_of(build: &Build<'_>, truth: &[Vec<u32>]) -> Result<HashMap<u32, Vec<u32>>> {
-    let mut lists: HashMap<u32, Vec<u32>> =
-        truth.iter().flatten().map(|&row| (row, Vec::new())).collect();
+    let mut lists: HashMap<u32, Vec<u32>> = truth.iter().flatten().map(|&row| (row, Vec::new())).collect();
     let name = build.name(FileRole::Postings);
     let file = ExtentFile::open(build.disk.as_ref(), &name, FileRole::Postings.kind())?;
     let mut extents = file.extents();

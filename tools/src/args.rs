@@ -135,6 +135,17 @@ pub(crate) fn positive(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A number of threads, 0 for one a core.
+pub(crate) fn threads(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(number) if number <= THREADS_MAX => Ok(number),
+        _ => Err(format!("expected 1 to {THREADS_MAX} threads, or 0 for one a core")),
+    }
+}
+
+/// More than any machine has cores.
+const THREADS_MAX: usize = 4096;
+
 /// What clap has to say about wrong arguments, as one line.
 pub(crate) fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();

@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "1GiB")]
     memory: Size,
     /// Threads, 0 for one a core; the files do not depend on it
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = args::threads)]
     threads: usize,
     /// Decides every random choice
     #[arg(long, default_value_t = 1)]

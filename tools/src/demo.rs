@@ -49,12 +49,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         None => Some(tempfile::Builder::new().prefix("nearline-demo-").tempdir()?),
     };
     let dir = temporary.as_ref().map(tempfile::TempDir::path).or(args.dir.as_deref());
-    walk(&Files::new(dir.unwrap_or(Path::new("."))), args)?;
+    walk(&Files::new(dir.unwrap_or(Path::new("."))), args).map_err(nothing_to_resume)?;
+    if let Some(temporary) = temporary {
+        temporary.close()?;
+    }
     let took = size::seconds(started.elapsed().as_secs_f64());
     match &args.dir {
         Some(dir) => print::line(format!("\n{took} in all; everything is kept in {}", dir.display())),
         None => print::line(format!("\n{took} in all; everything is cleaned up (--dir DIR keeps it)")),
     }
+}
+
+/// The demo starts anew each time, so an interrupted build in it is not worth a hint.
+fn nothing_to_resume(error: anyhow::Error) -> anyhow::Error {
+    if exit::code(&error) == exit::Exit::Interrupted { exit::interrupted() } else { error }
 }
 
 /// Where the demo puts what.

@@ -84,6 +84,8 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<Exit> {
 
 fn of_index(error: &IndexError) -> Exit {
     match error {
+        // what an index's own files name must be there
+        IndexError::Storage(StorageError::NotFound { .. }) => Exit::Corrupt,
         IndexError::Storage(error) => of_storage(error),
         IndexError::Source(error) => of_cause(error.as_ref()).unwrap_or(Exit::BadInput),
         IndexError::BadInput { .. } => Exit::BadInput,

@@ -25,7 +25,7 @@ pub(crate) struct Args {
     #[arg(long)]
     output: PathBuf,
     /// Threads, 0 for one a core
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = args::threads)]
     threads: usize,
     /// How progress is shown
     #[arg(long, value_enum, default_value_t)]

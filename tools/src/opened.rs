@@ -12,6 +12,7 @@ use crate::{machine, source};
 
 /// What every search from the command line needs.
 #[derive(clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// Folder of the index
     #[arg(long)]

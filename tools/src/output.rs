@@ -51,6 +51,9 @@ fn failed(path: &Path, action: &'static str, source: std::io::Error) -> DatasetE
     DatasetError::Io { file: path.to_owned(), action, source }
 }
 
+/// What stands where a search has found fewer than k; all bits are set in either format.
+pub(crate) const NO_ID: u64 = u64::MAX;
+
 /// A file of ids, `k` for each query: `ibin` with u32 ids or `i64bin` with u64 ids.
 pub(crate) struct IdOutput {
     output: Output,
@@ -80,8 +83,9 @@ impl IdOutput {
         for &id in ids {
             match (self.wide, u32::try_from(id)) {
                 (true, _) => self.output.write(&id.to_le_bytes())?,
-                (false, Ok(id)) => self.output.write(&id.to_le_bytes())?,
-                (false, Err(_)) => return Err(self.too_large(id)),
+                (false, _) if id == NO_ID => self.output.write(&u32::MAX.to_le_bytes())?,
+                (false, Ok(narrow)) if narrow < u32::MAX => self.output.write(&narrow.to_le_bytes())?,
+                (false, _) => return Err(self.too_large(id)),
             }
         }
         Ok(())
@@ -92,7 +96,7 @@ impl IdOutput {
     }
 
     fn too_large(&self, id: u64) -> anyhow::Error {
-        let (file, max) = (self.output.path.display(), u32::MAX);
+        let (file, max) = (self.output.path.display(), u32::MAX - 1);
         exit::usage(format!(
             "{file}: found id {id}, expected at most {max} in .ibin: name the output .i64bin"
         ))

@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use crate::args::{Nprobe, Recall};
 use crate::opened::{self, Opened};
-use crate::output::{IdOutput, Output};
+use crate::output::{self, IdOutput, Output};
 use crate::search::{self, Batch, Tally};
 use crate::size::Size;
 use crate::table::Table;
-use crate::{interrupt, machine, print, size, source};
+use crate::{args, interrupt, machine, print, size, source};
 
 /// Bytes of queries and answers held at a time.
 const BATCH_BYTES: usize = 4 << 20;
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     #[arg(long)]
     nprobe: Option<Nprobe>,
     /// Threads that search, 0 for one a core
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = args::threads)]
     threads: usize,
     /// File for the ids, nearest first: .ibin (u32 ids) or .i64bin (u64 ids)
     #[arg(long)]
@@ -135,11 +135,8 @@ fn search_all(
     }
 }
 
-/// What stands where a search has found fewer than k.
-const NO_ID: u64 = u32::MAX as u64;
-
 fn keep_ids(_: usize, answer: &Answer, slots: &mut [u64]) {
-    slots.fill(NO_ID);
+    slots.fill(output::NO_ID);
     for (slot, hit) in slots.iter_mut().zip(&answer.hits) {
         *slot = hit.id;
     }

@@ -12,7 +12,7 @@ use crate::opened::{self, Opened};
 use crate::search::{self, Batch};
 use crate::size::Size;
 use crate::truth::{self, Truth};
-use crate::{interrupt, machine, print, source};
+use crate::{args, interrupt, machine, print, source};
 
 /// Targets measured when nothing else is asked for.
 pub(crate) const TARGETS: [Recall; 3] = [Recall(0.90), Recall(0.95), Recall(0.99)];
@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long)]
     sweep: bool,
     /// Threads that search, 0 for one a core
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = args::threads)]
     threads: usize,
     /// Drop the index from the system's cache before each row
     #[arg(long)]

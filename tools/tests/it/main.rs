@@ -1,0 +1,11 @@
+//! The command line, driven as people drive it: the built binary on small generated files.
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod builds;
+mod exits;
+mod files;
+mod full_disk;
+mod run;
+mod walk;

@@ -1,6 +1,40 @@
 //! Nearline, a vector search database in a folder: the public library.
+//!
+//! What there is so far is the offline index: [`build()`] turns vectors into a folder, [`Index`] opens it, and a
+//! [`Searcher`] for each thread answers queries from it. Centroids stay in RAM, everything else on the disk.
+//!
+//! ```
+//! use nearline::{BuildOptions, Index, OpenOptions, Probe, SearchOptions, Silent, VectorSlice};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = std::env::temp_dir().join(format!("nearline-doc-{}", std::process::id()));
+//! // A thousand vectors of four elements.
+//! let values: Vec<f32> = (0..4_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 20) as f32).collect();
+//! let vectors = VectorSlice::from_f32(4, &values)?;
+//! nearline::build(&folder, &vectors, &BuildOptions::default(), &Silent)?;
+//!
+//! let index = Index::open(&folder, &OpenOptions::default())?;
+//! let mut searcher = index.searcher()?;
+//! let query: Vec<u8> = values[40..44].iter().flat_map(|x| x.to_le_bytes()).collect();
+//! let answer = searcher.search(&query, &SearchOptions { k: 3, probe: Probe::TargetRecall(0.95) })?;
+//! assert_eq!(answer.hits[0].id, 10); // the tenth vector is its own nearest
+//! assert_eq!(answer.hits[0].distance, 0.0);
+//! println!("{} lists, {} bytes read", answer.cost.lists, answer.cost.bytes);
+//! # std::fs::remove_dir_all(&folder)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A target of recall is a contract: the build measures, on held-out queries, which settings reach it, and stores
+//! them in the index. Memory is a contract too: [`BuildOptions::memory_bytes`] bounds the build and
+//! [`OpenOptions::memory_bytes`] the process that searches.
 
 #![forbid(unsafe_code)]
 
-pub use nearline_index::*;
+pub use nearline_index::{
+    Answer, BuildOptions, BuildReport, CALIBRATED_K, CALIBRATED_TARGETS, Calibration, Codec, Cost, DIM_MAX,
+    ElementType, FileInfo, Hit, IdSource, Index, IndexError, Info, Metric, OpenOptions, Plan, Probe, Problem,
+    Progress, Result, RouterSetting, RowId, RowStream, Scorer, SearchOptions, Searcher, Setting, Shape,
+    Silent, SourceError, Stage, VectorSlice, VectorSource, VerifyReport, build, plan, verify,
+};
 pub use nearline_storage::{IoMode, StorageError};

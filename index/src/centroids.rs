@@ -77,7 +77,11 @@ fn fill(file: &ExtentFile, kind: u16, at: u64, out: &mut [u8]) -> Result<u64> {
 fn blob_bytes(len: usize) -> usize {
     let chunk = nearline_storage::blob::CHUNK;
     let full = len / chunk;
-    let tail = if len % chunk > 0 || full == 0 { nearline_storage::extent_bytes(&[len % chunk]) } else { 0 };
+    let tail = if !len.is_multiple_of(chunk) || full == 0 {
+        nearline_storage::extent_bytes(&[len % chunk])
+    } else {
+        0
+    };
     full * nearline_storage::extent_bytes(&[chunk]) + tail
 }
 

@@ -54,7 +54,7 @@ impl Directory {
             blob.read(&mut bytes)?;
             let place = Place::decode(bytes);
             // Lists lie back to back, and end with the file.
-            if place.offset != end || place.bytes == 0 || place.bytes as usize % PAGE != 0 {
+            if place.offset != end || place.bytes == 0 || !(place.bytes as usize).is_multiple_of(PAGE) {
                 return Err(misplaced(file, list, place.offset, end));
             }
             end = place.range().end();

@@ -42,5 +42,5 @@ pub use error::{IndexError, Result, SourceError};
 pub use metric::{Metric, Scorer};
 pub use posting::Codec;
 pub use search::{Answer, Cost, FileInfo, Hit, Index, Info, OpenOptions, Probe, SearchOptions, Searcher};
-pub use vector::{DIM_MAX, ElementType, RowId, RowStream, Shape, VectorSource};
+pub use vector::{DIM_MAX, ElementType, RowId, RowStream, Shape, VectorSlice, VectorSource};
 pub use verify::{Problem, VerifyReport, verify};

@@ -87,7 +87,12 @@ impl Scorer {
         match self.shape.element {
             ElementType::F32 => self.float_rows::<f32>(bytemuck::cast_slice(rows), out, KERNELS_F32),
             ElementType::F16 => self.float_rows::<f16>(bytemuck::cast_slice(rows), out, KERNELS_F16),
-            ElementType::U8 => self.byte_rows(&self.raw, rows, out, self.u8_sums()),
+            ElementType::U8 => {
+                let kernel = self.kernel;
+                let l2 = |q: &[u8], x: &[u8]| kernel.l2_u8(q, x) as f64;
+                let dot = |q: &[u8], x: &[u8]| kernel.dot_u8(q, x) as f64;
+                self.byte_rows(&self.raw, rows, out, (l2, dot));
+            }
             ElementType::I8 => {
                 let (query, rows) = (bytemuck::cast_slice(&self.raw), bytemuck::cast_slice(rows));
                 self.byte_rows::<i8>(query, rows, out, (i8_l2, i8_dot));
@@ -118,14 +123,6 @@ impl Scorer {
                 Metric::Cosine => self.of_sums(Sums { dot: dot(query, row), norm: dot(row, row) }),
             };
         }
-    }
-
-    fn u8_sums(&self) -> (impl Fn(&[u8], &[u8]) -> f64, impl Fn(&[u8], &[u8]) -> f64) {
-        let kernel = self.kernel;
-        (
-            move |q: &[u8], x: &[u8]| kernel.l2_u8(q, x) as f64,
-            move |q: &[u8], x: &[u8]| kernel.dot_u8(q, x) as f64,
-        )
     }
 
     fn of_sums(&self, sums: Sums) -> f32 {

@@ -162,3 +162,70 @@ impl Shape {
         }
     }
 }
+
+/// Vectors that lie in memory, row after row, as little-endian elements.
+#[derive(Debug, Clone, Copy)]
+pub struct VectorSlice<'a> {
+    shape: Shape,
+    rows: &'a [u8],
+}
+
+impl<'a> VectorSlice<'a> {
+    /// Takes `rows` as vectors of a shape.
+    ///
+    /// # Errors
+    /// When the bytes are no whole number of rows.
+    pub fn new(shape: Shape, rows: &'a [u8]) -> Result<Self> {
+        if shape.dim == 0 || !rows.len().is_multiple_of(shape.row_bytes()) {
+            let expected = format!("a multiple of {} x {}", shape.element, shape.dim);
+            return Err(IndexError::input("vectors", format!("{} bytes", rows.len()), expected));
+        }
+        Ok(Self { shape, rows })
+    }
+
+    /// Takes `values` as `f32` vectors of `dim` elements.
+    ///
+    /// # Errors
+    /// When the values are no whole number of vectors.
+    pub fn from_f32(dim: usize, values: &'a [f32]) -> Result<Self> {
+        Self::new(Shape { element: ElementType::F32, dim }, bytemuck::cast_slice(values))
+    }
+}
+
+impl VectorSource for VectorSlice<'_> {
+    fn name(&self) -> String {
+        "vectors".to_owned()
+    }
+
+    fn element(&self) -> ElementType {
+        self.shape.element
+    }
+
+    fn dim(&self) -> usize {
+        self.shape.dim
+    }
+
+    fn count(&self) -> u64 {
+        (self.rows.len() / self.shape.row_bytes()) as u64
+    }
+
+    fn rows(&self, from: u64) -> Result<Box<dyn RowStream + '_>, SourceError> {
+        let start = (from as usize).saturating_mul(self.shape.row_bytes()).min(self.rows.len());
+        Ok(Box::new(SliceStream { row_bytes: self.shape.row_bytes(), rest: &self.rows[start..] }))
+    }
+}
+
+struct SliceStream<'a> {
+    row_bytes: usize,
+    rest: &'a [u8],
+}
+
+impl RowStream for SliceStream<'_> {
+    fn next_rows(&mut self, out: &mut [u8]) -> Result<usize, SourceError> {
+        let rows = out.len().min(self.rest.len()) / self.row_bytes;
+        let (now, later) = self.rest.split_at(rows * self.row_bytes);
+        out[..now.len()].copy_from_slice(now);
+        self.rest = later;
+        Ok(rows)
+    }
+}

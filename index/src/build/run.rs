@@ -144,6 +144,9 @@ impl Build<'_> {
 
 /// Looks at what is in the folder and decides where to start.
 fn begin(disk: &dyn Disk, options: &BuildOptions<'_>, fingerprint: u64) -> Result<State> {
+    for name in disk.list()?.iter().filter(|name| is_temp_name(name)) {
+        disk.remove(name)?;
+    }
     let names = disk.list()?;
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
     let occupied = |found, fix| Err(IndexError::Occupied { dir: disk.root().to_owned(), found, fix });
@@ -191,10 +194,7 @@ fn start(disk: &dyn Disk, names: &[String], fingerprint: u64) -> Result<State> {
 
 /// Whether a file belongs to an index or its build.
 fn is_ours(name: &str) -> bool {
-    [LOCK, MANIFEST].contains(&name)
-        || name.starts_with(TEMP_PREFIX)
-        || FileRole::is_name(name)
-        || is_temp_name(name)
+    [LOCK, MANIFEST].contains(&name) || name.starts_with(TEMP_PREFIX) || FileRole::is_name(name)
 }
 
 /// A hash of what decides the index's bytes: shape, options, and the first rows.

@@ -62,7 +62,7 @@ impl Default for BuildOptions<'_> {
             threads: 0,
             seed: 1,
             replicas: 4,
-            list_vectors: 16,
+            list_vectors: 8,
             resume: false,
             force: false,
             io: IoMode::Auto,
@@ -88,6 +88,10 @@ pub trait IdSource: Send + Sync {
     fn name(&self) -> String;
     /// Number of ids.
     fn count(&self) -> u64;
+    /// As [`VectorSource::version`].
+    fn version(&self) -> u64 {
+        0
+    }
     /// Fills `out` with the ids of the rows from `from` on.
     fn ids(&self, from: u64, out: &mut [u64]) -> Result<(), crate::error::SourceError>;
 }

@@ -55,24 +55,41 @@ fn assign(points: &[f32], dim: usize, centroids: &[f32], penalties: &[f32]) -> (
     let panels = Panels::from_rows(dim, centroids);
     let blocks: Vec<(Vec<u32>, f64)> = points
         .par_chunks(BLOCK * dim)
-        .map_init(Vec::new, |distances, block| {
-            let queries: Vec<&[f32]> = block.chunks_exact(dim).collect();
-            panels.distances_many(&queries, 0..panels.rows(), distances);
-            let mut cost = 0.0;
-            let assigned = distances
-                .chunks_exact(panels.rows())
-                .map(|distances| {
-                    let best = cheapest(distances, penalties);
-                    cost += f64::from(distances[best]);
-                    best as u32
-                })
-                .collect();
-            (assigned, cost)
-        })
+        .map_init(Vec::new, |distances, block| assign_block(block, &panels, penalties, distances))
         .collect();
     // Added in order of the blocks, whichever thread made them.
     let cost = blocks.iter().map(|(_, cost)| cost).sum();
     (blocks.into_iter().flat_map(|(assigned, _)| assigned).collect(), cost)
+}
+
+fn assign_block(
+    block: &[f32],
+    panels: &Panels,
+    penalties: &[f32],
+    distances: &mut Vec<f32>,
+) -> (Vec<u32>, f64) {
+    let queries: Vec<&[f32]> = block.chunks_exact(panels.dim()).collect();
+    panels.distances_many(&queries, 0..panels.rows(), distances);
+    let mut cost = 0.0;
+    let assigned = distances
+        .chunks_exact(panels.rows())
+        .map(|distances| {
+            let best = cheapest(distances, penalties);
+            cost += f64::from(distances[best]);
+            best as u32
+        })
+        .collect();
+    (assigned, cost)
+}
+
+/// The nearest row of `panels` for every point.
+pub(crate) fn nearest(points: &[f32], panels: &Panels) -> Vec<u32> {
+    let free = vec![0.0; panels.rows()];
+    points
+        .par_chunks(BLOCK * panels.dim())
+        .map_init(Vec::new, |distances, block| assign_block(block, panels, &free, distances).0)
+        .flatten_iter()
+        .collect()
 }
 
 fn cheapest(distances: &[f32], penalties: &[f32]) -> usize {

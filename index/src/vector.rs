@@ -76,6 +76,11 @@ pub trait VectorSource: Send + Sync {
     fn dim(&self) -> usize;
     /// Number of vectors.
     fn count(&self) -> u64;
+    /// A number that changes when the content does: a file's length and time of change, say. A build is resumed only
+    /// with the version it was begun with.
+    fn version(&self) -> u64 {
+        0
+    }
     /// The rows from `from` on, in order.
     fn rows(&self, from: u64) -> Result<Box<dyn RowStream + '_>, SourceError>;
 }

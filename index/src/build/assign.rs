@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::Stage;
 use super::cluster::{TREE, TREE_FILE};
-use super::partition::Writers;
+use super::partition::{Keys, Set, Writers};
 use super::run::Build;
 use super::sample::for_each_block;
 use crate::assign::Assigner;
@@ -18,15 +18,20 @@ use crate::space::Space;
 /// Time between two checkpoints.
 const CHECKPOINT: Duration = Duration::from_secs(5);
 /// Nodes of the router looked into for a vector: this many, and a share of all.
-const BREADTH_MIN: usize = 16;
-const BREADTH_SHARE: usize = 16;
+const BREADTH_MIN: usize = 12;
+const BREADTH_SHARE: usize = 32;
 
 pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
     let (space, tree) = load_tree(build)?;
     let lists = build.state.trained_lists;
     let mut state = build.state.clone();
     build.progress.stage(Stage::Assign, state.rows_assigned, build.plan.rows);
-    let mut writers = Writers::open(build.disk.as_ref(), &build.plan, lists, &state.partition_bytes)?;
+    let mut writers = Writers::open(
+        build.disk.as_ref(),
+        &build.plan,
+        Set { by: Keys::Lists, keys: lists },
+        &state.partition_bytes,
+    )?;
     let dim = space.dim();
     let mut centroids = vec![0.0; lists as usize * dim];
     for (list, row) in centroids.chunks_exact_mut(dim).enumerate() {

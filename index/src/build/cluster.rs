@@ -1,14 +1,20 @@
-//! Stage `cluster`: makes the tree of centroids from the sample.
+//! Stage `cluster`: makes the tree of centroids.
+//!
+//! The nodes are trained on the sample. Then all vectors are sorted by node, and the lists of each node are trained
+//! on all of its vectors, however many there are and however little memory.
 
 use nearline_storage::{BlobReader, BlobWriter, ExtentFile, ExtentFileWriter, FileHeader, PAGE, ReadRange};
 use rayon::prelude::*;
 
 use super::Stage;
+use super::assign::embed_rows;
+use super::partition::{Keys, Reader, Set, Sorted, Writers};
 use super::run::Build;
-use super::sample::{ROWS_FILE, ROWS_KIND, SAMPLE};
+use super::sample::{ROWS_FILE, ROWS_KIND, SAMPLE, calibration_rows, for_each_block};
 use crate::centroids;
-use crate::cluster::{Members, kmeans, mean_of};
-use crate::error::{IndexError, Result};
+use crate::cluster::{kmeans, mean_of, nearest};
+use crate::error::Result;
+use crate::panels::Panels;
 use crate::random::Random;
 use crate::space::Space;
 
@@ -16,40 +22,131 @@ use crate::space::Space;
 pub(crate) const TREE: &str = "build.tree";
 pub(crate) const TREE_FILE: [u8; 4] = *b"TREE";
 
-/// Iterations of each clustering.
-const ITERATIONS: usize = 10;
+/// Iterations of the clustering into nodes, and of each node into lists.
+const NODE_ITERATIONS: usize = 10;
+const LIST_ITERATIONS: usize = 8;
+/// Nodes that are clustered at the same time.
+const NODES_TOGETHER: usize = 8;
 const LANE_NODES: u64 = 3;
 const LANE_LISTS: u64 = 4;
+const LANE_TRAIN: u64 = 7;
 
 pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
-    let nodes = build.plan.nodes as usize;
-    build.progress.stage(Stage::Cluster, 0, nodes as u64 + 1);
-    let (mean, sample) = embedded_sample(build)?;
-    let dim = mean.len();
-    let random = Random::new(build.options.seed, LANE_NODES);
-    let top = kmeans(&sample, dim, nodes, ITERATIONS, random);
-    build.progress.advance(1);
-    let members = Members::new(&top.assignment, top.centroids.len() / dim);
-    let lists = split_nodes(build, &sample, dim, &members)?;
-    let mut starts = vec![0];
-    for node in &lists {
-        starts.push(starts[starts.len() - 1] + (node.len() / dim) as u32);
+    build.progress.stage(Stage::Cluster, 0, 2 * build.plan.rows);
+    let (space, nodes) = train_nodes(build)?;
+    let set = Set { by: Keys::Nodes, keys: nodes.rows() as u32 };
+    let lens = sort_by_node(build, &space, &nodes, set)?;
+    build.note_temp_bytes()?;
+    let mut starts = vec![0u32];
+    let mut centroids = Vec::with_capacity(build.plan.lists as usize * space.dim());
+    for (partition, &bytes) in lens.iter().enumerate() {
+        let reader = Reader::open(build.disk.as_ref(), &build.plan, build.shape, set, partition, bytes)?;
+        for window in reader.windows()? {
+            for lists in train_lists(build, &space, &reader.load(&window)?)? {
+                centroids.extend_from_slice(&lists);
+                starts.push((centroids.len() / space.dim()) as u32);
+            }
+        }
+        build.disk.remove(&set.by.name(partition))?;
     }
-    build.clear(TREE)?;
-    let header = FileHeader { kind: TREE_FILE, file_id: build.file_id(103) };
-    let mut writer = ExtentFileWriter::create(build.disk.as_ref(), TREE, header)?;
-    centroids::write(&mut writer, &mean, &starts, |blob: &mut BlobWriter<'_>| {
-        lists.iter().try_for_each(|node| blob.write(bytemuck::cast_slice(node)))?;
-        Ok(())
-    })?;
-    writer.sync()?;
+    starts.dedup();
+    write_tree(build, &space, &starts, &centroids)?;
     build.state.trained_nodes = starts.len() as u32 - 1;
     build.state.trained_lists = starts[starts.len() - 1];
     Ok(())
 }
 
-/// The sample in the routing space, and the mean that was subtracted.
-fn embedded_sample(build: &Build<'_>) -> Result<(Vec<f32>, Vec<f32>)> {
+/// Clusters the sample into the nodes of the tree.
+fn train_nodes(build: &Build<'_>) -> Result<(Space, Panels)> {
+    let (space, sample) = embedded_sample(build)?;
+    let random = Random::new(build.options.seed, LANE_NODES);
+    let nodes = kmeans(&sample, space.dim(), build.plan.nodes as usize, NODE_ITERATIONS, random);
+    let panels = Panels::from_rows(space.dim(), &nodes.centroids);
+    Ok((space, panels))
+}
+
+/// Writes every vector to the partition of its nearest node; returns the partitions' lengths.
+fn sort_by_node(build: &Build<'_>, space: &Space, nodes: &Panels, set: Set) -> Result<Vec<u64>> {
+    let row_bytes = build.shape.row_bytes();
+    let mut writers = Writers::open(build.disk.as_ref(), &build.plan, set, &[])?;
+    let mut points = Vec::new();
+    for_each_block(build, build.source, 0, |first, rows| {
+        embed_rows(space, rows, &mut points);
+        let chosen = nearest(&points, nodes);
+        for ((row, vector), &node) in (first..).zip(rows.chunks_exact(row_bytes)).zip(&chosen) {
+            writers.push(node, row as u32, vector)?;
+        }
+        build.progress.advance(chosen.len() as u64);
+        Ok(())
+    })?;
+    // No sync: an interrupted clustering starts over.
+    writers.finish()
+}
+
+/// Clusters the vectors of each node of a window; a node gets lists in proportion to its vectors.
+fn train_lists(build: &Build<'_>, space: &Space, sorted: &Sorted) -> Result<Vec<Vec<f32>>> {
+    let per_list = build.plan.rows as f64 / build.plan.lists as f64;
+    let mut out = Vec::with_capacity(sorted.ranges.len());
+    let nodes: Vec<usize> = (0..sorted.ranges.len()).collect();
+    for nodes in nodes.chunks(NODES_TOGETHER) {
+        build.check_cancelled()?;
+        let trained: Vec<Vec<f32>> = nodes
+            .par_iter()
+            .map(|&at| {
+                let node = u64::from(sorted.first_key) + at as u64;
+                let count = sorted.ranges[at].len();
+                let lists = (count as f64 / per_list).round() as usize;
+                let points = training_points(build, space, sorted, at);
+                let random = Random::new(build.options.seed, LANE_LISTS + (node << 8));
+                match count {
+                    0 => Vec::new(),
+                    _ => kmeans(&points, space.dim(), lists, LIST_ITERATIONS, random).centroids,
+                }
+            })
+            .collect();
+        out.extend(trained);
+        let rows: usize = nodes.iter().map(|&at| sorted.ranges[at].len()).sum();
+        build.progress.advance(rows as u64);
+    }
+    Ok(out)
+}
+
+/// The vectors of a node in the routing space: all of them, or as many as the memory allows.
+fn training_points(build: &Build<'_>, space: &Space, sorted: &Sorted, at: usize) -> Vec<f32> {
+    let (dim, row_bytes) = (space.dim(), build.shape.row_bytes());
+    let range = held_in(build, sorted, at);
+    let room = build.plan.window_bytes / (NODES_TOGETHER * dim * 4) as u64;
+    let random = Random::new(build.options.seed, LANE_TRAIN + (u64::from(sorted.first_key) << 8));
+    let chosen = random.strata(room.max(1), range.len() as u64);
+    let mut points = vec![0.0; chosen.len() * dim];
+    for (point, i) in points.chunks_exact_mut(dim).zip(chosen) {
+        space.embed(&sorted.vectors[range[i as usize] * row_bytes..][..row_bytes], point);
+    }
+    points
+}
+
+/// The entries of a node but those that stand in for queries: a centroid must not know its examiner.
+fn held_in(build: &Build<'_>, sorted: &Sorted, at: usize) -> Vec<usize> {
+    let queries = calibration_rows(build);
+    let row = |entry: &usize| u64::from(sorted.row(*entry));
+    let range = sorted.ranges[at].clone();
+    let others: Vec<usize> =
+        range.clone().filter(|entry| queries.binary_search(&row(entry)).is_err()).collect();
+    if others.is_empty() { range.collect() } else { others }
+}
+
+fn write_tree(build: &Build<'_>, space: &Space, starts: &[u32], lists: &[f32]) -> Result<()> {
+    build.clear(TREE)?;
+    let header = FileHeader { kind: TREE_FILE, file_id: build.file_id(103) };
+    let mut writer = ExtentFileWriter::create(build.disk.as_ref(), TREE, header)?;
+    centroids::write(&mut writer, &space.mean, starts, |blob: &mut BlobWriter<'_>| {
+        Ok(blob.write(bytemuck::cast_slice(lists))?)
+    })?;
+    Ok(writer.sync()?)
+}
+
+/// The routing space, with the sample's mean, and the sample in it.
+fn embedded_sample(build: &Build<'_>) -> Result<(Space, Vec<f32>)> {
     let mut space = Space::new(build.options.metric, build.shape, build.state.norm_max);
     let dim = space.dim();
     let file = ExtentFile::open(build.disk.as_ref(), SAMPLE, ROWS_FILE)?;
@@ -67,32 +164,5 @@ fn embedded_sample(build: &Build<'_>) -> Result<(Vec<f32>, Vec<f32>)> {
     for point in sample.chunks_exact_mut(dim) {
         point.iter_mut().zip(&space.mean).for_each(|(x, mean)| *x -= mean);
     }
-    Ok((space.mean, sample))
-}
-
-/// Clusters the points of each node; every node gets lists in proportion to its points.
-fn split_nodes(build: &Build<'_>, sample: &[f32], dim: usize, members: &Members) -> Result<Vec<Vec<f32>>> {
-    let total = members.points.len() as f64;
-    let lists: Result<Vec<Vec<f32>>> = members
-        .ranges
-        .par_iter()
-        .enumerate()
-        .map(|(node, range)| {
-            build.check_cancelled()?;
-            let points: Vec<f32> = members.points[range.clone()]
-                .iter()
-                .flat_map(|&i| &sample[i as usize * dim..][..dim])
-                .copied()
-                .collect();
-            let share = (range.len() as f64 / total * build.plan.lists as f64).round() as usize;
-            let random = Random::new(build.options.seed, LANE_LISTS + ((node as u64) << 8));
-            let lists = match range.len() {
-                0 => Vec::new(),
-                n => kmeans(&points, dim, share.clamp(1, n), ITERATIONS, random).centroids,
-            };
-            build.progress.advance(1);
-            Ok::<_, IndexError>(lists)
-        })
-        .collect();
-    Ok(lists?.into_iter().filter(|lists| !lists.is_empty()).collect())
+    Ok((space, sample))
 }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::Stage;
 use super::assign::load_tree;
-use super::partition::{self, Reader, Sorted};
+use super::partition::{Keys, Reader, Set, Sorted};
 use super::run::Build;
 use super::state::State;
 use crate::cluster::{Members, kmeans, mean_of};
@@ -84,8 +84,8 @@ impl Encoder {
     fn encode_partition(&mut self, build: &Build<'_>, partition: usize) -> Result<()> {
         let (disk, plan) = (build.disk.as_ref(), &build.plan);
         let bytes = self.state.partition_bytes[partition];
-        let lists = self.state.trained_lists;
-        let reader = Reader::open(disk, plan, build.shape, lists, partition, bytes)?;
+        let set = Set { by: Keys::Lists, keys: self.state.trained_lists };
+        let reader = Reader::open(disk, plan, build.shape, set, partition, bytes)?;
         let longest = posting::extent_bytes(build.options.codec, build.shape, plan.list_cap);
         let batch = (plan.window_bytes as usize / 8 / longest).clamp(1, 256);
         for window in reader.windows()? {
@@ -108,7 +108,7 @@ impl Encoder {
         let range = sorted.ranges[at].clone();
         let rows = &sorted.rows[range.start * 4..range.end * 4];
         let vectors = &sorted.vectors[range.start * row_bytes..range.end * row_bytes];
-        let trained = sorted.first_list + at as u32;
+        let trained = sorted.first_key + at as u32;
         if range.is_empty() {
             return Vec::new();
         }
@@ -190,7 +190,7 @@ impl Encoder {
         self.state.partitions_encoded = partition as u32 + 1;
         self.state.postings_bytes = self.postings.position();
         self.state.save(build.disk.as_ref())?;
-        Ok(build.disk.remove(&partition::name(partition))?)
+        Ok(build.disk.remove(&Keys::Lists.name(partition))?)
     }
 }
 

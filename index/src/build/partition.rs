@@ -1,6 +1,7 @@
-//! Partitions: the temporary files that sort entries by list. Each holds the entries of a range of lists.
+//! Partitions: the temporary files that sort vectors by a key (their node, or each of their lists). Each holds the
+//! entries of a range of keys.
 //!
-//! An entry is list `u32`, row `u32`, then the vector as in the input. Entries of a list come in order of rows.
+//! An entry is key `u32`, row `u32`, then the vector as in the input. Entries of a key come in order of rows.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,35 +17,57 @@ pub(crate) fn buffer_bytes(plan: &Plan) -> usize {
     (plan.window_bytes / 4 / plan.partitions).clamp(4096, 1 << 20) as usize
 }
 
-/// The name of a partition's file.
-pub(crate) fn name(partition: usize) -> String {
-    format!("build.partition.{partition:04}")
+/// What partitions sort by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// Each vector's node of the router, once.
+    Nodes,
+    /// Each vector's lists.
+    Lists,
 }
 
-/// The lists of a partition, out of `lists`.
-pub(crate) fn lists_of(partition: usize, partitions: u64, lists: u32) -> Range<u32> {
-    let bound = |p: u64| (p * u64::from(lists) / partitions) as u32;
+impl Keys {
+    /// The name of a partition's file.
+    pub(crate) fn name(self, partition: usize) -> String {
+        let stem = match self {
+            Self::Nodes => "nodes",
+            Self::Lists => "lists",
+        };
+        format!("build.by-{stem}.{partition:04}")
+    }
+}
+
+/// A set of partitions: what it sorts by, and the number of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Set {
+    pub(crate) by: Keys,
+    pub(crate) keys: u32,
+}
+
+/// The keys of a partition, out of `0..keys`.
+pub(crate) fn keys_of(partition: usize, partitions: u64, keys: u32) -> Range<u32> {
+    let bound = |p: u64| (p * u64::from(keys) / partitions) as u32;
     bound(partition as u64)..bound(partition as u64 + 1)
 }
 
-/// Writes entries to all partitions.
+/// Writes entries to all partitions of a set.
 pub(crate) struct Writers {
     files: Vec<Arc<dyn DiskFile>>,
     written: Vec<u64>,
     buffers: Vec<Vec<u8>>,
     buffer_bytes: usize,
-    /// The last list of each partition, plus one.
+    /// The last key of each partition, plus one.
     ends: Vec<u32>,
 }
 
 impl Writers {
     /// Opens the files, cut to the lengths a checkpoint knows; without one, new.
-    pub(crate) fn open(disk: &dyn Disk, plan: &Plan, lists: u32, lens: &[u64]) -> Result<Self> {
+    pub(crate) fn open(disk: &dyn Disk, plan: &Plan, set: Set, lens: &[u64]) -> Result<Self> {
         let count = plan.partitions as usize;
         let names = disk.list()?;
         let mut files = Vec::with_capacity(count);
         for partition in 0..count {
-            let name = name(partition);
+            let name = set.by.name(partition);
             let file = if names.contains(&name) { disk.open_rw(&name)? } else { disk.create(&name)? };
             file.set_len(lens.get(partition).copied().unwrap_or(0))?;
             files.push(file);
@@ -56,15 +79,15 @@ impl Writers {
             written,
             buffers: vec![Vec::new(); count],
             buffer_bytes: buffer_bytes(plan),
-            ends: (0..count).map(|p| lists_of(p, plan.partitions, lists).end).collect(),
+            ends: (0..count).map(|p| keys_of(p, plan.partitions, set.keys).end).collect(),
         })
     }
 
     /// Adds an entry.
-    pub(crate) fn push(&mut self, list: u32, row: u32, vector: &[u8]) -> Result<()> {
-        let partition = self.ends.partition_point(|&end| end <= list);
+    pub(crate) fn push(&mut self, key: u32, row: u32, vector: &[u8]) -> Result<()> {
+        let partition = self.ends.partition_point(|&end| end <= key);
         let buffer = &mut self.buffers[partition];
-        buffer.extend_from_slice(&list.to_le_bytes());
+        buffer.extend_from_slice(&key.to_le_bytes());
         buffer.extend_from_slice(&row.to_le_bytes());
         buffer.extend_from_slice(vector);
         if buffer.len() >= self.buffer_bytes { self.flush(partition) } else { Ok(()) }
@@ -72,9 +95,15 @@ impl Writers {
 
     /// Makes everything survive a crash and returns the files' lengths.
     pub(crate) fn sync(&mut self) -> Result<Vec<u64>> {
+        let written = self.finish()?;
+        self.files.iter().try_for_each(|file| file.sync())?;
+        Ok(written)
+    }
+
+    /// Writes everything out and returns the files' lengths.
+    pub(crate) fn finish(&mut self) -> Result<Vec<u64>> {
         for partition in 0..self.files.len() {
             self.flush(partition)?;
-            self.files[partition].sync()?;
         }
         Ok(self.written.clone())
     }
@@ -88,25 +117,33 @@ impl Writers {
     }
 }
 
-/// A part of a partition that is sorted at a time: the entries of some lists, or some entries of one long list.
+/// A part of a partition that is sorted at a time: the entries of some keys, or some entries of one long key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Window {
-    pub(crate) lists: Range<u32>,
-    /// Entries of each list to leave out at its front, for all lists of the window.
+    pub(crate) keys: Range<u32>,
+    /// Entries of each key to leave out at its front, for all keys of the window.
     skip: usize,
-    /// Entries of each list to take.
+    /// Entries of each key to take.
     counts: Vec<usize>,
 }
 
-/// The entries of a window, sorted by list.
+/// The entries of a window, sorted by key.
 #[derive(Debug)]
 pub(crate) struct Sorted {
-    pub(crate) first_list: u32,
-    /// Each list's part of the entries.
+    pub(crate) first_key: u32,
+    /// Each key's part of the entries.
     pub(crate) ranges: Vec<Range<usize>>,
     /// Little-endian row numbers.
     pub(crate) rows: Vec<u8>,
     pub(crate) vectors: Vec<u8>,
+}
+
+impl Sorted {
+    /// The row of an entry.
+    pub(crate) fn row(&self, entry: usize) -> u32 {
+        let bytes = &self.rows[entry * 4..][..4];
+        u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+    }
 }
 
 /// Reads the entries of one partition.
@@ -114,7 +151,7 @@ pub(crate) struct Reader {
     file: Arc<dyn DiskFile>,
     bytes: u64,
     entry: usize,
-    lists: Range<u32>,
+    keys: Range<u32>,
     window_entries: usize,
 }
 
@@ -123,41 +160,41 @@ impl Reader {
         disk: &dyn Disk,
         plan: &Plan,
         shape: Shape,
-        lists: u32,
+        set: Set,
         partition: usize,
         bytes: u64,
     ) -> Result<Self> {
         let entry = entry_bytes(shape) as usize;
         Ok(Self {
-            file: disk.open(&name(partition))?,
+            file: disk.open(&set.by.name(partition))?,
             bytes,
             entry,
-            lists: lists_of(partition, plan.partitions, lists),
+            keys: keys_of(partition, plan.partitions, set.keys),
             window_entries: (plan.window_bytes as usize / entry).max(1),
         })
     }
 
     /// Divides the partition into windows that fit the memory.
     pub(crate) fn windows(&self) -> Result<Vec<Window>> {
-        let mut counts = vec![0usize; self.lists.len()];
-        self.for_each(|list, _, _| counts[(list - self.lists.start) as usize] += 1)?;
+        let mut counts = vec![0usize; self.keys.len()];
+        self.for_each(|key, _, _| counts[(key - self.keys.start) as usize] += 1)?;
         let mut windows = Vec::new();
-        let mut open = Window { lists: self.lists.start..self.lists.start, skip: 0, counts: Vec::new() };
+        let mut open = Window { keys: self.keys.start..self.keys.start, skip: 0, counts: Vec::new() };
         let mut held = 0;
-        for (list, &count) in self.lists.clone().zip(&counts) {
+        for (key, &count) in self.keys.clone().zip(&counts) {
             if held > 0 && held + count > self.window_entries {
                 windows.push(std::mem::replace(
                     &mut open,
-                    Window { lists: list..list, skip: 0, counts: Vec::new() },
+                    Window { keys: key..key, skip: 0, counts: Vec::new() },
                 ));
                 held = 0;
             }
             if count > self.window_entries {
-                windows.extend(self.pieces(list, count));
-                open = Window { lists: list + 1..list + 1, skip: 0, counts: Vec::new() };
+                windows.extend(self.pieces(key, count));
+                open = Window { keys: key + 1..key + 1, skip: 0, counts: Vec::new() };
                 continue;
             }
-            open.lists.end = list + 1;
+            open.keys.end = key + 1;
             open.counts.push(count);
             held += count;
         }
@@ -166,11 +203,11 @@ impl Reader {
         Ok(windows)
     }
 
-    /// A list too long for the memory, piece by piece.
-    fn pieces(&self, list: u32, count: usize) -> impl Iterator<Item = Window> {
+    /// A key too long for the memory, piece by piece.
+    fn pieces(&self, key: u32, count: usize) -> impl Iterator<Item = Window> {
         let step = self.window_entries;
         (0..count).step_by(step).map(move |skip| Window {
-            lists: list..list + 1,
+            keys: key..key + 1,
             skip,
             counts: vec![step.min(count - skip)],
         })
@@ -189,17 +226,17 @@ impl Reader {
             .collect();
         let row_bytes = self.entry - 8;
         let mut sorted = Sorted {
-            first_list: window.lists.start,
+            first_key: window.keys.start,
             rows: vec![0; end * 4],
             vectors: vec![0; end * row_bytes],
             ranges,
         };
         let mut seen = vec![0usize; window.counts.len()];
-        self.for_each(|list, row, vector| {
-            if !window.lists.contains(&list) {
+        self.for_each(|key, row, vector| {
+            if !window.keys.contains(&key) {
                 return;
             }
-            let at = (list - window.lists.start) as usize;
+            let at = (key - window.keys.start) as usize;
             let place = seen[at].checked_sub(window.skip).filter(|&place| place < window.counts[at]);
             seen[at] += 1;
             if let Some(place) = place {
@@ -211,7 +248,7 @@ impl Reader {
         Ok(sorted)
     }
 
-    /// Streams all entries: list, row, vector.
+    /// Streams all entries: key, row, vector.
     fn for_each(&self, mut each: impl FnMut(u32, &[u8], &[u8])) -> Result<()> {
         let chunk = ((1 << 20) / self.entry).max(1) * self.entry;
         let mut buffer = vec![0; chunk];
@@ -221,8 +258,8 @@ impl Reader {
             self.file.read_at(at, &mut buffer[..now])?;
             for entry in buffer[..now].chunks_exact(self.entry) {
                 let (head, vector) = entry.split_at(8);
-                let (list, row) = head.split_at(4);
-                each(u32::from_le_bytes([list[0], list[1], list[2], list[3]]), row, vector);
+                let (key, row) = head.split_at(4);
+                each(u32::from_le_bytes([key[0], key[1], key[2], key[3]]), row, vector);
             }
             at += now as u64;
         }

@@ -14,8 +14,8 @@ const CALIBRATION_ROWS: u64 = 1_000;
 pub(crate) const PROGRAM_BYTES: u64 = 64 << 20;
 /// Entries a list may hold, in multiples of the mean it is planned for.
 const CAP_FACTOR: usize = 2;
-/// Sample rows wanted for each list.
-const SAMPLE_PER_LIST: u64 = 24;
+/// Sample rows wanted for each node.
+const SAMPLE_PER_NODE: u64 = 256;
 /// Copies of a vector that the relative-neighbourhood rule leaves on average, for each limit; measured on
 /// `deep`-like data, for predictions of disk space only.
 const COPIES: [f64; 8] = [1.0, 1.9, 2.7, 3.4, 4.0, 4.5, 4.9, 5.2];
@@ -45,7 +45,7 @@ pub struct Plan {
     pub window_bytes: u64,
     /// Predicted peak of memory, in bytes, without the program itself.
     pub memory_bytes: u64,
-    /// Predicted peak of temporary files, in bytes.
+    /// Predicted peak of temporary files, in bytes, beside those of the index.
     pub temp_bytes: u64,
     /// Predicted size of the index, in bytes.
     pub disk_bytes: u64,
@@ -140,9 +140,7 @@ impl Plan {
         }
         let free = budget - held;
         self.block_rows = (free / 8 / (row + shape.row_bytes() as u64 + 256)).clamp(64, 32_768) as usize;
-        // The sample is held twice for a moment: as read and as embedded.
-        let sample_row = row + shape.row_bytes() as u64 + 64;
-        self.sample_rows = (budget / 2 / sample_row).min(self.lists * SAMPLE_PER_LIST).clamp(1, self.rows);
+        self.sample_rows = (budget / 3 / (row + 8)).min(self.nodes * SAMPLE_PER_NODE).clamp(1, self.rows);
         // Calibration holds the queries three times: as read, embedded and in panels.
         let query_row = shape.row_bytes() as u64 + 2 * row + 4096;
         self.query_rows = (budget / 16 / query_row).clamp(1, CALIBRATION_ROWS).min(self.rows);
@@ -150,16 +148,18 @@ impl Plan {
         self.window_bytes = (free / 4).max(1 << 20);
         let entries = (self.rows * options.replicas as u64) * entry_bytes(shape);
         self.partitions = entries.div_ceil(self.window_bytes).clamp(1, self.lists.min(1024));
-        self.memory_bytes = budget.min(self.peak_bytes(sample_row, held, row, shape));
+        self.memory_bytes = budget.min(self.peak_bytes(held, row, shape));
         Ok(())
     }
 
-    fn peak_bytes(&self, sample_row: u64, held: u64, row: u64, shape: Shape) -> u64 {
-        let blocks_held = self.block_rows as u64 * (row + shape.row_bytes() as u64 + 256);
-        let cluster = self.sample_rows * sample_row + self.lists * row;
-        let assign = held + 2 * blocks_held + self.partitions * partition::buffer_bytes(self) as u64;
+    fn peak_bytes(&self, held: u64, row: u64, shape: Shape) -> u64 {
+        let blocks = self.block_rows as u64 * (row + shape.row_bytes() as u64 + 256);
+        let buffers = self.partitions * partition::buffer_bytes(self) as u64;
+        let sample = self.sample_rows * (row + 8);
+        let train = 2 * self.window_bytes + self.lists * row;
+        let assign = held + 2 * blocks + buffers;
         let encode = held / 2 + 2 * self.window_bytes;
-        cluster.max(assign).max(encode)
+        sample.max(train).max(assign).max(encode)
     }
 
     fn predict(&mut self, shape: Shape, options: &BuildOptions<'_>, copies: f64) {
@@ -169,14 +169,16 @@ impl Plan {
         let centroids = self.lists as f64 * (self.routing_dim * 4 + 16) as f64;
         let ids = if options.ids.is_some() { self.rows * 9 } else { 0 };
         self.disk_bytes = (self.lists as f64 * extent + centroids) as u64 + ids + (1 << 20);
-        self.temp_bytes = (stored * entry_bytes(shape) as f64) as u64 + self.disk_bytes;
         let input = self.rows * shape.row_bytes() as u64;
+        let sorted = self.rows * entry_bytes(shape);
         let entries = (stored * entry_bytes(shape) as f64) as u64;
-        self.read_bytes = 3 * input + entries + self.disk_bytes;
-        self.written_bytes = entries + self.disk_bytes + self.sample_rows * shape.row_bytes() as u64;
+        self.temp_bytes = sorted.max(entries + centroids as u64 * 2);
+        // Partitions are read twice: to count, then to sort.
+        self.read_bytes = 4 * input + 2 * (sorted + entries) + self.disk_bytes;
+        self.written_bytes = sorted + entries + self.disk_bytes + centroids as u64 * 2;
         // Centroids compared with each row, two operations a dimension, at 20 to 80 G operations a second a core;
         // bytes at 0.2 to 2 GB a second.
-        let compared = self.nodes as f64 + self.lists as f64 / self.nodes as f64 * 40.0;
+        let compared = 2.0 * self.nodes as f64 + self.lists as f64 / self.nodes as f64 * 40.0;
         let work = self.rows as f64 * compared * self.routing_dim as f64 * 2.0;
         let scan = self.rows as f64 * self.query_rows as f64 * shape.dim as f64 * 4.0;
         let cpu = (work + scan) / options.worker_threads() as f64;

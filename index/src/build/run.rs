@@ -47,8 +47,8 @@ pub fn build_on(
 ) -> Result<BuildReport> {
     let plan = plan(source, options)?;
     let _lock = disk.lock(LockMode::Exclusive)?;
-    let fingerprint = fingerprint(source, options)?;
-    let state = begin(disk.as_ref(), options, fingerprint)?;
+    let identity = identity(source, options)?;
+    let state = begin(disk.as_ref(), options, identity, fingerprint(source, options, identity))?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.worker_threads())
         .build()
@@ -56,7 +56,10 @@ pub fn build_on(
     let shape = Shape { element: source.element(), dim: source.dim() };
     let report = BuildReport { plan: plan.clone(), rows: plan.rows, ..BuildReport::default() };
     let mut build = Build { disk, source, options: *options, progress, plan, shape, state, report };
-    pool.install(|| build.run())?;
+    if let Err(error) = pool.install(|| build.run()) {
+        build.give_up_on(&error)?;
+        return Err(error);
+    }
     Ok(build.report)
 }
 
@@ -95,6 +98,19 @@ impl Build<'_> {
         Ok(())
     }
 
+    /// After input that cannot do, nothing is left to resume: the folder is as it was before.
+    fn give_up_on(&self, error: &IndexError) -> Result<()> {
+        let hopeless = matches!(error, IndexError::BadInput { .. } | IndexError::Source(_));
+        if !hopeless || self.state.is_done(Stage::Sample) {
+            return Ok(());
+        }
+        self.clear(&self.name(FileRole::Ids))?;
+        for name in self.disk.list()?.iter().filter(|name| name.starts_with(TEMP_PREFIX)) {
+            self.disk.remove(name)?;
+        }
+        Ok(self.disk.sync_dir()?)
+    }
+
     /// Remembers that a stage is done, once its files and their names survive a crash.
     fn finish_stage(&mut self, stage: Stage) -> Result<()> {
         self.note_temp_bytes()?;
@@ -120,7 +136,7 @@ impl Build<'_> {
 
     /// An identity for the `which`-th file of this build.
     pub(crate) fn file_id(&self, which: u64) -> u64 {
-        Random::new(self.state.fingerprint, self.state.generation).at(which)
+        Random::new(self.state.identity, self.state.generation).at(which)
     }
 
     /// Removes what an interrupted stage may have left under a name.
@@ -143,7 +159,7 @@ impl Build<'_> {
 }
 
 /// Looks at what is in the folder and decides where to start.
-fn begin(disk: &dyn Disk, options: &BuildOptions<'_>, fingerprint: u64) -> Result<State> {
+fn begin(disk: &dyn Disk, options: &BuildOptions<'_>, identity: u64, fingerprint: u64) -> Result<State> {
     for name in disk.list()?.iter().filter(|name| is_temp_name(name)) {
         disk.remove(name)?;
     }
@@ -172,14 +188,14 @@ fn begin(disk: &dyn Disk, options: &BuildOptions<'_>, fingerprint: u64) -> Resul
     if has(MANIFEST) && !options.force {
         return occupied("an index", "replace it with --force, or choose a new folder");
     }
-    start(disk, &names, fingerprint)
+    start(disk, &names, identity, fingerprint)
 }
 
 /// Starts a new generation. The old one stays as it is until the new one is published.
-fn start(disk: &dyn Disk, names: &[String], fingerprint: u64) -> Result<State> {
+fn start(disk: &dyn Disk, names: &[String], identity: u64, fingerprint: u64) -> Result<State> {
     let old = names.iter().any(|name| name == MANIFEST).then(|| Manifest::read(disk)).transpose()?;
     let generation = old.as_ref().map_or(1, |manifest| manifest.generation + 1);
-    let state = State { fingerprint, generation, ..State::default() };
+    let state = State { identity, fingerprint, generation, ..State::default() };
     // The new state first: without it, what is removed below could be taken for a build to resume.
     state.save(disk)?;
     for name in names {
@@ -198,7 +214,7 @@ fn is_ours(name: &str) -> bool {
 }
 
 /// A hash of what decides the index's bytes: shape, options, and the first rows.
-fn fingerprint(source: &dyn VectorSource, options: &BuildOptions<'_>) -> Result<u64> {
+fn identity(source: &dyn VectorSource, options: &BuildOptions<'_>) -> Result<u64> {
     const ROWS: usize = 16;
     let mut rows = vec![0; ROWS * source.dim() * source.element().bytes()];
     let got =
@@ -220,4 +236,11 @@ fn fingerprint(source: &dyn VectorSource, options: &BuildOptions<'_>) -> Result<
         u64::from(nearline_storage::Checksum::of(&rows).value()),
     ];
     Ok(words.iter().fold(0, |hash, &word| Random::new(hash, 0).at(word)))
+}
+
+/// A hash of what a resumed build must find unchanged: the identity, and the versions of all input.
+fn fingerprint(source: &dyn VectorSource, options: &BuildOptions<'_>, identity: u64) -> u64 {
+    let ids = options.ids.map_or(0, |ids| ids.version());
+    let queries = options.calibration_queries.map_or(0, VectorSource::version);
+    [source.version(), ids, queries].iter().fold(identity, |hash, &word| Random::new(hash, 0).at(word))
 }

@@ -45,7 +45,7 @@ pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
 }
 
 /// Rows that stand in for queries, none if queries were given.
-fn calibration_rows(build: &Build<'_>) -> Vec<u64> {
+pub(crate) fn calibration_rows(build: &Build<'_>) -> Vec<u64> {
     match build.options.calibration_queries {
         Some(_) => Vec::new(),
         None => Random::new(build.options.seed, LANE_QUERIES).strata(build.plan.query_rows, build.plan.rows),

@@ -13,7 +13,9 @@ const KIND: [u8; 4] = *b"STAT";
 /// Everything a resumed build must know that its files do not say.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct State {
-    /// A hash of the input and of the options that decide the bytes.
+    /// A hash of the options and the shape of the input: it names the files.
+    pub(crate) identity: u64,
+    /// A hash of what must not change between a build and its continuation.
     pub(crate) fingerprint: u64,
     /// The generation that is being built.
     pub(crate) generation: u64,
@@ -57,7 +59,7 @@ impl State {
     /// Makes the state survive a crash.
     pub(crate) fn save(&self, disk: &dyn Disk) -> Result<()> {
         let mut out = Encoder::new();
-        out.u64(self.fingerprint).u64(self.generation).u8(self.done).f64(self.norm_max);
+        out.u64(self.identity).u64(self.fingerprint).u64(self.generation).u8(self.done).f64(self.norm_max);
         out.u32(self.trained_nodes).u32(self.trained_lists).u32(self.nodes);
         out.u64(self.rows_assigned).u32(self.partition_bytes.len() as u32);
         for &bytes in &self.partition_bytes {
@@ -75,6 +77,7 @@ impl State {
 
     fn decode(body: &mut Decoder<'_>) -> Result<Self, StorageError> {
         let mut state = Self {
+            identity: body.u64()?,
             fingerprint: body.u64()?,
             generation: body.u64()?,
             done: body.u8()?,

@@ -1,7 +1,7 @@
 //! Building an index from a file of vectors, out of core, in stages that can be resumed.
 //!
 //! `sample → cluster → assign → encode → calibrate → publish`. Each stage reads files and writes files; memory
-//! stays within the budget whatever the input's size, and [`state`] remembers what is done. The same input,
+//! stays within the budget whatever the input's size, and a small file remembers what is done. The same input,
 //! options and seed give the same bytes, whatever the number of threads.
 
 mod assign;

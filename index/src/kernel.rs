@@ -8,7 +8,7 @@
 //! * **Answers** are computed in `f64` from the stored elements and rounded to `f32` once, so that they do not
 //!   depend on the order of summation in any way a user could see.
 //!
-//! The loops are written once, in [`generic`], and compiled once more for each instruction set by the thin
+//! The loops are written once, in `generic`, and compiled once more for each instruction set by the thin
 //! wrappers in `x86`.
 
 mod generic;

@@ -4,10 +4,10 @@
 //! al., 2021). This crate knows vectors and dense rows, never points, payloads or names.
 //!
 //! A map, in reading order:
-//! - [`search`]: [`Index`] opens a folder, [`Searcher`] answers; `router` finds lists, `posting` is a list, `topk`
+//! - `search`: [`Index`] opens a folder, [`Searcher`] answers; `router` finds lists, `posting` is a list, `topk`
 //!   keeps the best.
 //! - [`build()`]: one file a stage under `build/`; `cluster` and `assign` are the algorithms.
-//! - `metric`, [`kernel`], `panels`, `space`: distances, from the exact ones of answers to the fast ones of routing.
+//! - `metric`, `kernel`, `panels`, `space`: distances, from the exact ones of answers to the fast ones of routing.
 //! - `manifest`, `centroids`, `directory`, `calibration`, `ids`: the files, byte by byte in `docs/format.md`.
 
 #[cfg(target_endian = "big")]

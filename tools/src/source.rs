@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::UNIX_EPOCH;
 
 use nearline::{ElementType, IdSource, RowStream, SourceError, VectorSource};
 use nearline_datasets::{DatasetError, IdFile, RowReader, VectorFile, check_finite};
@@ -34,9 +35,21 @@ impl VectorSource for Vectors {
         self.0.count()
     }
 
+    fn version(&self) -> u64 {
+        version(self.0.path())
+    }
+
     fn rows(&self, from: u64) -> Result<Box<dyn RowStream + '_>, SourceError> {
         Ok(Box::new(Rows(self.0.rows(from)?)))
     }
+}
+
+/// A number that changes with a file's content: its length and time of change, mixed.
+fn version(path: &Path) -> u64 {
+    let Ok(meta) = std::fs::metadata(path) else { return 0 };
+    let changed = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let nanos = changed.map_or(0, |time| time.as_nanos() as u64);
+    meta.len().wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ nanos
 }
 
 struct Rows(RowReader);
@@ -115,6 +128,10 @@ impl IdSource for Ids {
 
     fn count(&self) -> u64 {
         self.count
+    }
+
+    fn version(&self) -> u64 {
+        version(&self.path)
     }
 
     fn ids(&self, from: u64, out: &mut [u64]) -> Result<(), SourceError> {

@@ -18,7 +18,7 @@ const CAP_FACTOR: usize = 2;
 const SAMPLE_PER_NODE: u64 = 256;
 /// Copies of a vector that the relative-neighbourhood rule leaves on average, for each limit; measured on
 /// `deep`-like data, for predictions of disk space only.
-const COPIES: [f64; 8] = [1.0, 1.9, 2.7, 3.4, 4.0, 4.5, 4.9, 5.2];
+const COPIES: [f64; 8] = [1.0, 1.9, 2.5, 3.0, 3.3, 3.5, 3.65, 3.75];
 
 /// The sizes a build works with, and what it will need.
 #[derive(Debug, Clone, Default, PartialEq)]

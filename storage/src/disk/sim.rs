@@ -127,9 +127,10 @@ impl SimDisk {
             Step::Go | Step::Faulty(Fault::FlipBit) => act(&mut state),
             Step::Faulty(fault) => Err(fault.error(&path, op)),
             Step::Dying { acts } => {
-                if acts {
-                    act(&mut state)?;
-                }
+                let done = acts.then(|| act(&mut state));
+                // Dropping a lock that was just taken locks the state again.
+                drop(state);
+                done.transpose()?;
                 Err(Fault::Io.error(&path, op))
             }
             Step::Off => Err(Fault::Io.error(&path, op)),

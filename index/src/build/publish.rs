@@ -86,6 +86,8 @@ pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
             build.disk.remove(&name)?;
         }
     }
+    // The state goes last: without it nobody would know that there is still something to tidy up.
+    build.disk.sync_dir()?;
     build.disk.remove(STATE)?;
     build.disk.sync_dir()?;
     report(build, &manifest)?;

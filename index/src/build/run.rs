@@ -160,7 +160,7 @@ impl Build<'_> {
 
 /// Looks at what is in the folder and decides where to start.
 fn begin(disk: &dyn Disk, options: &BuildOptions<'_>, identity: u64, fingerprint: u64) -> Result<State> {
-    for name in disk.list()?.iter().filter(|name| is_temp_name(name)) {
+    for name in disk.list()?.iter().filter(|name| is_torn_record(name)) {
         disk.remove(name)?;
     }
     let names = disk.list()?;
@@ -206,6 +206,12 @@ fn start(disk: &dyn Disk, names: &[String], identity: u64, fingerprint: u64) -> 
     }
     disk.sync_dir()?;
     Ok(state)
+}
+
+/// Whether a file is what a crash left of replacing one of ours. Other files may end the same way.
+fn is_torn_record(name: &str) -> bool {
+    let ours = |record: &str| name.strip_prefix(record).is_some_and(|rest| rest.starts_with('.'));
+    is_temp_name(name) && (ours(MANIFEST) || ours(STATE))
 }
 
 /// Whether a file belongs to an index or its build.

@@ -1,0 +1,258 @@
+//! Damaged bytes and failing reads: always an error that says where, never a panic, never a wrong answer.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt;
+use std::sync::LazyLock;
+
+use nearline_index::*;
+use nearline_storage::{Checksum, Disk, Fault, Faults, IoMode, SimDisk, StorageError};
+
+use crate::common::*;
+
+const COUNT: usize = 120;
+
+struct Thirds;
+
+impl IdSource for Thirds {
+    fn name(&self) -> String {
+        "thirds".to_owned()
+    }
+    fn count(&self) -> u64 {
+        COUNT as u64
+    }
+    fn ids(&self, from: u64, out: &mut [u64]) -> Result<(), SourceError> {
+        out.iter_mut().zip(from..).for_each(|(id, row)| *id = 3 * row);
+        Ok(())
+    }
+}
+
+/// Vectors and a query.
+static SET: LazyLock<(Rows, Rows)> = LazyLock::new(|| Rows::generate(ElementType::U8, COUNT, 9, 1));
+
+fn small() -> SimDisk {
+    build_sim(
+        &SET.0,
+        &BuildOptions { ids: Some(&Thirds), list_vectors: 40, replicas: 2, ..options(Metric::L2) },
+    )
+}
+
+/// A search that needs every list and every id.
+const EVERYTHING: SearchOptions = SearchOptions { k: COUNT, probe: Probe::All };
+
+/// Opens the folder and asks for everything.
+fn open_and_search(disk: &SimDisk) -> Result<Vec<Hit>> {
+    let mut searcher = open_sim(disk)?.searcher()?;
+    Ok(searcher.search(SET.1.row(0), &EVERYTHING)?.hits)
+}
+
+/// The folder is damaged in `name`: an error in one line that names a file of it.
+fn noticed(disk: &SimDisk, what: &str) {
+    match open_and_search(disk) {
+        Ok(_) => panic!("{what}: not noticed"),
+        Err(error) => {
+            let message = error.to_string();
+            assert!(message.contains("/sim") && !message.contains('\n'), "{what}: {message}");
+        }
+    }
+}
+
+fn full() -> bool {
+    std::env::var_os("NEARLINE_FULL").is_some()
+}
+
+#[test]
+fn a_flipped_bit_of_any_byte_is_noticed() {
+    let disk = small();
+    let before = open_and_search(&disk).unwrap();
+    for (name, bytes) in files(&disk) {
+        let step = if full() { 1 } else { (bytes.len() / 2_000).max(1) };
+        for byte in (0..bytes.len()).step_by(step) {
+            let bit = byte as u64 * 8 + (byte as u64).wrapping_mul(0x9E37_79B9) % 8;
+            disk.flip_bit(&name, bit);
+            noticed(&disk, &format!("{name}, bit {bit}"));
+            disk.flip_bit(&name, bit);
+        }
+    }
+    assert_eq!(open_and_search(&disk).unwrap(), before);
+}
+
+#[test]
+fn verify_reports_a_flipped_bit_of_any_byte() {
+    let dir = folder();
+    let files = files(&small());
+    files.iter().for_each(|(name, bytes)| std::fs::write(dir.path().join(name), bytes).unwrap());
+    let check = || verify(dir.path(), IoMode::Pread, &mut |_, _| {});
+    assert_eq!(check().unwrap().problems, []);
+    for (name, bytes) in &files {
+        let file = std::fs::File::options().write(true).open(dir.path().join(name)).unwrap();
+        let step = if full() { 1 } else { (bytes.len() / 250).max(1) | 1 };
+        for byte in (0..bytes.len()).step_by(step) {
+            file.write_all_at(&[bytes[byte] ^ (1 << (byte / 3 % 8))], byte as u64).unwrap();
+            match check() {
+                Ok(report) => {
+                    let problem =
+                        report.problems.first().unwrap_or_else(|| panic!("{name}, byte {byte}: sound"));
+                    assert_eq!(&problem.file, name, "{problem:?}");
+                    assert!(!problem.message.contains('\n'));
+                }
+                Err(error) => assert!(name == "MANIFEST", "{name}, byte {byte}: {error}"),
+            }
+            file.write_all_at(&[bytes[byte]], byte as u64).unwrap();
+        }
+    }
+    assert_eq!(check().unwrap().problems, []);
+}
+
+#[test]
+fn a_file_of_another_length_is_noticed() {
+    let disk = small();
+    for (name, bytes) in files(&disk) {
+        let len = bytes.len() as u64;
+        let pages = (0..=len + 8192).step_by(4096);
+        let odd = [1, 63, 4095, 4097, len - 1, len + 1, len / 2 + 13];
+        for cut in pages.chain(odd).filter(|&cut| cut != len) {
+            let file = disk.open_rw(&name).unwrap();
+            file.set_len(cut).unwrap();
+            noticed(&disk, &format!("{name} of {cut} bytes, not {len}"));
+            file.set_len(len).unwrap();
+            file.write_at(0, &bytes).unwrap();
+        }
+    }
+    open_and_search(&disk).unwrap();
+}
+
+#[test]
+fn verify_reports_a_file_of_another_length_and_one_that_is_gone() {
+    let files = files(&small());
+    for (name, bytes) in files.iter().filter(|(name, _)| *name != "MANIFEST") {
+        for cut in [None, Some(0), Some(100), Some(4096), Some(bytes.len() - 1), Some(bytes.len() + 4096)] {
+            let dir = folder();
+            files.iter().for_each(|(name, bytes)| std::fs::write(dir.path().join(name), bytes).unwrap());
+            let path = dir.path().join(name);
+            match cut {
+                Some(cut) => {
+                    let file = std::fs::File::options().write(true).open(&path).unwrap();
+                    file.set_len(cut as u64).unwrap();
+                }
+                None => std::fs::remove_file(&path).unwrap(),
+            }
+            let report = verify(dir.path(), IoMode::Pread, &mut |_, _| {}).unwrap();
+            let named = report.problems.iter().any(|problem| problem.file == *name);
+            assert!(named, "{name} cut to {cut:?}: {:?}", report.problems);
+        }
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    for name in files(&small()).into_keys() {
+        let disk = small();
+        disk.remove(&name).unwrap();
+        noticed(&disk, &name);
+        let message = open_and_search(&disk).unwrap_err().to_string();
+        assert!(message.contains(&name), "{name}: {message}");
+    }
+}
+
+#[test]
+fn a_file_of_another_index_is_not_taken_for_ours() {
+    let ours = files(&small());
+    let other =
+        BuildOptions { ids: Some(&Thirds), seed: 3, list_vectors: 40, replicas: 2, ..options(Metric::L2) };
+    let theirs = files(&build_sim(&SET.0, &other));
+    for name in ours.keys() {
+        let mut mixed = ours.clone();
+        mixed.insert(name.clone(), theirs[name].clone());
+        noticed(&sim_of(&mixed), name);
+    }
+    // Nor one of our own files for another.
+    for (name, instead) in ours.keys().zip(ours.keys().skip(1)) {
+        let mut mixed = ours.clone();
+        mixed.insert(name.clone(), ours[instead].clone());
+        noticed(&sim_of(&mixed), name);
+    }
+}
+
+#[test]
+fn an_index_of_a_newer_format_is_told_from_a_damaged_one() {
+    let ours = files(&small());
+    for name in ours.keys() {
+        let mut newer = ours.clone();
+        let page = newer.get_mut(name).unwrap();
+        // The major version, and the checksum made right again.
+        page[20] = 2;
+        let crc = Checksum::of(&page[..40]).update(&page[44..4096]).value();
+        page[40..44].copy_from_slice(&crc.to_le_bytes());
+        let error = open_and_search(&sim_of(&newer)).unwrap_err();
+        let found =
+            matches!(error, IndexError::Storage(StorageError::Version { found: 2, supported: 1, .. }));
+        assert!(found && error.to_string().contains(name), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_failing_read_is_an_error_with_its_place_and_the_searcher_goes_on() {
+    let (rows, queries) = Rows::generate(ElementType::F32, 600, 8, 1);
+    let disk = build_sim(&rows, &options(Metric::L2));
+    let right = brute_force(Metric::L2, &rows, queries.row(0), 10);
+    let mut searcher = open_sim(&disk).unwrap().searcher().unwrap();
+    let start = disk.operations();
+    assert_eq!(search_all(&mut searcher, queries.row(0), 10), right);
+    let operations = disk.operations() - start;
+    assert!(operations >= 30, "{operations} operations");
+    for fault in [Fault::Io, Fault::ShortRead, Fault::FlipBit] {
+        for at in 1..=operations {
+            disk.set_faults(Faults { at: vec![(disk.operations() + at, fault)], ..Faults::default() });
+            let asked = SearchOptions { k: 10, probe: Probe::All };
+            let message = match searcher.search(queries.row(0), &asked) {
+                Ok(answer) => panic!("{fault:?} at {at}: not noticed, {answer:?}"),
+                Err(error) => error.to_string(),
+            };
+            assert!(message.starts_with("/sim/postings.000001: "), "{message}");
+            // The simulated disk's own errors know no offset.
+            assert!(fault == Fault::Io || message.contains("offset"), "{message}");
+            disk.set_faults(Faults::default());
+            assert_eq!(search_all(&mut searcher, queries.row(0), 10), right, "after {fault:?} at {at}");
+        }
+    }
+}
+
+#[test]
+fn a_failure_anywhere_while_opening_is_an_error() {
+    let disk = small();
+    let start = disk.operations();
+    drop(open_sim(&disk).unwrap());
+    let operations = disk.operations() - start;
+    for fault in [Fault::Io, Fault::ShortRead, Fault::FlipBit] {
+        for at in 1..=operations {
+            disk.set_faults(Faults { at: vec![(disk.operations() + at, fault)], ..Faults::default() });
+            match open_sim(&disk) {
+                // A fault that does not fit the operation may pass: a bit cannot be flipped in a name.
+                Ok(_) => assert_eq!(fault, Fault::FlipBit, "at {at}"),
+                Err(error) => assert!(error.to_string().contains("/sim"), "{error}"),
+            }
+            disk.set_faults(Faults::default());
+        }
+    }
+    open_and_search(&disk).unwrap();
+}
+
+#[test]
+fn a_folder_of_garbage_is_no_index() {
+    for bytes in [&b""[..], b"x", &[0; 4096], &[0xFF; 8192], b"NEARLINE"] {
+        let garbage: BTreeMap<String, Vec<u8>> = [("MANIFEST".to_owned(), bytes.to_vec())].into();
+        noticed(&sim_of(&garbage), "garbage");
+    }
+    let empty = open_sim(&SimDisk::new(1)).unwrap_err();
+    assert_eq!(empty.to_string(), "/sim: not an index: no file MANIFEST");
+    let dir = folder();
+    let options = OpenOptions::default();
+    let none = Index::open(&dir.path().join("none"), &options).unwrap_err().to_string();
+    assert!(none.ends_with("none: not an index: no such folder"), "{none}");
+    std::fs::write(dir.path().join("file"), b"x").unwrap();
+    let file = Index::open(&dir.path().join("file"), &options).unwrap_err().to_string();
+    assert!(file.ends_with("file: not an index: a file, not a folder"), "{file}");
+    // Looking leaves no trace.
+    assert!(Index::open(dir.path(), &options).is_err());
+    assert_eq!(files_in(dir.path()).len(), 1);
+}

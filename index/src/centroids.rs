@@ -41,6 +41,7 @@ pub(crate) struct Centroids {
 impl Centroids {
     /// Reads the file of an index with so many routing dimensions, nodes and lists.
     pub(crate) fn read(file: &ExtentFile, dim: usize, nodes: usize, lists: usize) -> Result<Self> {
+        check_size(file, dim, nodes, lists)?;
         let mut at = PAGE as u64;
         let mut mean = vec![0.0; dim];
         at = fill(file, MEAN, at, bytemuck::cast_slice_mut(&mut mean))?;
@@ -87,6 +88,16 @@ fn blob_bytes(len: usize) -> usize {
 
 fn rest(file: &ExtentFile, at: u64) -> ReadRange {
     ReadRange { offset: at, bytes: file.len().saturating_sub(at) as usize }
+}
+
+/// Refuses counts whose values cannot all be in the file, before any memory is taken for them.
+fn check_size(file: &ExtentFile, dim: usize, nodes: usize, lists: usize) -> Result<()> {
+    let values = (dim as u64).saturating_mul(lists as u64 + 1).saturating_add(nodes as u64 + 1);
+    let wanted = values.saturating_mul(4);
+    if wanted > file.len() {
+        return Err(StorageError::unexpected_end(file.file().path(), PAGE as u64, wanted, file.len()).into());
+    }
+    Ok(())
 }
 
 /// The nodes must divide all lists among them, in order.

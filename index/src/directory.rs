@@ -46,6 +46,11 @@ impl Directory {
     /// Reads the directory of an index with so many lists, whose postings have `postings` bytes.
     pub(crate) fn read(file: &ExtentFile, lists: usize, postings: u64) -> Result<Self> {
         let range = ReadRange { offset: PAGE as u64, bytes: file.len().saturating_sub(PAGE as u64) as usize };
+        let wanted = (lists as u64).saturating_mul(PLACE_BYTES as u64);
+        if wanted > file.len() {
+            let path = file.file().path();
+            return Err(StorageError::unexpected_end(path, PAGE as u64, wanted, file.len()).into());
+        }
         let mut blob = BlobReader::new(file, EXTENT_KIND, range)?;
         let mut places = Vec::with_capacity(lists);
         let mut end = PAGE as u64;

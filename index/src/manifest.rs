@@ -186,6 +186,7 @@ impl Manifest {
             norm_max: body.f64()?,
             files: Vec::new(),
         };
+        manifest.check_counts(body)?;
         for _ in 0..body.u32()? {
             manifest.files.push(ListedFile {
                 role: known(body, "file role", FileRole::from_code)?,
@@ -195,6 +196,21 @@ impl Manifest {
             });
         }
         Ok(manifest)
+    }
+
+    /// Refuses counts no build can have written: they size what an open index holds.
+    fn check_counts(&self, body: &Decoder<'_>) -> Result<(), StorageError> {
+        let most = u64::from(u32::MAX);
+        let counts = [
+            ("number of vectors", self.rows, most),
+            ("number of lists", self.lists, most),
+            ("number of nodes", self.nodes, self.lists),
+            ("copies of a vector", u64::from(self.replicas), most),
+        ];
+        match counts.into_iter().find(|(_, found, most)| !(1..=*most).contains(found)) {
+            Some((what, found, most)) => Err(body.wrong(body.offset(), what, found, found.clamp(1, most))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -207,4 +223,52 @@ fn known<T>(
     let offset = body.offset();
     let code = body.u8()?;
     from_code(code).ok_or_else(|| body.wrong(offset, what, u64::from(code), 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(rows: u64, lists: u64, nodes: u64, replicas: u32) -> Result<Manifest, StorageError> {
+        let manifest = Manifest {
+            generation: 1,
+            shape: Shape { element: ElementType::F32, dim: 4 },
+            metric: Metric::L2,
+            codec: Codec::Raw,
+            replicas,
+            seed: 1,
+            rows,
+            lists,
+            nodes,
+            entries: rows,
+            list_entries_max: 8,
+            list_bytes_max: 4096,
+            list_entries_weighted: 8.0,
+            norm_max: 0.0,
+            files: Vec::new(),
+        };
+        let mut body = Encoder::new();
+        manifest.encode(&mut body);
+        Manifest::decode_body(&mut Decoder::new(body.as_bytes(), "MANIFEST".as_ref(), 0))
+    }
+
+    #[test]
+    fn counts_that_cannot_be_are_refused() {
+        assert!(decode(10, 3, 2, 4).is_ok());
+        let (most, over) = (u64::from(u32::MAX), 1 << 32);
+        assert!(decode(most, most, most, 1).is_ok());
+        for (rows, lists, nodes, replicas) in [
+            (0, 3, 2, 4),
+            (over, 3, 2, 4),
+            (10, 0, 0, 4),
+            (10, over, 2, 4),
+            (10, u64::MAX, 2, 4),
+            (10, 3, 0, 4),
+            (10, 3, 4, 4),
+            (10, 3, 2, 0),
+        ] {
+            let refused = decode(rows, lists, nodes, replicas);
+            assert!(matches!(refused, Err(StorageError::Corrupt { .. })), "{refused:?}");
+        }
+    }
 }

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::path::Path;
 
-use nearline_storage::{Extent, ExtentHeader, ExtentKey, StorageError, encode_extent};
+use nearline_storage::{
+    Extent, ExtentHeader, ExtentKey, MAX_EXTENT_BYTES, PAGE, StorageError, encode_extent,
+};
 
 use crate::vector::Shape;
 
@@ -105,6 +107,15 @@ pub(crate) fn extent_bytes(codec: Codec, shape: Shape, entries: usize) -> usize 
     }
 }
 
+/// Entries of the longest list that fits an extent.
+pub(crate) fn entries_max(codec: Codec, shape: Shape) -> usize {
+    // What alignment and padding may take besides header and entries.
+    const SLACK: usize = 2 * PAGE;
+    match codec {
+        Codec::Raw => (MAX_EXTENT_BYTES - SLACK) / (4 + shape.row_bytes()),
+    }
+}
+
 /// Appends the extent of a list: `rows` are little-endian `u32`, `vectors` the entries in the same order.
 pub(crate) fn encode(list: u32, rows: &[u8], vectors: &[u8], key: ExtentKey, out: &mut Vec<u8>) {
     let header = ExtentHeader {
@@ -114,4 +125,21 @@ pub(crate) fn encode(list: u32, rows: &[u8], vectors: &[u8], key: ExtentKey, out
         count: (rows.len() / 4) as u32,
     };
     encode_extent(&header, &[rows, vectors], key, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vector::{DIM_MAX, ElementType};
+
+    #[test]
+    fn the_longest_list_fits_an_extent() {
+        for element in [ElementType::F32, ElementType::F16, ElementType::U8, ElementType::I8] {
+            for dim in [1, 2, 3, 96, 1000, 1024, DIM_MAX] {
+                let shape = Shape { element, dim };
+                let entries = entries_max(Codec::Raw, shape);
+                assert!(entries > 0 && extent_bytes(Codec::Raw, shape, entries) <= MAX_EXTENT_BYTES);
+            }
+        }
+    }
 }

@@ -69,6 +69,7 @@ pub fn plan(source: &dyn VectorSource, options: &BuildOptions<'_>) -> Result<Pla
     let nodes = (lists as f64).sqrt().ceil() as u64;
     let copies = COPIES[options.replicas - 1];
     let list_cap = (CAP_FACTOR as f64 * copies * options.list_vectors as f64).ceil() as usize;
+    let list_cap = list_cap.min(posting::entries_max(options.codec, shape));
     let mut plan = Plan { rows, routing_dim, lists, nodes, list_cap, ..Plan::default() };
     plan.share_memory(shape, options)?;
     plan.predict(shape, options, copies);

@@ -87,7 +87,7 @@ fn kept_rows(build: &Build<'_>) -> Result<(Option<Vec<u32>>, Vec<u8>)> {
     let file = ExtentFile::open(build.disk.as_ref(), QUERIES, ROWS_FILE)?;
     let count = build.plan.query_rows as usize;
     let first = ReadRange { offset: PAGE as u64, bytes: nearline_storage::extent_bytes(&[count * 4]) };
-    let rest = ReadRange { offset: first.end(), bytes: (file.len() - first.end()) as usize };
+    let rest = ReadRange { offset: first.end(), bytes: file.len().saturating_sub(first.end()) as usize };
     let mut rows = vec![0u32; count];
     BlobReader::new(&file, ROWS_KIND, first)?.read(bytemuck::cast_slice_mut(&mut rows))?;
     let mut vectors = vec![0; count * build.shape.row_bytes()];

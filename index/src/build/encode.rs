@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::Stage;
 use super::assign::load_tree;
-use super::partition::{Keys, Reader, Set, Sorted};
+use super::partition::{Keys, Reader, Set, Sorted, cut};
 use super::run::Build;
 use super::state::State;
 use crate::cluster::{Members, kmeans, mean_of};
@@ -77,7 +77,7 @@ impl Encoder {
         }
         let postings = ExtentFileWriter::resume(disk, &name, header, state.postings_bytes)?;
         let log = disk.open_rw(LISTS)?;
-        log.set_len(u64::from(state.lists) * record_bytes(space.dim()) as u64)?;
+        cut(log.as_ref(), u64::from(state.lists) * record_bytes(space.dim()) as u64)?;
         Ok(Self { space, trained: tree.lists, postings, log, state })
     }
 

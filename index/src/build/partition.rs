@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use nearline_storage::{Disk, DiskFile};
+use nearline_storage::{Disk, DiskFile, StorageError};
 
 use super::plan::{Plan, entry_bytes};
 use crate::error::Result;
@@ -69,7 +69,7 @@ impl Writers {
         for partition in 0..count {
             let name = set.by.name(partition);
             let file = if names.contains(&name) { disk.open_rw(&name)? } else { disk.create(&name)? };
-            file.set_len(lens.get(partition).copied().unwrap_or(0))?;
+            cut(file.as_ref(), lens.get(partition).copied().unwrap_or(0))?;
             files.push(file);
         }
         let mut written = lens.to_vec();
@@ -115,6 +115,15 @@ impl Writers {
         buffer.clear();
         Ok(())
     }
+}
+
+/// Cuts a temporary file to the length a checkpoint knows; a shorter one has lost what was synced.
+pub(crate) fn cut(file: &dyn DiskFile, len: u64) -> Result<()> {
+    let there = file.len()?;
+    if there < len {
+        return Err(StorageError::unexpected_end(file.path(), there, len - there, there).into());
+    }
+    Ok(file.set_len(len)?)
 }
 
 /// A part of a partition that is sorted at a time: the entries of some keys, or some entries of one long key.
@@ -248,7 +257,7 @@ impl Reader {
         Ok(sorted)
     }
 
-    /// Streams all entries: key, row, vector.
+    /// Streams all entries: key, row, vector. Every key is one of the partition's.
     fn for_each(&self, mut each: impl FnMut(u32, &[u8], &[u8])) -> Result<()> {
         let chunk = ((1 << 20) / self.entry).max(1) * self.entry;
         let mut buffer = vec![0; chunk];
@@ -256,13 +265,92 @@ impl Reader {
         while at < self.bytes {
             let now = (self.bytes - at).min(chunk as u64) as usize;
             self.file.read_at(at, &mut buffer[..now])?;
+            if now < self.entry {
+                let end = self.bytes;
+                return Err(StorageError::unexpected_end(self.file.path(), at, self.entry as u64, end).into());
+            }
             for entry in buffer[..now].chunks_exact(self.entry) {
                 let (head, vector) = entry.split_at(8);
                 let (key, row) = head.split_at(4);
-                each(u32::from_le_bytes([key[0], key[1], key[2], key[3]]), row, vector);
+                let key = u32::from_le_bytes([key[0], key[1], key[2], key[3]]);
+                if !self.keys.contains(&key) {
+                    let (found, expected) = (key.into(), self.keys.start.into());
+                    let what = "key of an entry";
+                    return Err(StorageError::corrupt(self.file.path(), at, what, found, expected).into());
+                }
+                each(key, row, vector);
+                at += self.entry as u64;
             }
-            at += now as u64;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nearline_storage::SimDisk;
+
+    use super::*;
+    use crate::error::IndexError;
+    use crate::vector::ElementType;
+
+    const SHAPE: Shape = Shape { element: ElementType::U8, dim: 4 };
+    const SET: Set = Set { by: Keys::Lists, keys: 10 };
+
+    fn plan(window_bytes: u64) -> Plan {
+        Plan { partitions: 2, window_bytes, ..Plan::default() }
+    }
+
+    /// Writes entries of these keys, the row being the place in the list, and returns the partitions' lengths.
+    fn written(disk: &SimDisk, keys: &[u32]) -> Vec<u64> {
+        let mut writers = Writers::open(disk, &plan(1 << 20), SET, &[]).unwrap();
+        for (row, &key) in keys.iter().enumerate() {
+            writers.push(key, row as u32, &[key as u8; 4]).unwrap();
+        }
+        writers.sync().unwrap()
+    }
+
+    #[test]
+    fn entries_come_back_by_key_and_row_in_any_memory() {
+        let disk = SimDisk::new(1);
+        let keys = [9, 0, 3, 3, 0, 7, 3, 9, 3, 3];
+        let lens = written(&disk, &keys);
+        for window_bytes in [1, 24, 36, 1 << 20] {
+            let mut found = Vec::new();
+            for (partition, &bytes) in lens.iter().enumerate() {
+                let plan = plan(window_bytes);
+                let reader = Reader::open(&disk, &plan, SHAPE, SET, partition, bytes).unwrap();
+                for window in reader.windows().unwrap() {
+                    let sorted = reader.load(&window).unwrap();
+                    for (key, range) in (sorted.first_key..).zip(sorted.ranges.clone()) {
+                        found.extend(range.map(|entry| (key, sorted.row(entry))));
+                    }
+                }
+            }
+            let mut right: Vec<(u32, u32)> = keys.iter().copied().zip(0..).collect();
+            right.sort_unstable();
+            assert_eq!(found, right, "{window_bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn damaged_entries_are_refused() {
+        let disk = SimDisk::new(1);
+        let lens = written(&disk, &[0, 1, 2]);
+        disk.open_rw(&Keys::Lists.name(0)).unwrap().write_at(12, &200u32.to_le_bytes()).unwrap();
+        let reader = Reader::open(&disk, &plan(1 << 20), SHAPE, SET, 0, lens[0]).unwrap();
+        let error = reader.windows().unwrap_err();
+        let IndexError::Storage(StorageError::Corrupt { offset: 12, found: 200, .. }) = error else {
+            panic!("{error}")
+        };
+    }
+
+    #[test]
+    fn a_partition_that_lost_entries_is_not_gone_on_with() {
+        let disk = SimDisk::new(1);
+        let mut lens = written(&disk, &[0, 1, 2]);
+        assert!(Writers::open(&disk, &plan(1 << 20), SET, &lens).is_ok());
+        lens[0] += 1;
+        assert!(Writers::open(&disk, &plan(1 << 20), SET, &lens).is_err());
     }
 }

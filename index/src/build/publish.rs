@@ -1,6 +1,6 @@
 //! Stage `publish`: the last files, and the manifest that makes them an index.
 
-use nearline_storage::{BlobWriter, ExtentFileWriter};
+use nearline_storage::{BlobWriter, ExtentFileWriter, StorageError};
 
 use super::Stage;
 use super::encode::{LISTS, record_bytes};
@@ -44,8 +44,16 @@ pub(crate) fn create(build: &Build<'_>, role: FileRole) -> Result<ExtentFileWrit
 fn final_starts(build: &Build<'_>, trained: &[u32]) -> Result<Vec<u32>> {
     let mut starts = vec![0];
     let (mut node, mut list) = (0, 0);
+    let lists = trained.last().copied().unwrap_or(0);
     for_each_list(build, |record| {
         let from = u32::from_le_bytes([record[0], record[1], record[2], record[3]]);
+        if from >= lists {
+            let path = build.disk.root().join(LISTS);
+            let offset =
+                u64::from(list) * record_bytes(space::dim_of(build.options.metric, build.shape)) as u64;
+            let (found, expected) = (from.into(), u64::from(lists) - 1);
+            return Err(StorageError::corrupt(&path, offset, "trained list", found, expected).into());
+        }
         while trained[node + 1] <= from {
             node += 1;
             starts.push(list);

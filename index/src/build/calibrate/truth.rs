@@ -26,13 +26,14 @@ pub(super) fn exact(build: &Build<'_>, space: &Space, queries: &Queries) -> Resu
     let panels = Panels::from_rows(queries.dim, &queries.points);
     let mut best: Vec<TopK> = (0..queries.len()).map(|_| TopK::default()).collect();
     best.iter_mut().for_each(|best| best.reset(NEIGHBOURS, 1));
+    let step_max = step_max(build.plan.window_bytes, queries.len());
     let mut points = Vec::new();
     for_each_block(build, build.source, 0, |first, rows| {
         embed_rows(space, rows, &mut points);
         let (mut rest, mut first) = (points.as_slice(), first);
         while !rest.is_empty() {
             // At most about as many rows as were seen before: few of them are nearer than the limits then.
-            let step = (first as usize).clamp(2 * NEIGHBOURS, 1 << 14).min(rest.len() / queries.dim);
+            let step = (first as usize).clamp(2 * NEIGHBOURS, step_max).min(rest.len() / queries.dim);
             let (now, later) = rest.split_at(step * queries.dim);
             compare(&panels, now, first, queries.rows.as_deref(), &mut best);
             (rest, first) = (later, first + step as u64);
@@ -41,6 +42,13 @@ pub(super) fn exact(build: &Build<'_>, space: &Space, queries: &Queries) -> Resu
         Ok(())
     })?;
     Ok(best.iter_mut().map(|best| best.take().iter().map(|near| near.row.0).collect()).collect())
+}
+
+/// Rows compared between two looks at the limits: so few that even if all of them were nearer than the limits of all
+/// queries, they would fit the memory. The answers do not depend on it.
+fn step_max(window_bytes: u64, queries: usize) -> usize {
+    let pair = size_of::<(u32, Candidate)>() as u64;
+    (window_bytes / (pair * queries.max(1) as u64)).clamp(2 * NEIGHBOURS as u64, 1 << 14) as usize
 }
 
 /// Offers the rows from `first` on to all queries.

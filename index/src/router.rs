@@ -136,6 +136,22 @@ pub(crate) fn smallest_first(items: &mut [Near], n: usize) -> &[Near] {
 }
 
 /// How much farther a list is than the nearest one, as a ratio of distances (not squared ones).
+///
+/// A query that is a centroid itself gives no measure: then every list counts as near, lest a list of one vector
+/// hide all others.
 pub(crate) fn ratio_of(distance: f32, nearest: f32) -> f32 {
-    if distance <= nearest { 1.0 } else { (distance / nearest).sqrt() }
+    if distance <= nearest || nearest == 0.0 { 1.0 } else { (distance / nearest).sqrt() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_on_a_centroid_leaves_no_list_out() {
+        assert_eq!(ratio_of(4.0, 1.0), 2.0);
+        assert_eq!(ratio_of(1.0, 1.0), 1.0);
+        assert_eq!(ratio_of(0.0, 0.0), 1.0);
+        assert_eq!(ratio_of(9.0, 0.0), 1.0);
+    }
 }

@@ -10,7 +10,7 @@ use crate::calibration::Calibration;
 use crate::centroids::Centroids;
 use crate::directory::{Directory, PLACE_BYTES};
 use crate::error::{IndexError, Result};
-use crate::manifest::{FileRole, LOCK, MANIFEST, Manifest};
+use crate::manifest::{FileRole, MANIFEST, Manifest};
 use crate::metric::Metric;
 use crate::posting::Codec;
 use crate::router::Router;
@@ -24,6 +24,9 @@ const WINDOW_BYTES: u64 = 32 << 20;
 /// Bytes set aside for the program and its threads' stacks and scratch memory.
 const PROGRAM_BYTES: u64 = 16 << 20;
 const THREAD_BYTES: u64 = 2 << 20;
+/// Bytes a searcher may take for each list there is, when it looks at all of them: distances, lists ranked (in a
+/// vector that doubles as it grows) and lists chosen.
+const ROUTE_BYTES: u64 = 4 + 3 * 8 + 8;
 
 /// How an index is opened.
 #[derive(Debug, Clone, Copy)]
@@ -227,7 +230,7 @@ fn window(manifest: &Manifest, ram_bytes: u64, options: &OpenOptions) -> Result<
     };
     let threads = options.threads.max(1) as u64;
     let least = u64::from(manifest.list_bytes_max).next_power_of_two();
-    let fixed = PROGRAM_BYTES + ram_bytes + threads * THREAD_BYTES;
+    let fixed = PROGRAM_BYTES + ram_bytes + threads * (THREAD_BYTES + manifest.lists * ROUTE_BYTES);
     let needed = fixed + threads * least;
     if needed > allowed {
         return Err(IndexError::Budget {
@@ -244,7 +247,6 @@ fn window(manifest: &Manifest, ram_bytes: u64, options: &OpenOptions) -> Result<
 fn info(disk: &dyn Disk, manifest: &Manifest, calibration: Calibration, ram_bytes: u64) -> Result<Info> {
     let mut files = vec![FileInfo { name: MANIFEST.to_owned(), bytes: disk.open(MANIFEST)?.len()? }];
     files.extend(manifest.files.iter().map(|file| FileInfo { name: file.name.clone(), bytes: file.bytes }));
-    debug_assert!(files.iter().all(|file| file.name != LOCK));
     Ok(Info {
         element: manifest.shape.element,
         dim: manifest.shape.dim,

@@ -81,9 +81,10 @@ impl Scorer {
 
     /// The distances of consecutive stored rows, one into each element of `out`.
     ///
-    /// `rows` must be aligned to the element type, as planes of extents are.
+    /// # Panics
+    /// When `rows` are not as many as `out`, or not aligned to the element type, as planes of extents are.
     pub fn distances(&self, rows: &[u8], out: &mut [f32]) {
-        debug_assert_eq!(rows.len(), out.len() * self.shape.row_bytes());
+        assert_eq!(rows.len(), out.len() * self.shape.row_bytes());
         match self.shape.element {
             ElementType::F32 => self.float_rows::<f32>(bytemuck::cast_slice(rows), out, KERNELS_F32),
             ElementType::F16 => self.float_rows::<f16>(bytemuck::cast_slice(rows), out, KERNELS_F16),

@@ -32,6 +32,8 @@ mod record;
 mod router;
 mod search;
 mod space;
+#[cfg(test)]
+mod tests;
 mod topk;
 mod vector;
 mod verify;

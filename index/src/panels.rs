@@ -90,6 +90,9 @@ impl Panels {
     pub(crate) fn distances_many(&self, queries: &[&[f32]], range: Range<usize>, out: &mut Vec<f32>) {
         out.clear();
         out.resize(queries.len() * range.len(), 0.0);
+        if range.is_empty() {
+            return;
+        }
         let panels = range.start / PANEL..range.end.div_ceil(PANEL);
         let queries: Vec<Query<'_>> = queries.iter().map(|query| (*query, norm(query))).collect();
         for first in panels.step_by(TILE_PANELS) {

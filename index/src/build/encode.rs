@@ -1,5 +1,8 @@
 //! Stage `encode`: sorts each partition by list, splits lists that are too long, and writes the posting lists.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 

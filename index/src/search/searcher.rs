@@ -1,5 +1,8 @@
 //! One query: route, read the chosen lists in one round, score each as it arrives, keep the k nearest.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -60,25 +60,29 @@ impl<'a> Posting<'a> {
         list: u32,
         shape: Shape,
     ) -> Result<Self, StorageError> {
-        let extent = Extent::decode(bytes, key, file)?;
+        Self::of(&Extent::decode(bytes, key, file)?, key.offset, file, list.into(), shape)
+    }
+
+    /// Takes an extent at `offset` of `file` for the list of this number.
+    pub(crate) fn of(
+        extent: &Extent<'a>,
+        offset: u64,
+        file: &Path,
+        list: u64,
+        shape: Shape,
+    ) -> Result<Self, StorageError> {
         let header = &extent.header;
         let count = header.count as usize;
         let checks = [
             ("kind of extent", u64::from(header.kind), u64::from(EXTENT_KIND)),
             ("codec", u64::from(header.codec), u64::from(Codec::Raw.code())),
-            ("list number", u64::from(header.owner), u64::from(list)),
+            ("list number", u64::from(header.owner), list),
             ("bytes of row ids", extent.plane(0).len() as u64, count as u64 * 4),
             ("bytes of vectors", extent.plane(1).len() as u64, count as u64 * shape.row_bytes() as u64),
         ];
         for (what, found, expected) in checks {
             if found != expected {
-                return Err(StorageError::Corrupt {
-                    file: file.to_owned(),
-                    offset: key.offset,
-                    what,
-                    found,
-                    expected,
-                });
+                return Err(StorageError::corrupt(file, offset, what, found, expected));
             }
         }
         Ok(Self { rows: extent.plane(0), vectors: extent.plane(1) })

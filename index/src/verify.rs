@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use nearline_storage::{Disk, ExtentFile, IoMode, LockMode, OsDisk};
+use nearline_storage::{Disk, Extent, ExtentFile, IoMode, LockMode, OsDisk, ReadRange, StorageError};
 
 use crate::error::{IndexError, Result};
 use crate::manifest::{FileRole, MANIFEST, Manifest};
+use crate::posting::Posting;
 use crate::search::{Index, OpenOptions};
 
 /// Something wrong with an index.
@@ -42,8 +43,10 @@ pub fn verify(dir: &Path, io: IoMode, progress: &mut dyn FnMut(&str, u64)) -> Re
         return Err(IndexError::NotAnIndex { dir: dir.to_owned(), found });
     }
     let disk = OsDisk::new(dir, io)?;
-    let manifest = Manifest::read(&disk)?;
+    // The manifest first: a folder that is no index gets no lock file. Again under the lock: now it stays.
+    Manifest::read(&disk)?;
     let _lock = disk.lock(LockMode::Shared)?;
+    let manifest = Manifest::read(&disk)?;
     let mut report = VerifyReport { files: 1, extents: 1, ..VerifyReport::default() };
     report.bytes += disk.open(MANIFEST)?.len()?;
     progress(MANIFEST, report.bytes);
@@ -73,18 +76,8 @@ fn check_file(
     let mut extents = file.extents();
     let (mut count, mut entries) = (0, 0u64);
     while let Some((range, extent)) = extents.next()? {
-        if role == FileRole::Postings && u64::from(extent.header.owner) != count {
-            let (found, expected) = (u64::from(extent.header.owner), count);
-            let file = file.file().path().to_owned();
-            let what = "list number";
-            return Err(nearline_storage::StorageError::Corrupt {
-                file,
-                offset: range.offset,
-                what,
-                found,
-                expected,
-            }
-            .into());
+        if role == FileRole::Postings {
+            check_list(&extent, range, file.file().path(), count, manifest)?;
         }
         entries += u64::from(extent.header.count);
         count += 1;
@@ -100,6 +93,24 @@ fn check_file(
         report.problems.push(Problem { file: name, message });
     }
     Ok(())
+}
+
+/// Checks that a list is what a search expects of it, and that its rows exist.
+fn check_list(
+    extent: &Extent<'_>,
+    range: ReadRange,
+    file: &Path,
+    list: u64,
+    manifest: &Manifest,
+) -> Result<()> {
+    let posting = Posting::of(extent, range.offset, file, list, manifest.shape)?;
+    match posting.rows().map(u64::from).find(|&row| row >= manifest.rows) {
+        Some(row) => {
+            let what = "row of an entry";
+            Err(StorageError::corrupt(file, range.offset, what, row, manifest.rows - 1).into())
+        }
+        None => Ok(()),
+    }
 }
 
 /// Checks what files say of each other, by opening the index.

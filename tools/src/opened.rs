@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use nearline::{Index, IndexError, IoMode, Metric, OpenOptions, Probe, SearchOptions, Searcher};
+use nearline::{Hit, Index, IndexError, IoMode, Metric, OpenOptions, Probe, SearchOptions, Searcher};
 use nearline_datasets::VectorFile;
 
 use crate::args::{self, Nprobe, Recall};
@@ -51,6 +51,7 @@ impl Opened {
         let queries = VectorFile::open(&args.queries)?;
         let held = held(&queries)?;
         let threads = machine::threads(threads);
+        let held = held.saturating_add((threads as u64).saturating_mul(candidate_bytes(args.k)));
         let index = open(&args.index, args.memory, held, threads, args::io_mode(args.io)?)?;
         let info = index.info();
         source::check_shape(&queries, info.element.name(), info.dim, &args.index.display().to_string())?;
@@ -68,6 +69,13 @@ impl Opened {
     pub(crate) fn directed(&self) -> bool {
         self.index.info().metric == Metric::Cosine
     }
+}
+
+/// Bytes a searching thread takes for the best so far, with all their copies, and for the hits made of them.
+fn candidate_bytes(k: usize) -> u64 {
+    const COPIES_MAX: usize = 8;
+    let candidate = size_of::<(f32, u32)>() * COPIES_MAX;
+    (k as u64).saturating_mul((candidate + size_of::<Hit>()) as u64)
 }
 
 /// Opens an index so that it and `held` bytes besides fit into `memory`.

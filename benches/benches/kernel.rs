@@ -5,6 +5,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use nearline_index::kernel::{Kernel, PANEL, TILE_PANELS, TILE_QUERIES, Tile};
+use simsimd::SpatialSimilarity;
 
 const DIM: usize = 96;
 /// Rows that one call of `row` works through: some 100 KiB, so they stay near the processor.
@@ -53,6 +54,39 @@ fn answers(c: &mut Criterion) {
     group.finish();
 }
 
+/// Our loops and the library's on the same work. The library has none for unsigned bytes.
+fn library(c: &mut Criterion) {
+    let mut group = c.benchmark_group("kernel/library");
+    group.throughput(Throughput::Elements(ROWS as u64));
+    let kernel = Kernel::best();
+    for dim in [96, 128, 960] {
+        let unsigned: Vec<u8> = (0..ROWS * dim).map(|i| (i * 7919 % 251) as u8).collect();
+        let signed: Vec<i8> = unsigned.iter().map(|&x| x.cast_signed()).collect();
+        let floats = values(ROWS * dim);
+        group.bench_function(format!("l2_u8/ours/{dim}"), |b| {
+            b.iter(|| {
+                unsigned.chunks_exact(dim).map(|x| kernel.l2_u8(black_box(&unsigned[..dim]), x)).sum::<u64>()
+            });
+        });
+        group.bench_function(format!("l2_i8/simsimd/{dim}"), |b| {
+            b.iter(|| {
+                signed.chunks_exact(dim).filter_map(|x| i8::l2sq(black_box(&signed[..dim]), x)).sum::<f64>()
+            });
+        });
+        group.bench_function(format!("l2_f32/ours/{dim}"), |b| {
+            b.iter(|| {
+                floats.chunks_exact(dim).map(|x| kernel.l2_f32(black_box(&floats[..dim]), x)).sum::<f64>()
+            });
+        });
+        group.bench_function(format!("l2_f32/simsimd/{dim}"), |b| {
+            b.iter(|| {
+                floats.chunks_exact(dim).filter_map(|x| f32::l2sq(black_box(&floats[..dim]), x)).sum::<f64>()
+            });
+        });
+    }
+    group.finish();
+}
+
 /// Copying the same bytes, to tell what of the above is memory.
 fn memory(c: &mut Criterion) {
     let rows = values(ROWS * DIM);
@@ -68,5 +102,5 @@ fn memory(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, routing, answers, memory);
+criterion_group!(benches, routing, answers, library, memory);
 criterion_main!(benches);

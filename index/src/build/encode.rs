@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use super::Stage;
 use super::assign::load_tree;
 use super::partition::{Keys, Reader, Set, Sorted, cut};
+use super::plan::Plan;
 use super::run::Build;
 use super::state::State;
 use crate::cluster::{Members, kmeans, mean_of};
@@ -120,13 +121,27 @@ impl Encoder {
             self.trained.row(trained as usize, &mut centroid);
             return vec![Piece { trained, centroid, rows: rows.into(), vectors: vectors.into() }];
         }
+        // A list longer than what is split at once holds nearly the same vectors over and over: cut it anywhere.
+        let longest = split_entries(&build.plan);
+        let parts = rows.chunks(longest * 4).zip(vectors.chunks(longest * row_bytes));
+        parts.flat_map(|(rows, vectors)| self.split_list(build, trained, rows, vectors)).collect()
+    }
+
+    /// Splits entries of a list into pieces with centroids of their own.
+    fn split_list(
+        &self,
+        build: &Build<'_>,
+        trained: u32,
+        rows: &[u8],
+        vectors: &[u8],
+    ) -> Vec<Piece<'static>> {
+        let (dim, row_bytes) = (self.space.dim(), build.shape.row_bytes());
         let random = Random::new(build.options.seed, LANE_SPLIT + (u64::from(trained) << 8));
-        let dim = self.space.dim();
-        let mut points = vec![0.0; range.len() * dim];
+        let mut points = vec![0.0; rows.len() / 4 * dim];
         for (point, row) in points.chunks_exact_mut(dim).zip(vectors.chunks_exact(row_bytes)) {
             self.space.embed(row, point);
         }
-        let members: Vec<u32> = (0..range.len() as u32).collect();
+        let members: Vec<u32> = (0..(rows.len() / 4) as u32).collect();
         split(&points, dim, members, build.plan.list_cap, random)
             .into_iter()
             .map(|members| {
@@ -197,8 +212,19 @@ impl Encoder {
     }
 }
 
+/// Entries that are split at once: so few that they fit the memory in the routing space, too. Each thread holds
+/// them twice.
+fn split_entries(plan: &Plan) -> usize {
+    const TOGETHER: usize = 16;
+    let fit = plan.window_bytes as usize / (TOGETHER * plan.routing_dim * 4);
+    fit.max(2 * plan.list_cap)
+}
+
 /// Splits members into groups of at most `cap`, each near its own mean.
 fn split(points: &[f32], dim: usize, members: Vec<u32>, cap: usize, random: Random) -> Vec<Vec<u32>> {
+    if members.len() <= cap {
+        return vec![members];
+    }
     let own: Vec<f32> = members.iter().flat_map(|&i| &points[i as usize * dim..][..dim]).copied().collect();
     let k = (members.len() * 4).div_ceil(cap * 3).max(2);
     let clustering = kmeans(&own, dim, k, ITERATIONS, random);

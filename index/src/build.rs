@@ -19,6 +19,7 @@ use nearline_storage::IoMode;
 
 pub use plan::{Plan, plan};
 pub use run::{build, build_on};
+pub(crate) use state::STATE;
 
 use crate::metric::Metric;
 use crate::posting::Codec;

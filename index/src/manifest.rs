@@ -2,6 +2,7 @@
 
 use nearline_storage::{Decoder, Disk, Encoder, StorageError};
 
+use crate::build::STATE;
 use crate::error::{IndexError, Result};
 use crate::metric::Metric;
 use crate::posting::Codec;
@@ -10,8 +11,6 @@ use crate::vector::{DIM_MAX, ElementType, Shape};
 
 /// The manifest's name.
 pub(crate) const MANIFEST: &str = "MANIFEST";
-/// What the names of a build's temporary files begin with.
-pub(crate) const TEMP_PREFIX: &str = "build.";
 /// The lock's name; it belongs to no index.
 pub(crate) const LOCK: &str = "LOCK";
 
@@ -140,7 +139,7 @@ impl Manifest {
     pub(crate) fn read(disk: &dyn Disk) -> Result<Self> {
         let names = disk.list()?;
         if !names.iter().any(|name| name == MANIFEST) {
-            let found = if names.iter().any(|name| name.starts_with(TEMP_PREFIX)) {
+            let found = if names.iter().any(|name| name == STATE) {
                 "an unfinished build (nearline build --resume finishes it)".to_owned()
             } else {
                 format!("no file {MANIFEST}")

@@ -96,7 +96,7 @@ fn kept_rows(build: &Build<'_>) -> Result<(Option<Vec<u32>>, Vec<u8>)> {
 }
 
 /// Queries from the file that was given, as many as the plan allows.
-fn given_queries(build: &Build<'_>) -> Result<Vec<u8>> {
+pub(super) fn given_queries(build: &Build<'_>) -> Result<Vec<u8>> {
     let Some(source) = build.options.calibration_queries else { return Ok(Vec::new()) };
     let row_bytes = build.shape.row_bytes();
     let wanted = Random::new(build.options.seed, LANE_PICK).strata(build.plan.query_rows, source.count());

@@ -29,11 +29,23 @@ pub(crate) enum Keys {
 impl Keys {
     /// The name of a partition's file.
     pub(crate) fn name(self, partition: usize) -> String {
-        let stem = match self {
-            Self::Nodes => "nodes",
-            Self::Lists => "lists",
-        };
-        format!("build.by-{stem}.{partition:04}")
+        format!("{}.{partition:04}", self.stem())
+    }
+
+    /// Whether some partition's file has this name.
+    pub(crate) fn is_name(name: &str) -> bool {
+        [Self::Nodes, Self::Lists].into_iter().any(|keys| {
+            name.strip_prefix(keys.stem())
+                .and_then(|rest| rest.strip_prefix('.'))
+                .is_some_and(|rest| rest.len() >= 4 && rest.bytes().all(|byte| byte.is_ascii_digit()))
+        })
+    }
+
+    fn stem(self) -> &'static str {
+        match self {
+            Self::Nodes => "build.by-nodes",
+            Self::Lists => "build.by-lists",
+        }
     }
 }
 
@@ -330,6 +342,17 @@ mod tests {
             let mut right: Vec<(u32, u32)> = keys.iter().copied().zip(0..).collect();
             right.sort_unstable();
             assert_eq!(found, right, "{window_bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn names_are_known_again() {
+        for keys in [Keys::Nodes, Keys::Lists] {
+            assert!([0, 9, 12_345].into_iter().all(|partition| Keys::is_name(&keys.name(partition))));
+        }
+        for name in ["build.by-lists", "build.by-lists.12", "build.by-lists.00x0", "build.log", "build.0001"]
+        {
+            assert!(!Keys::is_name(name), "{name}");
         }
     }
 

@@ -1,14 +1,14 @@
 //! Stage `publish`: the last files, and the manifest that makes them an index.
 
-use nearline_storage::{BlobWriter, ExtentFileWriter, StorageError};
+use nearline_storage::{BlobWriter, ExtentFileWriter, PAGE, StorageError};
 
 use super::Stage;
 use super::encode::{LISTS, record_bytes};
-use super::run::Build;
+use super::run::{Build, is_temporary};
 use super::state::STATE;
-use crate::directory::{self, PLACE_BYTES};
+use crate::directory::{self, PLACE_BYTES, Place};
 use crate::error::Result;
-use crate::manifest::{FileRole, ListedFile, MANIFEST, Manifest, TEMP_PREFIX};
+use crate::manifest::{FileRole, ListedFile, MANIFEST, Manifest};
 use crate::{centroids, space};
 
 /// Writes the file of centroids from the log of lists.
@@ -28,9 +28,28 @@ pub(crate) fn write_centroids(build: &mut Build<'_>) -> Result<()> {
 pub(crate) fn write_directory(build: &Build<'_>) -> Result<()> {
     let mut writer = create(build, FileRole::Directory)?;
     let mut blob = BlobWriter::new(&mut writer, directory::EXTENT_KIND);
-    for_each_list(build, |record| Ok(blob.write(&record[4..4 + PLACE_BYTES])?))?;
+    let mut end = PAGE as u64;
+    for_each_list(build, |record| {
+        let mut bytes = [0; PLACE_BYTES];
+        bytes.copy_from_slice(&record[4..4 + PLACE_BYTES]);
+        let place = Place::decode(bytes);
+        // The log has no checksums: what would not open must not be published.
+        check_place(build, place.offset, end)?;
+        end = place.range().end();
+        Ok(blob.write(&bytes)?)
+    })?;
+    check_place(build, end, build.state.postings_bytes)?;
     blob.finish()?;
     Ok(writer.sync()?)
+}
+
+/// Refuses a list that does not lie where the one before ends.
+fn check_place(build: &Build<'_>, found: u64, expected: u64) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    let path = build.disk.root().join(LISTS);
+    Err(StorageError::corrupt(&path, 0, "place of a posting list", found, expected).into())
 }
 
 /// Creates a file of the new generation, replacing what an interrupted build left.
@@ -89,7 +108,7 @@ pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
     // From here on the new index is the index; what follows only tidies up.
     for name in build.disk.list()? {
         let listed = manifest.files.iter().any(|file| file.name == name);
-        let ours = name.starts_with(TEMP_PREFIX) || FileRole::is_name(&name);
+        let ours = is_temporary(&name) || FileRole::is_name(&name);
         if ours && !listed && name != MANIFEST && name != STATE {
             build.disk.remove(&name)?;
         }

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use nearline_storage::{Disk, FileHeader, LockMode, OsDisk, is_temp_name};
 
+use super::partition::Keys;
 use super::plan::{Plan, plan};
 use super::state::{STATE, State};
 use super::{BuildOptions, BuildReport, Progress, Stage};
 use super::{assign, calibrate, cluster, encode, publish, sample};
 use crate::error::{IndexError, Result};
-use crate::manifest::{FileRole, LOCK, MANIFEST, Manifest, TEMP_PREFIX};
+use crate::manifest::{FileRole, LOCK, MANIFEST, Manifest};
 use crate::random::Random;
 use crate::vector::{Shape, VectorSource};
 
@@ -57,7 +58,8 @@ pub fn build_on(
     let report = BuildReport { plan: plan.clone(), rows: plan.rows, ..BuildReport::default() };
     let mut build = Build { disk, source, options: *options, progress, plan, shape, state, report };
     if let Err(error) = pool.install(|| build.run()) {
-        build.give_up_on(&error)?;
+        // What went wrong first is the error to tell; what could not be removed now is when the folder is used next.
+        let _ = build.give_up_on(&error);
         return Err(error);
     }
     Ok(build.report)
@@ -105,7 +107,7 @@ impl Build<'_> {
             return Ok(());
         }
         self.clear(&self.name(FileRole::Ids))?;
-        for name in self.disk.list()?.iter().filter(|name| name.starts_with(TEMP_PREFIX)) {
+        for name in self.disk.list()?.iter().filter(|name| is_temporary(name)) {
             self.disk.remove(name)?;
         }
         Ok(self.disk.sync_dir()?)
@@ -150,7 +152,7 @@ impl Build<'_> {
     /// Keeps the largest number of bytes of temporary files.
     pub(crate) fn note_temp_bytes(&mut self) -> Result<()> {
         let mut bytes = 0;
-        for name in self.disk.list()?.iter().filter(|name| name.starts_with(TEMP_PREFIX)) {
+        for name in self.disk.list()?.iter().filter(|name| is_temporary(name)) {
             bytes += self.disk.open(name)?.len()?;
         }
         self.state.temp_bytes = self.state.temp_bytes.max(bytes);
@@ -216,7 +218,13 @@ fn is_torn_record(name: &str) -> bool {
 
 /// Whether a file belongs to an index or its build.
 fn is_ours(name: &str) -> bool {
-    [LOCK, MANIFEST].contains(&name) || name.starts_with(TEMP_PREFIX) || FileRole::is_name(name)
+    [LOCK, MANIFEST].contains(&name) || is_temporary(name) || FileRole::is_name(name)
+}
+
+/// Whether a file is one that a build makes on its way. Other files may begin the same way.
+pub(crate) fn is_temporary(name: &str) -> bool {
+    let files = [STATE, sample::SAMPLE, sample::QUERIES, cluster::TREE, encode::LISTS];
+    files.contains(&name) || Keys::is_name(name)
 }
 
 /// A hash of what decides the index's bytes: shape, options, and the first rows.

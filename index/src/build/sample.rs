@@ -5,8 +5,8 @@ use std::vec::IntoIter;
 
 use nearline_storage::{BlobWriter, ExtentFileWriter, FileHeader};
 
-use super::Stage;
 use super::run::Build;
+use super::{Stage, calibrate};
 use crate::error::{IndexError, Result};
 use crate::ids::{PAGE_IDS, write_page};
 use crate::manifest::FileRole;
@@ -28,6 +28,8 @@ const LANE_QUERIES: u64 = 2;
 
 pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
     build.progress.stage(Stage::Sample, 0, build.plan.rows);
+    // Read again when they are needed; a bad one shall not be found after all other work.
+    calibrate::given_queries(build)?;
     let queries = calibration_rows(build);
     let sample = sample_rows(build, &queries);
     let mut writer = create(build, SAMPLE, 101)?;

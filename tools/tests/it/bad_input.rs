@@ -1,7 +1,7 @@
 //! Input that is wrong: each time one line that names the file, and the right exit code.
 
 use crate::files::{copy, crc32c, fbin, fbin_with, names, read, write};
-use crate::run::{BUILD, refused, root, run, scratch, shared};
+use crate::run::{BUILD, check_refused, refused, root, run, scratch, shared};
 
 /// Building from a file and searching by brute force in it must both be refused.
 #[track_caller]
@@ -135,6 +135,19 @@ fn queries_that_do_not_fit() {
     for line in commands(&format!("{dir}/missing.fbin")) {
         refused(3, &line, &["missing.fbin"]);
     }
+}
+
+#[test]
+fn bad_calibration_queries_are_found_before_the_work() {
+    shared();
+    let dir = scratch("calibration");
+    let file = format!("{dir}/queries.fbin");
+    write(&file, &fbin_with(10, 24, 24 * 7, f32::NAN));
+    let line = format!("{BUILD} --output {dir}/index --calibration-queries {file}");
+    let done = run(&line.replace("--progress none", "--progress json"));
+    check_refused(3, &line, &done, &[&file, "7"]);
+    assert!(!done.stderr.contains("\"cluster\""), "{}", done.stderr);
+    crate::run::ok(&format!("{BUILD} --output {dir}/index"));
 }
 
 #[test]

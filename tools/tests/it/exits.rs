@@ -31,12 +31,31 @@ fn usage_is_2() {
 #[test]
 fn a_folder_in_use_is_2() {
     shared();
-    refused(2, &format!("{BUILD} --output index"), &["index", "--force"]);
-    refused(2, &format!("{BUILD} --output index --resume"), &["index", "--force"]);
+    // not the shared one: other tests are searching in it
+    copy("index", "occupied");
+    refused(2, &format!("{BUILD} --output occupied"), &["occupied", "--force"]);
+    refused(2, &format!("{BUILD} --output occupied --resume"), &["occupied", "--force"]);
     std::fs::create_dir_all(crate::run::root().join("photos")).unwrap();
     write("photos/cat.jpg", b"meow");
     refused(2, &format!("{BUILD} --output photos --force"), &["photos", "no index"]);
     assert_eq!(names("photos"), ["cat.jpg"]);
+}
+
+#[test]
+fn files_of_others_stay_whatever_their_names() {
+    shared();
+    std::fs::create_dir_all(crate::run::root().join("sources")).unwrap();
+    for name in ["build.rs", "notes.tmp"] {
+        write(&format!("sources/{name}"), b"precious");
+    }
+    refused(2, &format!("{BUILD} --output sources --force"), &["sources", "no index"]);
+    assert_eq!(names("sources"), ["build.rs", "notes.tmp"]);
+    copy("index", "annotated");
+    let others = ["build.log", "build.by-lists.txt", "postings.txt", "notes.tmp"];
+    others.iter().for_each(|name| write(&format!("annotated/{name}"), b"precious"));
+    crate::run::ok(&format!("{BUILD} --output annotated --force"));
+    others.iter().for_each(|name| assert_eq!(read(&format!("annotated/{name}")), b"precious", "{name}"));
+    assert_eq!(names("annotated").len(), names("index").len() + others.len());
 }
 
 #[test]

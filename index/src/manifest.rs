@@ -77,11 +77,15 @@ impl FileRole {
 
     /// Whether some generation of an index has a file of this name.
     pub(crate) fn is_name(name: &str) -> bool {
-        Self::ALL.iter().any(|role| {
-            name.strip_prefix(role.stem())
-                .and_then(|rest| rest.strip_prefix('.'))
-                .is_some_and(|rest| rest.len() >= 6 && rest.bytes().all(|byte| byte.is_ascii_digit()))
-        })
+        Self::generation_of(name).is_some()
+    }
+
+    /// The generation that a file of this name belongs to.
+    pub(crate) fn generation_of(name: &str) -> Option<u64> {
+        let (stem, generation) = name.split_once('.')?;
+        let known = Self::ALL.iter().any(|role| role.stem() == stem);
+        let digits = generation.len() >= 6 && generation.bytes().all(|byte| byte.is_ascii_digit());
+        if known && digits { generation.parse().ok() } else { None }
     }
 }
 
@@ -189,7 +193,7 @@ impl Manifest {
         for _ in 0..body.u32()? {
             manifest.files.push(ListedFile {
                 role: known(body, "file role", FileRole::from_code)?,
-                name: body.str()?.to_owned(),
+                name: plain_name(body)?,
                 file_id: body.u64()?,
                 bytes: body.u64()?,
             });
@@ -211,6 +215,18 @@ impl Manifest {
             None => Ok(()),
         }
     }
+}
+
+/// A file's name, fit to be shown in one line.
+fn plain_name(body: &mut Decoder<'_>) -> Result<String, StorageError> {
+    let offset = body.offset();
+    let name = body.str()?;
+    let plain = name.bytes().take_while(u8::is_ascii_graphic).count();
+    if plain < name.len() {
+        let what = "number of leading printable bytes of a name";
+        return Err(body.wrong(offset, what, plain as u64, name.len() as u64));
+    }
+    Ok(name.to_owned())
 }
 
 /// A byte that must be the code of something known.
@@ -268,6 +284,16 @@ mod tests {
         ] {
             let refused = decode(rows, lists, nodes, replicas);
             assert!(matches!(refused, Err(StorageError::Corrupt { .. })), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_no_message_can_show_are_refused() {
+        for (name, good) in [("postings.000001", true), ("a\nb", false), ("a b", false), ("\u{e9}", false)] {
+            let mut body = Encoder::new();
+            body.str(name);
+            let found = plain_name(&mut Decoder::new(body.as_bytes(), "MANIFEST".as_ref(), 0));
+            assert_eq!(found.is_ok(), good, "{name:?}");
         }
     }
 }

@@ -77,6 +77,7 @@ impl<'a> Posting<'a> {
             ("kind of extent", u64::from(header.kind), u64::from(EXTENT_KIND)),
             ("codec", u64::from(header.codec), u64::from(Codec::Raw.code())),
             ("list number", u64::from(header.owner), list),
+            ("number of planes", extent.plane_count() as u64, 2),
             ("bytes of row ids", extent.plane(0).len() as u64, count as u64 * 4),
             ("bytes of vectors", extent.plane(1).len() as u64, count as u64 * shape.row_bytes() as u64),
         ];
@@ -135,6 +136,18 @@ pub(crate) fn encode(list: u32, rows: &[u8], vectors: &[u8], key: ExtentKey, out
 mod tests {
     use super::*;
     use crate::vector::{DIM_MAX, ElementType};
+
+    #[test]
+    fn a_list_without_its_planes_is_refused() {
+        let shape = Shape { element: ElementType::F32, dim: 2 };
+        let (key, file) = (ExtentKey { file_id: 1, offset: 4096 }, Path::new("postings"));
+        let header = ExtentHeader { kind: EXTENT_KIND, codec: Codec::Raw.code(), owner: 3, count: 0 };
+        for (planes, good) in [(0, false), (1, false), (2, true), (3, false)] {
+            let mut bytes = Vec::new();
+            encode_extent(&header, &vec![&[][..]; planes], key, &mut bytes);
+            assert_eq!(Posting::decode(&bytes, key, file, 3, shape).is_ok(), good, "{planes} planes");
+        }
+    }
 
     #[test]
     fn the_longest_list_fits_an_extent() {

@@ -14,6 +14,8 @@ const CALIBRATION_ROWS: u64 = 1_000;
 pub(crate) const PROGRAM_BYTES: u64 = 64 << 20;
 /// Entries a list may hold, in multiples of the mean it is planned for.
 const CAP_FACTOR: usize = 2;
+/// Partitions at most: each is an open file.
+const PARTITIONS_MAX: u64 = 512;
 /// Sample rows wanted for each node.
 const SAMPLE_PER_NODE: u64 = 256;
 /// Copies of a vector that the relative-neighbourhood rule leaves on average, for each limit; measured on
@@ -131,14 +133,7 @@ impl Plan {
         let centroids = Panels::bytes(self.routing_dim, self.lists as usize) as u64;
         let held = router + centroids;
         let floor = held + held / 4 + (4 << 20) + 64 * (row + shape.row_bytes() as u64 * 4);
-        if floor > budget {
-            return Err(IndexError::Budget {
-                what: "centroids and buffers of the build",
-                needed: floor + PROGRAM_BYTES / 16,
-                allowed: budget,
-                fix: "raise --memory or --list-vectors",
-            });
-        }
+        check_budget(floor, budget)?;
         let free = budget - held;
         self.block_rows = (free / 8 / (row + shape.row_bytes() as u64 + 256)).clamp(64, 32_768) as usize;
         self.sample_rows = (budget / 3 / (row + 8)).min(self.nodes * SAMPLE_PER_NODE).clamp(1, self.rows);
@@ -148,9 +143,9 @@ impl Plan {
         // A window is held as read, and once more as encoded extents.
         self.window_bytes = (free / 4).max(1 << 20);
         let entries = (self.rows * options.replicas as u64) * entry_bytes(shape);
-        self.partitions = entries.div_ceil(self.window_bytes).clamp(1, self.lists.min(1024));
-        self.memory_bytes = budget.min(self.peak_bytes(held, row, shape));
-        Ok(())
+        self.partitions = entries.div_ceil(self.window_bytes).clamp(1, self.lists.min(PARTITIONS_MAX));
+        self.memory_bytes = self.peak_bytes(held, row, shape);
+        check_budget(self.memory_bytes, budget)
     }
 
     fn peak_bytes(&self, held: u64, row: u64, shape: Shape) -> u64 {
@@ -187,6 +182,13 @@ impl Plan {
         let at = |operations: f64, rate: f64| cpu / operations + bytes / rate;
         self.seconds = (at(8e10, 2e9), at(1e10, 2e8) + 5.0);
     }
+}
+
+fn check_budget(needed: u64, allowed: u64) -> Result<()> {
+    let (what, fix) = ("centroids and buffers of the build", "raise --memory or --list-vectors");
+    // A little more than what falls short, because some shares grow with the whole.
+    let enough = needed + PROGRAM_BYTES / 16;
+    if needed > allowed { Err(IndexError::Budget { what, needed: enough, allowed, fix }) } else { Ok(()) }
 }
 
 /// Bytes of one entry in a partition: list, row, vector.

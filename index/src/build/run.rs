@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use nearline_storage::{Disk, FileHeader, LockMode, OsDisk, is_temp_name};
+use nearline_storage::{Checksum, Disk, FileHeader, LockMode, OsDisk, StorageError, is_temp_name};
 
 use super::partition::Keys;
 use super::plan::{Plan, plan};
@@ -195,8 +195,9 @@ fn begin(disk: &dyn Disk, options: &BuildOptions<'_>, identity: u64, fingerprint
 
 /// Starts a new generation. The old one stays as it is until the new one is published.
 fn start(disk: &dyn Disk, names: &[String], identity: u64, fingerprint: u64) -> Result<State> {
-    let old = names.iter().any(|name| name == MANIFEST).then(|| Manifest::read(disk)).transpose()?;
-    let generation = old.as_ref().map_or(1, |manifest| manifest.generation + 1);
+    let old = old_manifest(disk, names)?;
+    let latest = names.iter().filter_map(|name| FileRole::generation_of(name)).max().unwrap_or(0);
+    let generation = old.as_ref().map_or(latest, |manifest| manifest.generation).saturating_add(1);
     let state = State { identity, fingerprint, generation, ..State::default() };
     // The new state first: without it, what is removed below could be taken for a build to resume.
     state.save(disk)?;
@@ -214,6 +215,19 @@ fn start(disk: &dyn Disk, names: &[String], identity: u64, fingerprint: u64) -> 
 fn is_torn_record(name: &str) -> bool {
     let ours = |record: &str| name.strip_prefix(record).is_some_and(|rest| rest.starts_with('.'));
     is_temp_name(name) && (ours(MANIFEST) || ours(STATE))
+}
+
+/// The manifest of the index to be replaced, if there is one that can be read. A damaged one is replaced all the same.
+fn old_manifest(disk: &dyn Disk, names: &[String]) -> Result<Option<Manifest>> {
+    if !names.iter().any(|name| name == MANIFEST) {
+        return Ok(None);
+    }
+    match Manifest::read(disk) {
+        Err(IndexError::Storage(StorageError::Corrupt { .. } | StorageError::UnexpectedEnd { .. })) => {
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
 }
 
 /// Whether a file belongs to an index or its build.
@@ -247,7 +261,7 @@ fn identity(source: &dyn VectorSource, options: &BuildOptions<'_>) -> Result<u64
         options.list_vectors as u64,
         u64::from(options.ids.is_some()),
         queries,
-        u64::from(nearline_storage::Checksum::of(&rows).value()),
+        u64::from(Checksum::of(&rows).value()),
     ];
     Ok(words.iter().fold(0, |hash, &word| Random::new(hash, 0).at(word)))
 }
@@ -256,5 +270,8 @@ fn identity(source: &dyn VectorSource, options: &BuildOptions<'_>) -> Result<u64
 fn fingerprint(source: &dyn VectorSource, options: &BuildOptions<'_>, identity: u64) -> u64 {
     let ids = options.ids.map_or(0, |ids| ids.version());
     let queries = options.calibration_queries.map_or(0, VectorSource::version);
-    [source.version(), ids, queries].iter().fold(identity, |hash, &word| Random::new(hash, 0).at(word))
+    // Another version of the program may plan otherwise.
+    let program = u64::from(Checksum::of(env!("CARGO_PKG_VERSION").as_bytes()).value());
+    let words = [source.version(), ids, queries, program];
+    words.iter().fold(identity, |hash, &word| Random::new(hash, 0).at(word))
 }

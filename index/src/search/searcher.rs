@@ -48,7 +48,7 @@ pub struct Hit {
     pub distance: f32,
 }
 
-/// What a search cost.
+/// What a search cost. Looking up point ids, if the index has any, is not in it: one page each, mostly cached.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Cost {
     /// Lists probed.

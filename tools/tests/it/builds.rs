@@ -128,6 +128,22 @@ fn an_unfinished_build_is_not_taken_for_anything_else() {
 }
 
 #[test]
+fn a_damaged_index_can_be_replaced() {
+    shared();
+    let dir = scratch("damaged");
+    let line = format!("{BUILD} --output {dir}/index");
+    ok(&line);
+    let manifest = root().join(&dir).join("index/MANIFEST");
+    let mut bytes = std::fs::read(&manifest).unwrap();
+    bytes[5000] ^= 1;
+    std::fs::write(&manifest, bytes).unwrap();
+    refused(5, &format!("inspect {dir}/index"), &["MANIFEST"]);
+    ok(&format!("{line} --force"));
+    assert!(ok(&format!("verify {dir}/index")).stdout.contains("sound"));
+    assert!(root().join(&dir).join("index/postings.000002").exists());
+}
+
+#[test]
 fn two_processes_do_not_share_a_folder() {
     large();
     shared();

@@ -1,0 +1,6 @@
+//! A manifest: the index opens and answers, or is refused with an error.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| nearline_fuzz::index::replace("MANIFEST", data));

@@ -1,0 +1,6 @@
+//! Posting lists: searched, or refused with an error.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| nearline_fuzz::index::replace("postings", data));

@@ -128,16 +128,18 @@ fn a_query_enters_the_kernel_a_handful_of_times() {
         return;
     }
     let mut searcher = index.searcher().unwrap();
-    let mut most = 0;
-    for query in queries.iter() {
-        for n in [1, 16, 64, 200] {
+    for n in [1, 16, 64, 200] {
+        let mut enters = Vec::new();
+        for query in queries.iter() {
             let cost = searcher.search(query, &asked(10, Probe::Lists(n))).unwrap().cost;
             assert_eq!(cost.reads, n as u64);
-            most = most.max(cost.enters);
+            enters.push(cost.enters);
         }
+        // How many reads are done by the time one looks is up to the disk: a busy one may need a call more.
+        let (sum, most) = (enters.iter().sum::<u64>(), enters.iter().max().copied().unwrap_or(0));
+        println!("{n} lists: {sum} calls for {} queries, {most} at most, {}", enters.len(), index.io());
+        assert!(enters.iter().all(|&calls| calls >= 1) && sum <= 8 * enters.len() as u64 && most <= 16);
     }
-    println!("{most} calls at most, {}", index.io());
-    assert!((1..=8).contains(&most), "{most} calls for a query");
 }
 
 #[test]

@@ -40,32 +40,32 @@ impl Space {
 
     /// Embeds a stored vector.
     pub(crate) fn embed(&self, row: &[u8], out: &mut [f32]) {
-        let (head, tail) = out.split_at_mut(self.shape.dim);
-        self.shape.widen(row, head);
-        match self.metric {
-            Metric::L2 => {}
-            Metric::Cosine => scale(head, 1.0),
-            Metric::InnerProduct => {
-                let rest = self.norm_max * self.norm_max - norm2(head);
-                tail.fill(rest.max(0.0).sqrt() as f32);
-            }
+        let (head, tail) = self.widen(row, out);
+        if self.metric == Metric::InnerProduct {
+            let rest = self.norm_max * self.norm_max - norm2(head);
+            tail.fill(rest.max(0.0).sqrt() as f32);
         }
         self.centre(out);
     }
 
     /// Embeds a query.
     pub(crate) fn embed_query(&self, row: &[u8], out: &mut [f32]) {
-        let (head, tail) = out.split_at_mut(self.shape.dim);
-        self.shape.widen(row, head);
-        match self.metric {
-            Metric::L2 => {}
-            Metric::Cosine => scale(head, 1.0),
-            Metric::InnerProduct => {
-                scale(head, self.norm_max);
-                tail.fill(0.0);
-            }
+        let (head, tail) = self.widen(row, out);
+        if self.metric == Metric::InnerProduct {
+            scale(head, self.norm_max);
+            tail.fill(0.0);
         }
         self.centre(out);
+    }
+
+    /// What stored vectors and queries have in common: their elements in `f32`, and the place for one more.
+    fn widen<'o>(&self, row: &[u8], out: &'o mut [f32]) -> (&'o mut [f32], &'o mut [f32]) {
+        let (head, tail) = out.split_at_mut(self.shape.dim);
+        self.shape.widen(row, head);
+        if self.metric == Metric::Cosine {
+            scale(head, 1.0);
+        }
+        (head, tail)
     }
 
     fn centre(&self, out: &mut [f32]) {

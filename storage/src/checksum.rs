@@ -2,7 +2,7 @@
 
 /// A CRC-32C over some bytes. Keyed with [`Checksum::keyed`] it also covers the place they were written to, so
 /// that good bytes read from the wrong place do not pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checksum(u32);
 
 impl Checksum {
@@ -14,6 +14,11 @@ impl Checksum {
     /// The start of a checksum over bytes that belong at `offset` of the file `file_id`.
     pub fn keyed(file_id: u64, offset: u64) -> Self {
         Self::of(&file_id.to_le_bytes()).update(&offset.to_le_bytes())
+    }
+
+    /// A checksum that was stored, to go on with.
+    pub fn from_value(value: u32) -> Self {
+        Self(value)
     }
 
     /// Goes on over more bytes.

@@ -30,7 +30,7 @@ pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
         build.disk.as_ref(),
         &build.plan,
         Set { by: Keys::Lists, keys: lists },
-        &state.partition_bytes,
+        &state.partitions,
     )?;
     let dim = space.dim();
     let mut centroids = vec![0.0; lists as usize * dim];
@@ -54,14 +54,14 @@ pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
         state.rows_assigned = first + chosen.len() as u64;
         build.progress.advance(chosen.len() as u64);
         if saved.elapsed() >= CHECKPOINT {
-            state.partition_bytes = writers.sync()?;
+            state.partitions = writers.sync()?;
             build.disk.sync_dir()?;
             state.save(build.disk.as_ref())?;
             saved = Instant::now();
         }
         Ok(())
     })?;
-    state.partition_bytes = writers.sync()?;
+    state.partitions = writers.sync()?;
     build.state = state;
     Ok(())
 }

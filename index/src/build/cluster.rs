@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::Stage;
 use super::assign::embed_rows;
-use super::partition::{Keys, Reader, Set, Sorted, Writers};
+use super::partition::{Keys, Reader, Set, Sorted, Writers, Written};
 use super::run::Build;
 use super::sample::{ROWS_FILE, ROWS_KIND, SAMPLE, calibration_rows, for_each_block};
 use crate::centroids;
@@ -35,12 +35,12 @@ pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
     build.progress.stage(Stage::Cluster, 0, 2 * build.plan.rows);
     let (space, nodes) = train_nodes(build)?;
     let set = Set { by: Keys::Nodes, keys: nodes.rows() as u32 };
-    let lens = sort_by_node(build, &space, &nodes, set)?;
+    let written = sort_by_node(build, &space, &nodes, set)?;
     build.note_temp_bytes()?;
     let mut starts = vec![0u32];
     let mut centroids = Vec::with_capacity(build.plan.lists as usize * space.dim());
-    for (partition, &bytes) in lens.iter().enumerate() {
-        let reader = Reader::open(build.disk.as_ref(), &build.plan, build.shape, set, partition, bytes)?;
+    for (partition, &known) in written.iter().enumerate() {
+        let reader = Reader::open(build.disk.as_ref(), &build.plan, build.shape, set, partition, known)?;
         for window in reader.windows()? {
             for lists in train_lists(build, &space, &reader.load(&window)?)? {
                 centroids.extend_from_slice(&lists);
@@ -65,8 +65,8 @@ fn train_nodes(build: &Build<'_>) -> Result<(Space, Panels)> {
     Ok((space, panels))
 }
 
-/// Writes every vector to the partition of its nearest node; returns the partitions' lengths.
-fn sort_by_node(build: &Build<'_>, space: &Space, nodes: &Panels, set: Set) -> Result<Vec<u64>> {
+/// Writes every vector to the partition of its nearest node; returns what the partitions hold.
+fn sort_by_node(build: &Build<'_>, space: &Space, nodes: &Panels, set: Set) -> Result<Vec<Written>> {
     let row_bytes = build.shape.row_bytes();
     let mut writers = Writers::open(build.disk.as_ref(), &build.plan, set, &[])?;
     let mut points = Vec::new();

@@ -31,7 +31,7 @@ const ITERATIONS: usize = 8;
 const LANE_SPLIT: u64 = 5;
 
 pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
-    let partitions = build.state.partition_bytes.len();
+    let partitions = build.state.partitions.len();
     let mut encoder = Encoder::open(build)?;
     build.progress.stage(Stage::Encode, u64::from(encoder.state.partitions_encoded), partitions as u64);
     for partition in encoder.state.partitions_encoded as usize..partitions {
@@ -87,9 +87,9 @@ impl Encoder {
 
     fn encode_partition(&mut self, build: &Build<'_>, partition: usize) -> Result<()> {
         let (disk, plan) = (build.disk.as_ref(), &build.plan);
-        let bytes = self.state.partition_bytes[partition];
+        let written = self.state.partitions[partition];
         let set = Set { by: Keys::Lists, keys: self.state.trained_lists };
-        let reader = Reader::open(disk, plan, build.shape, set, partition, bytes)?;
+        let reader = Reader::open(disk, plan, build.shape, set, partition, written)?;
         let longest = posting::extent_bytes(build.options.codec, build.shape, plan.list_cap);
         let batch = (plan.window_bytes as usize / 8 / longest).clamp(1, 256);
         for window in reader.windows()? {
@@ -195,7 +195,8 @@ impl Encoder {
             state.list_entries_max = state.list_entries_max.max(place.entries);
             state.list_bytes_max = state.list_bytes_max.max(place.bytes);
         }
-        self.log.write_at(u64::from(self.state.lists) * record as u64, &out)?;
+        self.log.write_at(self.state.log.bytes, &out)?;
+        self.state.log.add(&out);
         self.state.lists += pieces.len() as u32;
         Ok(())
     }

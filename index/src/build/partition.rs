@@ -4,9 +4,10 @@
 //! An entry is key `u32`, row `u32`, then the vector as in the input. Entries of a key come in order of rows.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
-use nearline_storage::{Disk, DiskFile, StorageError};
+use nearline_storage::{Checksum, Disk, DiskFile, StorageError};
 
 use super::plan::{Plan, entry_bytes};
 use crate::error::Result;
@@ -62,10 +63,34 @@ pub(crate) fn keys_of(partition: usize, partitions: u64, keys: u32) -> Range<u32
     bound(partition as u64)..bound(partition as u64 + 1)
 }
 
+/// What is known of a file without extents: how much of it was written, and the checksum of that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) bytes: u64,
+    pub(crate) checksum: Checksum,
+}
+
+impl Written {
+    /// Takes note of bytes that were appended.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        self.checksum = self.checksum.update(bytes);
+    }
+
+    /// Refuses a file whose bytes, read back, have another checksum.
+    pub(crate) fn check(&self, read: Checksum, path: &Path) -> Result<()> {
+        if read == self.checksum {
+            return Ok(());
+        }
+        let (found, expected) = (read.value().into(), self.checksum.value().into());
+        Err(StorageError::corrupt(path, 0, "checksum of the whole file", found, expected).into())
+    }
+}
+
 /// Writes entries to all partitions of a set.
 pub(crate) struct Writers {
     files: Vec<Arc<dyn DiskFile>>,
-    written: Vec<u64>,
+    written: Vec<Written>,
     buffers: Vec<Vec<u8>>,
     buffer_bytes: usize,
     /// The last key of each partition, plus one.
@@ -73,19 +98,19 @@ pub(crate) struct Writers {
 }
 
 impl Writers {
-    /// Opens the files, cut to the lengths a checkpoint knows; without one, new.
-    pub(crate) fn open(disk: &dyn Disk, plan: &Plan, set: Set, lens: &[u64]) -> Result<Self> {
+    /// Opens the files, cut to what a checkpoint knows of them; without one, new.
+    pub(crate) fn open(disk: &dyn Disk, plan: &Plan, set: Set, known: &[Written]) -> Result<Self> {
         let count = plan.partitions as usize;
         let names = disk.list()?;
         let mut files = Vec::with_capacity(count);
         for partition in 0..count {
             let name = set.by.name(partition);
             let file = if names.contains(&name) { disk.open_rw(&name)? } else { disk.create(&name)? };
-            cut(file.as_ref(), lens.get(partition).copied().unwrap_or(0))?;
+            cut(file.as_ref(), known.get(partition).map_or(0, |known| known.bytes))?;
             files.push(file);
         }
-        let mut written = lens.to_vec();
-        written.resize(count, 0);
+        let mut written = known.to_vec();
+        written.resize(count, Written::default());
         Ok(Self {
             files,
             written,
@@ -105,15 +130,15 @@ impl Writers {
         if buffer.len() >= self.buffer_bytes { self.flush(partition) } else { Ok(()) }
     }
 
-    /// Makes everything survive a crash and returns the files' lengths.
-    pub(crate) fn sync(&mut self) -> Result<Vec<u64>> {
+    /// Makes everything survive a crash and returns what the files hold.
+    pub(crate) fn sync(&mut self) -> Result<Vec<Written>> {
         let written = self.finish()?;
         self.files.iter().try_for_each(|file| file.sync())?;
         Ok(written)
     }
 
-    /// Writes everything out and returns the files' lengths.
-    pub(crate) fn finish(&mut self) -> Result<Vec<u64>> {
+    /// Writes everything out and returns what the files hold.
+    pub(crate) fn finish(&mut self) -> Result<Vec<Written>> {
         for partition in 0..self.files.len() {
             self.flush(partition)?;
         }
@@ -122,8 +147,8 @@ impl Writers {
 
     fn flush(&mut self, partition: usize) -> Result<()> {
         let buffer = &mut self.buffers[partition];
-        self.files[partition].write_at(self.written[partition], buffer)?;
-        self.written[partition] += buffer.len() as u64;
+        self.files[partition].write_at(self.written[partition].bytes, buffer)?;
+        self.written[partition].add(buffer);
         buffer.clear();
         Ok(())
     }
@@ -170,7 +195,7 @@ impl Sorted {
 /// Reads the entries of one partition.
 pub(crate) struct Reader {
     file: Arc<dyn DiskFile>,
-    bytes: u64,
+    written: Written,
     entry: usize,
     keys: Range<u32>,
     window_entries: usize,
@@ -183,12 +208,12 @@ impl Reader {
         shape: Shape,
         set: Set,
         partition: usize,
-        bytes: u64,
+        written: Written,
     ) -> Result<Self> {
         let entry = entry_bytes(shape) as usize;
         Ok(Self {
             file: disk.open(&set.by.name(partition))?,
-            bytes,
+            written,
             entry,
             keys: keys_of(partition, plan.partitions, set.keys),
             window_entries: (plan.window_bytes as usize / entry).max(1),
@@ -273,12 +298,13 @@ impl Reader {
     fn for_each(&self, mut each: impl FnMut(u32, &[u8], &[u8])) -> Result<()> {
         let chunk = ((1 << 20) / self.entry).max(1) * self.entry;
         let mut buffer = vec![0; chunk];
-        let mut at = 0;
-        while at < self.bytes {
-            let now = (self.bytes - at).min(chunk as u64) as usize;
+        let (mut at, mut checksum) = (0, Checksum::default());
+        while at < self.written.bytes {
+            let now = (self.written.bytes - at).min(chunk as u64) as usize;
             self.file.read_at(at, &mut buffer[..now])?;
+            checksum = checksum.update(&buffer[..now]);
             if now < self.entry {
-                let end = self.bytes;
+                let end = self.written.bytes;
                 return Err(StorageError::unexpected_end(self.file.path(), at, self.entry as u64, end).into());
             }
             for entry in buffer[..now].chunks_exact(self.entry) {
@@ -294,7 +320,7 @@ impl Reader {
                 at += self.entry as u64;
             }
         }
-        Ok(())
+        self.written.check(checksum, self.file.path())
     }
 }
 
@@ -313,8 +339,8 @@ mod tests {
         Plan { partitions: 2, window_bytes, ..Plan::default() }
     }
 
-    /// Writes entries of these keys, the row being the place in the list, and returns the partitions' lengths.
-    fn written(disk: &SimDisk, keys: &[u32]) -> Vec<u64> {
+    /// Writes entries of these keys, the row being the place in the list, and returns what the partitions hold.
+    fn written(disk: &SimDisk, keys: &[u32]) -> Vec<Written> {
         let mut writers = Writers::open(disk, &plan(1 << 20), SET, &[]).unwrap();
         for (row, &key) in keys.iter().enumerate() {
             writers.push(key, row as u32, &[key as u8; 4]).unwrap();
@@ -329,9 +355,9 @@ mod tests {
         let lens = written(&disk, &keys);
         for window_bytes in [1, 24, 36, 1 << 20] {
             let mut found = Vec::new();
-            for (partition, &bytes) in lens.iter().enumerate() {
+            for (partition, &known) in lens.iter().enumerate() {
                 let plan = plan(window_bytes);
-                let reader = Reader::open(&disk, &plan, SHAPE, SET, partition, bytes).unwrap();
+                let reader = Reader::open(&disk, &plan, SHAPE, SET, partition, known).unwrap();
                 for window in reader.windows().unwrap() {
                     let sorted = reader.load(&window).unwrap();
                     for (key, range) in (sorted.first_key..).zip(sorted.ranges.clone()) {
@@ -369,11 +395,23 @@ mod tests {
     }
 
     #[test]
+    fn every_flipped_bit_of_a_partition_is_noticed() {
+        let lens = written(&SimDisk::new(1), &[0, 1, 2]);
+        for bit in 0..lens[0].bytes * 8 {
+            let disk = SimDisk::new(1);
+            written(&disk, &[0, 1, 2]);
+            disk.flip_bit(&Keys::Lists.name(0), bit);
+            let reader = Reader::open(&disk, &plan(1 << 20), SHAPE, SET, 0, lens[0]).unwrap();
+            assert!(reader.windows().is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
     fn a_partition_that_lost_entries_is_not_gone_on_with() {
         let disk = SimDisk::new(1);
         let mut lens = written(&disk, &[0, 1, 2]);
         assert!(Writers::open(&disk, &plan(1 << 20), SET, &lens).is_ok());
-        lens[0] += 1;
+        lens[0].bytes += 1;
         assert!(Writers::open(&disk, &plan(1 << 20), SET, &lens).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Stage `publish`: the last files, and the manifest that makes them an index.
 
-use nearline_storage::{BlobWriter, ExtentFileWriter, PAGE, StorageError};
+use nearline_storage::{BlobWriter, Checksum, ExtentFileWriter, PAGE, StorageError};
 
 use super::Stage;
 use super::encode::{LISTS, record_bytes};
@@ -33,7 +33,7 @@ pub(crate) fn write_directory(build: &Build<'_>) -> Result<()> {
         let mut bytes = [0; PLACE_BYTES];
         bytes.copy_from_slice(&record[4..4 + PLACE_BYTES]);
         let place = Place::decode(bytes);
-        // The log has no checksums: what would not open must not be published.
+        // What would not open must not be published.
         check_place(build, place.offset, end)?;
         end = place.range().end();
         Ok(blob.write(&bytes)?)
@@ -91,13 +91,14 @@ fn for_each_list(build: &Build<'_>, mut each: impl FnMut(&[u8]) -> Result<()>) -
     let file = build.disk.open(LISTS)?;
     let chunk = ((1 << 20) / record).max(1);
     let mut buffer = vec![0; chunk * record];
-    let lists = build.state.lists as usize;
+    let (lists, mut checksum) = (build.state.lists as usize, Checksum::default());
     for first in (0..lists).step_by(chunk) {
         let bytes = &mut buffer[..chunk.min(lists - first) * record];
         file.read_at((first * record) as u64, bytes)?;
+        checksum = checksum.update(bytes);
         bytes.chunks_exact(record).try_for_each(&mut each)?;
     }
-    Ok(())
+    build.state.log.check(checksum, file.path())
 }
 
 pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {

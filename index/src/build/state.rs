@@ -1,8 +1,9 @@
 //! What an interrupted build has done: one small file, replaced after each durable step.
 
-use nearline_storage::{Decoder, Disk, Encoder, StorageError};
+use nearline_storage::{Checksum, Decoder, Disk, Encoder, StorageError};
 
 use super::Stage;
+use super::partition::Written;
 use crate::error::Result;
 use crate::record;
 
@@ -28,14 +29,16 @@ pub(crate) struct State {
     pub(crate) trained_lists: u32,
     /// Rows whose entries are in the partitions (during `assign`).
     pub(crate) rows_assigned: u64,
-    /// Bytes of each partition (during `assign`).
-    pub(crate) partition_bytes: Vec<u64>,
+    /// What each partition holds (during `assign`).
+    pub(crate) partitions: Vec<Written>,
     /// Partitions whose lists are written (during `encode`).
     pub(crate) partitions_encoded: u32,
     /// Bytes of the file of postings (during `encode`).
     pub(crate) postings_bytes: u64,
     /// Nodes with lists (from `encode`).
     pub(crate) nodes: u32,
+    /// What the log of lists holds (during `encode`).
+    pub(crate) log: Written,
     /// Lists written (during `encode`).
     pub(crate) lists: u32,
     /// Entries written (during `encode`).
@@ -61,10 +64,11 @@ impl State {
         let mut out = Encoder::new();
         out.u64(self.identity).u64(self.fingerprint).u64(self.generation).u8(self.done).f64(self.norm_max);
         out.u32(self.trained_nodes).u32(self.trained_lists).u32(self.nodes);
-        out.u64(self.rows_assigned).u32(self.partition_bytes.len() as u32);
-        for &bytes in &self.partition_bytes {
-            out.u64(bytes);
+        out.u64(self.rows_assigned).u32(self.partitions.len() as u32);
+        for partition in &self.partitions {
+            out.u64(partition.bytes).u32(partition.checksum.value());
         }
+        out.u64(self.log.bytes).u32(self.log.checksum.value());
         out.u32(self.partitions_encoded).u64(self.postings_bytes).u32(self.lists).u64(self.entries);
         out.u64(self.squares).u32(self.list_entries_max).u32(self.list_bytes_max).u64(self.temp_bytes);
         record::replace(disk, STATE, KIND, out.as_bytes())
@@ -89,8 +93,9 @@ impl State {
             ..Self::default()
         };
         for _ in 0..body.u32()? {
-            state.partition_bytes.push(body.u64()?);
+            state.partitions.push(written(body)?);
         }
+        state.log = written(body)?;
         state.partitions_encoded = body.u32()?;
         state.postings_bytes = body.u64()?;
         state.lists = body.u32()?;
@@ -101,4 +106,8 @@ impl State {
         state.temp_bytes = body.u64()?;
         Ok(state)
     }
+}
+
+fn written(body: &mut Decoder<'_>) -> Result<Written, StorageError> {
+    Ok(Written { bytes: body.u64()?, checksum: Checksum::from_value(body.u32()?) })
 }

@@ -4,7 +4,7 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use nearline_index::kernel::{Kernel, PANEL, TILE_PANELS, TILE_QUERIES, Tile};
+use nearline_index::kernel::{CODE_BLOCK, Kernel, PANEL, SignTerms, TILE_PANELS, TILE_QUERIES, Tile};
 use simsimd::SpatialSimilarity;
 
 const DIM: usize = 96;
@@ -50,6 +50,61 @@ fn answers(c: &mut Criterion) {
                 rows.chunks_exact(DIM).map(|row| kernel.sums_f32(black_box(&query), row).dot).sum::<f64>()
             });
         });
+    }
+    group.finish();
+}
+
+/// Bytes without a pattern that matters.
+fn bytes(count: usize) -> Vec<u8> {
+    (0..count).map(|i| (i * 7919 % 251) as u8).collect()
+}
+
+/// Estimates from quantized vectors: by signs, 32 entries at a time, and by all bits, one.
+fn codes(c: &mut Criterion) {
+    for dim in [96, 128, 768] {
+        let (signs, table, query) = (bytes(dim * 4), bytes(dim * 4), values(dim));
+        for kernel in Kernel::available() {
+            let mut group = c.benchmark_group("kernel/signs");
+            group.throughput(Throughput::Elements(CODE_BLOCK as u64));
+            let factors = [0x40; 4 * CODE_BLOCK];
+            let terms = SignTerms { distance: 2.0, step: 0.01, bias: -1.0, error: 0.02, spread: 0.1 };
+            group.bench_function(format!("block/{dim}/{}", kernel.name()), |b| {
+                let mut sums = [0; CODE_BLOCK];
+                let (mut estimates, mut lower) = ([0.0; CODE_BLOCK], [0.0; CODE_BLOCK]);
+                b.iter(|| {
+                    kernel.fastscan(black_box(&signs), black_box(&table), &mut sums);
+                    kernel.sign_estimates(&sums, black_box(&factors), &terms, &mut estimates, &mut lower);
+                    lower[0]
+                });
+            });
+            group.finish();
+            let mut group = c.benchmark_group("kernel/codes");
+            for bits in [1, 3, 4, 5, 7, 8] {
+                let planes = bytes(dim / 8 * (bits - 1));
+                group.bench_function(format!("dot/{dim}/{bits}/{}", kernel.name()), |b| {
+                    b.iter(|| kernel.code_dot(bits, black_box(&signs), 17, black_box(&planes), &query));
+                });
+            }
+            group.finish();
+        }
+    }
+}
+
+/// What a build does to every vector before it has a code: the rotation, and the search for the best grid.
+fn encoding(c: &mut Criterion) {
+    let mut group = c.benchmark_group("kernel/encoding");
+    for dim in [96, 128, 768] {
+        let (factors, magnitudes) = (vec![0.7; dim], values(dim));
+        for kernel in Kernel::available() {
+            group.bench_function(format!("rotation round/{dim}/{}", kernel.name()), |b| {
+                // The values grow out of bounds, which costs no time.
+                let mut x = values(dim);
+                b.iter(|| kernel.rotate(black_box(&factors), 0, black_box(&mut x)));
+            });
+            group.bench_function(format!("four grids/{dim}/{}", kernel.name()), |b| {
+                b.iter(|| kernel.grid_sums(black_box(&magnitudes), 63.0, &[60.0, 61.0, 62.0, 63.0]));
+            });
+        }
     }
     group.finish();
 }
@@ -102,5 +157,5 @@ fn memory(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, routing, answers, library, memory);
+criterion_group!(benches, routing, answers, codes, encoding, library, memory);
 criterion_main!(benches);

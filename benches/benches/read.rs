@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use nearline_storage::{BatchReader, Disk, DiskFile, IoMode, OsDisk, PAGE, ReadRange, Window};
+use nearline_storage::{BatchReader, Disk, IoMode, OsDisk, PAGE, ReadRange, Window};
 
 /// The file's size.
 const FILE_BYTES: u64 = 256 << 20;
@@ -12,11 +12,11 @@ const WINDOW: Window = Window { reads: 64, bytes: 8 << 20 };
 
 /// Reads all ranges, as many at once as the window allows.
 fn read_all(reader: &mut dyn BatchReader, ranges: &[ReadRange]) -> usize {
-    let mut waiting = ranges.iter().enumerate().peekable();
+    let mut waiting = (0..).zip(ranges).peekable();
     let mut bytes = 0;
     loop {
         while let Some((tag, range)) = waiting.next_if(|(_, range)| reader.has_room(**range)) {
-            reader.submit(tag, *range).expect("there is room");
+            reader.submit(tag, 0, *range).expect("there is room");
         }
         match reader.wait().expect("the file is sound") {
             Some(done) => bytes += done.bytes.len(),
@@ -35,7 +35,7 @@ fn ranges(count: usize, round: &mut u64) -> Vec<ReadRange> {
     std::iter::repeat_with(next).take(count).collect()
 }
 
-fn write_file(disk: &OsDisk) -> std::sync::Arc<dyn DiskFile> {
+fn write_file(disk: &OsDisk) {
     let file = disk.create("pages").expect("a new file");
     let block: Vec<u8> = (0..1 << 20).map(|i: u32| (i * 31) as u8).collect();
     for offset in (0..FILE_BYTES).step_by(block.len()) {
@@ -43,7 +43,6 @@ fn write_file(disk: &OsDisk) -> std::sync::Arc<dyn DiskFile> {
     }
     file.sync().expect("a sync");
     file.drop_cache().expect("never fails");
-    file
 }
 
 fn batches(c: &mut Criterion) {
@@ -56,10 +55,10 @@ fn batches(c: &mut Criterion) {
                 continue;
             }
         };
-        let file = write_file(&disk);
+        write_file(&disk);
         let mut group = c.benchmark_group(format!("read/{mode:?}").to_lowercase());
         for count in [1, 8, 32, 128] {
-            let mut reader = file.batch_reader(WINDOW).expect("a reader");
+            let mut reader = disk.batch_reader(&["pages"], WINDOW).expect("a reader");
             let mut round = 1;
             group.throughput(Throughput::Bytes((count * READ_BYTES) as u64));
             group.bench_function(BenchmarkId::from_parameter(count), |b| {

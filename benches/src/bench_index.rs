@@ -56,7 +56,7 @@ impl BenchIndex {
 
     fn sum(&self, rounds: u64, probe: Probe, part: impl Fn(&Cost) -> f64) -> Result<f64> {
         let mut searcher = self.searcher.borrow_mut();
-        let options = SearchOptions { k: K, probe };
+        let options = SearchOptions { k: K, probe, ..SearchOptions::default() };
         let mut sum = 0.0;
         for round in 0..rounds {
             let query = self.data.queries.row(round as usize % self.data.queries.count);

@@ -92,7 +92,7 @@ struct Costs {
 
 fn search(index: &Index, data: &Prepared, k: usize, target: f32) -> Result<Costs> {
     let mut searcher = index.searcher()?;
-    let options = SearchOptions { k, probe: Probe::TargetRecall(target) };
+    let options = SearchOptions { k, probe: Probe::TargetRecall(target), ..SearchOptions::default() };
     let mut costs = Costs::default();
     for query in 0..data.truth.queries {
         let began = Instant::now();

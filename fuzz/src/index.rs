@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use nearline_index::{
-    BuildOptions, IdSource, Index, OpenOptions, Probe, Result, SearchOptions, Silent, SourceError,
-    VectorSlice, build_on,
+    BuildOptions, Codec, IdSource, Index, OpenOptions, Pin, Probe, Rerank, Residency, Result, SearchOptions,
+    Silent, SourceError, VectorSlice, build_on,
 };
 use nearline_storage::{
     Disk, ExtentHeader, ExtentKey, FileHeader, PAGE, SimDisk, encode_extent, extent_bytes,
@@ -29,29 +29,39 @@ impl IdSource for Ids {
     }
 }
 
-/// The files of a small index.
-static FILES: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// The files of a small index of codes, and of one of raw vectors.
+static CODED: LazyLock<Files> = LazyLock::new(|| build(Codec::Rabitq { bits: 4 }));
+static RAW: LazyLock<Files> = LazyLock::new(|| build(Codec::Raw));
+
+fn build(codec: Codec) -> Files {
     let values: Vec<f32> = (0..COUNT * DIM).map(|i| ((i * 37) % 101) as f32).collect();
     let source = VectorSlice::from_f32(DIM, &values).expect("whole rows");
     let disk = SimDisk::new(1);
-    let options = BuildOptions { threads: 1, ids: Some(&Ids), ..BuildOptions::default() };
+    let (codec, list_vectors) = (Some(codec), Some(10));
+    let options =
+        BuildOptions { threads: 1, ids: Some(&Ids), codec, list_vectors, ..BuildOptions::default() };
     build_on(Arc::new(disk.clone()), &source, &options, &Silent).expect("a build of sound vectors");
     let names = disk.list().expect("a folder");
     names.into_iter().map(|name| (name.clone(), disk.bytes(&name).expect("a file"))).collect()
-});
+}
 
 /// Tries the bytes as the file that starts with `stem`: as they are, and sealed again so that the decoder behind
 /// the checksums is reached.
 pub fn replace(stem: &str, data: &[u8]) {
-    let (name, good) = FILES.iter().find(|(name, _)| name.starts_with(stem)).expect("a file of the index");
-    open_and_search(name, data);
-    open_and_search(name, &resealed(good, data));
+    for files in [&*CODED, &*RAW] {
+        // An index of raw vectors has no file of rows.
+        let Some((name, good)) = files.iter().find(|(name, _)| name.starts_with(stem)) else { continue };
+        open_and_search(files, name, data);
+        open_and_search(files, name, &resealed(good, data));
+    }
 }
 
 /// The sound file, its extents changed as the data says, with checksums that fit.
 ///
-/// Data: for each extent a byte of flags, then bytes over its first plane from a place on. Flag 1: the rest of
-/// the data is the whole first plane; 2: other fields in the header; 4: no such extent at all.
+/// Data: for each extent a byte of flags, then bytes over one of its planes from a place on. Flag 1: the rest of
+/// the data is the whole plane; 2: other fields in the header; 4: no such extent at all; 8 and 16: which plane.
 fn resealed(good: &[u8], data: &[u8]) -> Vec<u8> {
     let file = FileHeader::decode(good, "fuzz".as_ref()).expect("a sound header");
     let mut out = good[..PAGE].to_vec();
@@ -94,43 +104,50 @@ fn change(
         };
         planes.truncate(usize::from(byte()) % 4);
     }
-    let Some(first) = planes.first_mut() else { return };
+    let Some(plane) = planes.get_mut(usize::from(flags >> 3 & 3)) else { return };
     if flags & 1 != 0 {
-        *first = data.take(1 << 16).collect();
+        *plane = data.take(1 << 16).collect();
         return;
     }
     // A few bytes at a place.
     let place = usize::from(data.next().unwrap_or(0)) | usize::from(data.next().unwrap_or(0)) << 8;
     let len = usize::from(data.next().unwrap_or(0)) % 16;
-    for (byte, new) in first.iter_mut().skip(place % 512).take(len).zip(data) {
+    for (byte, new) in plane.iter_mut().skip(place % 4096).take(len).zip(data) {
         *byte = new;
     }
 }
 
 /// The index opens and answers, or there is an error in one line; nothing else.
-fn open_and_search(name: &str, bytes: &[u8]) {
+fn open_and_search(files: &Files, name: &str, bytes: &[u8]) {
     let disk = SimDisk::new(1);
-    for (other, sound) in FILES.iter() {
+    for (other, sound) in files {
         let bytes = if other == name { bytes } else { sound };
         disk.create(other).and_then(|file| file.write_at(0, bytes)).expect("a disk without faults");
     }
-    if let Err(error) = search(disk) {
-        let error = error.to_string();
-        assert!(!error.is_empty() && !error.contains('\n'), "{error}");
+    for pin in [Pin::Nothing].into_iter().chain(Residency::ALL.map(Pin::Residency)) {
+        if let Err(error) = search(&disk, pin) {
+            let error = error.to_string();
+            assert!(!error.is_empty() && !error.contains('\n'), "{error}");
+        }
     }
 }
 
-fn search(disk: SimDisk) -> Result<()> {
-    let index = Index::open_on(Arc::new(disk), &OpenOptions::default())?;
+fn search(disk: &SimDisk, pin: Pin) -> Result<()> {
+    let index = Index::open_on(Arc::new(disk.clone()), &OpenOptions { pin, ..OpenOptions::default() })?;
     let mut searcher = index.searcher()?;
     let info = index.info();
     let query = vec![0x3f; info.dim * info.element.bytes()];
-    for probe in [Probe::All, Probe::Lists(2), Probe::TargetRecall(0.9)] {
-        for k in [1, 10, COUNT] {
-            let answer = searcher.search(&query, &SearchOptions { k, probe });
-            let Ok(answer) = answer else { continue };
-            assert!(answer.hits.len() <= k);
-            assert!(answer.hits.windows(2).all(|two| !(two[0].distance > two[1].distance)));
+    for probe in [Probe::All, Probe::Lists(2), Probe::Lists(COUNT), Probe::TargetRecall(0.9)] {
+        for (k, rerank) in
+            [(1, Rerank::Calibrated), (10, Rerank::Exact), (10, Rerank::Never), (COUNT, Rerank::Calibrated)]
+        {
+            let asked = SearchOptions { k, probe, rerank, ..SearchOptions::default() };
+            searcher
+                .search_many(&[&query, &query], &asked, 2, &mut |_, answer| {
+                    assert!(answer.hits.len() <= k);
+                    assert!(answer.hits.windows(2).all(|two| !(two[0].distance > two[1].distance)));
+                })
+                .ok();
         }
     }
     Ok(())

@@ -1,18 +1,21 @@
 //! Building an index from a file of vectors, out of core, in stages that can be resumed.
 //!
-//! `sample → cluster → assign → encode → calibrate → publish`. Each stage reads files and writes files; memory
+//! `sample → cluster → assign → sort → copy → encode → calibrate → publish`. Each stage reads files and writes files; memory
 //! stays within the budget whatever the input's size, and a small file remembers what is done. The same input,
 //! options and seed give the same bytes, whatever the number of threads.
 
 mod assign;
+mod bits;
 mod calibrate;
 mod cluster;
+mod copy;
 mod encode;
 mod partition;
 mod plan;
 mod publish;
 mod run;
 mod sample;
+mod sort;
 mod state;
 
 use nearline_storage::IoMode;
@@ -21,6 +24,7 @@ pub use plan::{Plan, plan};
 pub use run::{build, build_on};
 pub(crate) use state::STATE;
 
+use crate::assign::CopyRule;
 use crate::metric::Metric;
 use crate::posting::Codec;
 use crate::vector::VectorSource;
@@ -30,18 +34,22 @@ use crate::vector::VectorSource;
 pub struct BuildOptions<'a> {
     /// How distances are measured.
     pub metric: Metric,
-    /// What postings hold.
-    pub codec: Codec,
+    /// What postings hold; `None` leaves the bits to a look at the data.
+    pub codec: Option<Codec>,
+    /// Keep a raw copy of every vector, to answer with exact distances. Lists of raw vectors need none.
+    pub rerank: bool,
     /// Bytes of memory the build may use, besides the program itself (64 MiB are set aside for that).
     pub memory_bytes: u64,
     /// Worker threads; 0 means one a core. The files do not depend on it.
     pub threads: usize,
     /// Decides every random choice.
     pub seed: u64,
-    /// Copies of a vector at most, 1 to 8.
-    pub replicas: usize,
-    /// Vectors per centroid, on average: more means fewer centroids in RAM and longer lists.
-    pub list_vectors: usize,
+    /// Lists a vector is in at most, 1 to 8; `None` means 2, and 4 for lists of raw vectors.
+    pub replicas: Option<usize>,
+    /// Which lists those are.
+    pub copy_rule: CopyRule,
+    /// Vectors per centroid, on average: more means fewer centroids in RAM and longer lists. `None` fills two pages.
+    pub list_vectors: Option<usize>,
     /// Go on with an interrupted build instead of refusing.
     pub resume: bool,
     /// Replace an index or an interrupted build that is in the folder.
@@ -58,12 +66,14 @@ impl Default for BuildOptions<'_> {
     fn default() -> Self {
         Self {
             metric: Metric::L2,
-            codec: Codec::Raw,
+            codec: None,
+            rerank: true,
             memory_bytes: 1 << 30,
             threads: 0,
             seed: 1,
-            replicas: 4,
-            list_vectors: 8,
+            replicas: None,
+            copy_rule: CopyRule::default(),
+            list_vectors: None,
             resume: false,
             force: false,
             io: IoMode::Auto,
@@ -104,9 +114,13 @@ pub enum Stage {
     Sample,
     /// Cluster the sample.
     Cluster,
-    /// Find the lists of every vector and write it to its partitions.
+    /// Find the nearest list of every vector and write it to a partition.
     Assign,
-    /// Sort each partition by list and write the posting lists.
+    /// Sort each partition by list, split lists that are too long, and write the file of rows.
+    Sort,
+    /// Find the lists where a copy of a vector helps.
+    Copy,
+    /// Write the posting lists.
     Encode,
     /// Find the settings that reach each recall.
     Calibrate,
@@ -116,8 +130,16 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in order.
-    pub const ALL: [Self; 6] =
-        [Self::Sample, Self::Cluster, Self::Assign, Self::Encode, Self::Calibrate, Self::Publish];
+    pub const ALL: [Self; 8] = [
+        Self::Sample,
+        Self::Cluster,
+        Self::Assign,
+        Self::Sort,
+        Self::Copy,
+        Self::Encode,
+        Self::Calibrate,
+        Self::Publish,
+    ];
 
     /// The stage's name.
     pub fn name(self) -> &'static str {
@@ -125,6 +147,8 @@ impl Stage {
             Self::Sample => "sample",
             Self::Cluster => "cluster",
             Self::Assign => "assign",
+            Self::Sort => "sort",
+            Self::Copy => "copy",
             Self::Encode => "encode",
             Self::Calibrate => "calibrate",
             Self::Publish => "publish",

@@ -11,7 +11,9 @@
 //! The loops are written once, in `generic`, and compiled once more for each instruction set by the thin
 //! wrappers in `x86`.
 
+mod codes;
 mod generic;
+mod hadamard;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -26,6 +28,11 @@ pub const TILE_PANELS: usize = 2;
 /// Queries that one call of [`Kernel::tile`] works through.
 pub const TILE_QUERIES: usize = 6;
 
+/// Entries of one block of packed sign codes.
+pub const CODE_BLOCK: usize = 32;
+/// Grids that one call of [`Kernel::grid_sums`] tries.
+pub const GRID_STEPS: usize = 4;
+
 /// Dot products of one tile: `[query][panel][lane]`.
 pub type Tile<const P: usize, const Q: usize> = [[[f32; PANEL]; P]; Q];
 
@@ -36,6 +43,30 @@ pub struct Sums {
     pub dot: f64,
     /// Σ x·x
     pub norm: f64,
+}
+
+/// How well a grid of codes fits: its values `x` for the magnitudes `y` of a vector.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct GridSums {
+    /// Σ y·x
+    pub dot: f32,
+    /// Σ x·x
+    pub norm: f32,
+}
+
+/// What estimates from signs are made of, the same for all entries of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct SignTerms {
+    /// The query's squared distance to the list's centroid.
+    pub distance: f32,
+    /// The product of query and signs is `step` times the table's sum, plus `bias`.
+    pub step: f32,
+    /// See `step`.
+    pub bias: f32,
+    /// How far the product may be off.
+    pub error: f32,
+    /// How far the estimates may be off if the product is right.
+    pub spread: f32,
 }
 
 /// The instruction sets there are wrappers for.
@@ -153,5 +184,101 @@ impl Kernel {
     /// Widens `f16` values to `f32`, exactly.
     pub fn widen(self, x: &[f16], out: &mut [f32]) {
         dispatch!(self.widen(x, out));
+    }
+
+    /// One round of the random rotation of `x`: every value times its factor, the Hadamard transform (unscaled)
+    /// of the greatest power of two of values that starts at `first`, then sums and differences of the pairs
+    /// `(x[i], x[i + len/2])`.
+    ///
+    /// # Panics
+    /// When the lengths differ, are no multiple of 16, or the transform does not fit.
+    pub fn rotate(self, factors: &[f32], first: usize, x: &mut [f32]) {
+        dispatch!(self.rotate(factors, first, x));
+    }
+
+    /// A query's table for [`Kernel::fastscan`], 16 bytes for each four dimensions. The byte of a pattern (bit `j` is
+    /// dimension `j`) is the sum of `|q| * per_step`, rounded, over the dimensions where the pattern has 1 and `q` is
+    /// positive, or 0 and it is not. Gives the sum of the squares of what was lost by rounding.
+    ///
+    /// # Panics
+    /// When `table` does not hold four bytes a dimension.
+    pub fn sign_table(self, query: &[f32], per_step: f32, table: &mut [u8]) -> f32 {
+        dispatch!(self.sign_table(query, per_step, table))
+    }
+
+    /// Sums a table's bytes for the 32 entries of one block of sign codes, exactly. Each group of four dimensions
+    /// has 16 bytes of `codes`, the low nibbles of which belong to entries 0..16 and the high ones to 16..32, and
+    /// 16 bytes of `table`, one for each nibble.
+    ///
+    /// # Panics
+    /// When the lengths differ or are no multiple of 64.
+    pub fn fastscan(self, codes: &[u8], table: &[u8], out: &mut [u32; CODE_BLOCK]) {
+        dispatch!(self.fastscan(codes, table, out));
+    }
+
+    /// Estimates of squared distances, `addend + distance + scale * product`, and their lower bounds, from the sums
+    /// of [`Kernel::fastscan`] and 32 addends and 32 scales in `bf16`. An estimate that is no number is the greatest
+    /// there is, a bound that is none is `-∞`.
+    pub fn sign_estimates(
+        self,
+        sums: &[u32; CODE_BLOCK],
+        factors: &[u8; 4 * CODE_BLOCK],
+        terms: &SignTerms,
+        estimates: &mut [f32; CODE_BLOCK],
+        lower: &mut [f32; CODE_BLOCK],
+    ) {
+        dispatch!(self.sign_estimates(sums, factors, terms, estimates, lower));
+    }
+
+    /// Σ u·q of the codes `u` in `0..2^bits` of one of 32 entries and a query of `dim` values. The highest bits are
+    /// in the block's `signs`, `dim * 4` bytes, the others in the entry's `planes`, `dim / 8 * (bits - 1)` bytes.
+    ///
+    /// # Panics
+    /// When the lengths do not agree, `bits` is not in `1..=8` or `dim` no multiple of 16 (as for the next two).
+    pub fn code_dot(self, bits: usize, signs: &[u8], entry: usize, planes: &[u8], query: &[f32]) -> f32 {
+        dispatch!(self.code_dot(bits, signs, entry, planes, query))
+    }
+
+    /// The codes of one entry, as numbers.
+    pub fn unpack(self, bits: usize, signs: &[u8], entry: usize, planes: &[u8], out: &mut [f32]) {
+        dispatch!(self.unpack(bits, signs, entry, planes, out));
+    }
+
+    /// A vector less its centroid, and the absolute values of that in parts of the greatest.
+    ///
+    /// # Panics
+    /// When the lengths differ or are no multiple of 16.
+    pub fn residual(self, vector: &[f32], centroid: &[f32], residual: &mut [f32], magnitudes: &mut [f32]) {
+        dispatch!(self.residual(vector, centroid, residual, magnitudes));
+    }
+
+    /// How well the magnitudes, `0.0..=1.0`, fit the grids with values `m + ½`, `m` in `0..=top`: every magnitude,
+    /// times the grid's step, is cut down to a value.
+    pub fn grid_sums(
+        self,
+        magnitudes: &[f32],
+        top: f32,
+        steps: &[f32; GRID_STEPS],
+    ) -> [GridSums; GRID_STEPS] {
+        dispatch!(self.grid_sums(magnitudes, top, steps))
+    }
+
+    /// The codes of a vector with these magnitudes on one such grid: `top + 1 + m` where the vector is positive,
+    /// `top - m` where it is negative.
+    pub fn grid_codes(self, vector: &[f32], magnitudes: &[f32], top: f32, step: f32, out: &mut [u8]) {
+        dispatch!(self.grid_codes(vector, magnitudes, top, step, out));
+    }
+
+    /// The points `u - (2^bits - 1)/2` of codes `u`, and ±½ for their highest bits.
+    ///
+    /// # Panics
+    /// When the lengths differ or `bits` is not in `1..=8`.
+    pub fn grid_points(self, codes: &[u8], bits: usize, points: &mut [f32], signs: &mut [f32]) {
+        dispatch!(self.grid_points(codes, bits, points, signs));
+    }
+
+    /// Asks the processor to fetch the cache lines that some bytes lie in. Changes nothing else.
+    pub fn prefetch(self, bytes: &[u8]) {
+        dispatch!(self.prefetch(bytes));
     }
 }

@@ -5,8 +5,9 @@ use nearline_storage::{Decoder, Disk, Encoder, StorageError};
 use crate::build::STATE;
 use crate::error::{IndexError, Result};
 use crate::metric::Metric;
-use crate::posting::Codec;
+use crate::posting::{Codec, ListLayout};
 use crate::record;
+use crate::space::dim_of;
 use crate::vector::{DIM_MAX, ElementType, Shape};
 
 /// The manifest's name.
@@ -29,11 +30,13 @@ pub(crate) enum FileRole {
     Calibration,
     /// Point ids, if they are not row numbers.
     Ids,
+    /// Raw vectors, to rerank with.
+    Rows,
 }
 
 impl FileRole {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Postings, Self::Centroids, Self::Directory, Self::Calibration, Self::Ids];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Postings, Self::Centroids, Self::Directory, Self::Calibration, Self::Ids, Self::Rows];
 
     fn code(self) -> u8 {
         match self {
@@ -42,6 +45,7 @@ impl FileRole {
             Self::Directory => 2,
             Self::Calibration => 3,
             Self::Ids => 4,
+            Self::Rows => 5,
         }
     }
 
@@ -56,6 +60,7 @@ impl FileRole {
             Self::Directory => "directory",
             Self::Calibration => "calibration",
             Self::Ids => "ids",
+            Self::Rows => "rows",
         }
     }
 
@@ -67,6 +72,7 @@ impl FileRole {
             Self::Directory => *b"DIRE",
             Self::Calibration => *b"CALI",
             Self::Ids => *b"IDS ",
+            Self::Rows => *b"ROWF",
         }
     }
 
@@ -127,6 +133,11 @@ impl Manifest {
     /// The file of a role.
     pub(crate) fn file(&self, role: FileRole) -> Option<&ListedFile> {
         self.files.iter().find(|file| file.role == role)
+    }
+
+    /// The layout of posting lists.
+    pub(crate) fn list_layout(&self) -> ListLayout {
+        ListLayout { codec: self.codec, shape: self.shape, dim: dim_of(self.metric, self.shape) }
     }
 
     /// Replaces the folder's manifest, durably and at once.

@@ -1,4 +1,7 @@
-//! Posting lists: one extent a list, with a plane of row ids and a plane of entries.
+//! Posting lists: one extent a list. First come its *primaries*, the vectors whose nearest list it is, then copies of
+//! vectors whose nearest list is another.
+//!
+//! The first plane is the list's head; what follows depends on the codec.
 
 use std::fmt;
 use std::path::Path;
@@ -7,48 +10,122 @@ use nearline_storage::{
     Extent, ExtentHeader, ExtentKey, MAX_EXTENT_BYTES, PAGE, StorageError, encode_extent,
 };
 
+use crate::quantize::{Bounds, CodeShape, CodedList, Encoded};
 use crate::vector::Shape;
 
 /// The kind of extents that hold posting lists.
 pub(crate) const EXTENT_KIND: u16 = 1;
 
+/// Bytes of a head before the slots of the copies: slot of the first primary, primaries, bounds of the estimates.
+const HEAD: usize = 20;
+
 /// What a posting list holds of each vector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Codec {
     /// The vector's elements as they are in the input.
+    #[default]
     Raw,
+    /// RaBitQ codes of 1 to 8 bits a dimension.
+    Rabitq {
+        /// Bits a dimension.
+        bits: u8,
+    },
 }
 
 impl Codec {
-    /// The codec's name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Raw => "raw",
-        }
-    }
-
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Raw => 0,
+            Self::Rabitq { bits } => bits,
         }
     }
 
     pub(crate) fn from_code(code: u8) -> Option<Self> {
-        [Self::Raw].into_iter().find(|codec| codec.code() == code)
+        match code {
+            0 => Some(Self::Raw),
+            1..=8 => Some(Self::Rabitq { bits: code }),
+            _ => None,
+        }
     }
 }
 
 impl fmt::Display for Codec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        match self {
+            Self::Raw => f.write_str("raw"),
+            Self::Rabitq { bits } => write!(f, "rabitq:{bits}"),
+        }
     }
+}
+
+/// What decides the bytes of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ListLayout {
+    pub(crate) codec: Codec,
+    /// Of the vectors.
+    pub(crate) shape: Shape,
+    /// Dimensions of the routing space, in which codes are.
+    pub(crate) dim: usize,
+}
+
+impl ListLayout {
+    /// The layout of codes, if lists hold any.
+    pub(crate) fn code(&self) -> Option<CodeShape> {
+        match self.codec {
+            Codec::Raw => None,
+            Codec::Rabitq { bits } => Some(CodeShape { dim: self.dim, bits: bits.into() }),
+        }
+    }
+
+    /// Bytes of a list's extent.
+    pub(crate) fn extent_bytes(&self, entries: usize, primaries: usize) -> usize {
+        let head = HEAD + if self.code().is_some() { (entries - primaries) * 4 } else { 0 };
+        let [a, b] = match self.code() {
+            None => [entries * 4, entries * self.shape.row_bytes()],
+            Some(code) => [code.blocks(entries) * code.block_bytes(), entries * code.record_bytes()],
+        };
+        nearline_storage::extent_bytes(&[head, a, b])
+    }
+
+    /// Bytes of an entry, headers and padding left out.
+    pub(crate) fn entry_bytes(&self) -> usize {
+        match self.code() {
+            None => 4 + self.shape.row_bytes(),
+            Some(code) => code.block_bytes() / crate::quantize::BLOCK + code.record_bytes(),
+        }
+    }
+
+    /// Entries that fit so many bytes, all of them copies: at least one.
+    pub(crate) fn entries_within(&self, bytes: usize) -> usize {
+        let most = bytes / self.entry_bytes();
+        (1..=most).rev().find(|&entries| self.extent_bytes(entries, 0) <= bytes).unwrap_or(1)
+    }
+
+    /// Entries of the longest list that fits an extent.
+    pub(crate) fn entries_max(&self) -> usize {
+        // What alignment, padding and a block that is not full may take besides head and entries.
+        let slack = 2 * PAGE + self.code().map_or(0, CodeShape::block_bytes);
+        ((MAX_EXTENT_BYTES - slack) / (4 + self.entry_bytes())).max(1)
+    }
+}
+
+/// What a list holds of its entries.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Body<'a> {
+    /// The row and the vector of each.
+    Raw { rows: &'a [u8], vectors: &'a [u8] },
+    /// Codes; they know the rows.
+    Coded(CodedList<'a>),
 }
 
 /// A posting list as read from disk, borrowed from the read's buffer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Posting<'a> {
-    rows: &'a [u8],
-    vectors: &'a [u8],
+    pub(crate) entries: usize,
+    pub(crate) primaries: usize,
+    pub(crate) first_slot: u32,
+    slots: &'a [u8],
+    pub(crate) body: Body<'a>,
 }
 
 impl<'a> Posting<'a> {
@@ -58,9 +135,9 @@ impl<'a> Posting<'a> {
         key: ExtentKey,
         file: &Path,
         list: u32,
-        shape: Shape,
+        layout: ListLayout,
     ) -> Result<Self, StorageError> {
-        Self::of(&Extent::decode(bytes, key, file)?, key.offset, file, list.into(), shape)
+        Self::of(&Extent::decode(bytes, key, file)?, key.offset, file, list.into(), layout)
     }
 
     /// Takes an extent at `offset` of `file` for the list of this number.
@@ -69,67 +146,124 @@ impl<'a> Posting<'a> {
         offset: u64,
         file: &Path,
         list: u64,
-        shape: Shape,
+        layout: ListLayout,
     ) -> Result<Self, StorageError> {
         let header = &extent.header;
-        let count = header.count as usize;
+        let entries = header.count as usize;
+        let head = extent.plane(0);
+        let word = |at: usize| head.get(at * 4..at * 4 + 4).map_or(0, u32_of);
+        let primaries = word(1) as usize;
+        // Raw lists are never reranked: nobody asks for the slots of their copies.
+        let copies = if layout.code().is_some() { entries.saturating_sub(primaries) as u64 } else { 0 };
+        let [first, second] = match layout.code() {
+            None => [entries * 4, entries * layout.shape.row_bytes()],
+            Some(code) => [code.blocks(entries) * code.block_bytes(), entries * code.record_bytes()],
+        };
         let checks = [
             ("kind of extent", u64::from(header.kind), u64::from(EXTENT_KIND)),
-            ("codec", u64::from(header.codec), u64::from(Codec::Raw.code())),
+            ("codec", u64::from(header.codec), u64::from(layout.codec.code())),
             ("list number", u64::from(header.owner), list),
-            ("number of planes", extent.plane_count() as u64, 2),
-            ("bytes of row ids", extent.plane(0).len() as u64, count as u64 * 4),
-            ("bytes of vectors", extent.plane(1).len() as u64, count as u64 * shape.row_bytes() as u64),
+            ("number of planes", extent.plane_count() as u64, 3),
+            ("primaries of a list", primaries as u64, primaries.min(entries) as u64),
+            ("bytes of a list's head", head.len() as u64, HEAD as u64 + copies * 4),
+            ("bytes of row ids or signs", extent.plane(1).len() as u64, first as u64),
+            ("bytes of vectors or records", extent.plane(2).len() as u64, second as u64),
         ];
         for (what, found, expected) in checks {
             if found != expected {
                 return Err(StorageError::corrupt(file, offset, what, found, expected));
             }
         }
-        Ok(Self { rows: extent.plane(0), vectors: extent.plane(1) })
+        let bound = |at| f32::from_bits(word(at));
+        let bounds = Bounds { sign_slope: bound(2), sign_offset: bound(3), full_slope: bound(4) };
+        let body = match layout.code() {
+            None => Body::Raw { rows: extent.plane(1), vectors: extent.plane(2) },
+            Some(shape) => {
+                Body::Coded(CodedList { shape, signs: extent.plane(1), records: extent.plane(2), bounds })
+            }
+        };
+        Ok(Self { entries, primaries, first_slot: word(0), slots: &head[HEAD..], body })
     }
 
-    /// Number of entries.
-    pub(crate) fn len(&self) -> usize {
-        self.rows.len() / 4
+    /// A list whose parts are held in RAM.
+    pub(crate) fn held(
+        entries: usize,
+        primaries: usize,
+        first_slot: u32,
+        slots: &'a [u8],
+        body: Body<'a>,
+    ) -> Self {
+        Self { entries, primaries, first_slot, slots, body }
     }
 
-    /// The row of each entry.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = u32> + use<'a> {
-        self.rows.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes))
+    /// The slots of the copies, little-endian.
+    pub(crate) fn slots(&self) -> &'a [u8] {
+        self.slots
     }
 
-    /// The vector of each entry, one after another.
-    pub(crate) fn vectors(&self) -> &'a [u8] {
-        self.vectors
+    /// The row of an entry.
+    pub(crate) fn row(&self, entry: usize) -> u32 {
+        match self.body {
+            Body::Raw { rows, .. } => rows.get(entry * 4..entry * 4 + 4).map_or(0, u32_of),
+            Body::Coded(list) => list.row(entry),
+        }
+    }
+
+    /// The slot of an entry in the file of rows.
+    pub(crate) fn slot(&self, entry: usize) -> u32 {
+        match entry.checked_sub(self.primaries) {
+            None => self.first_slot.wrapping_add(entry as u32),
+            Some(copy) => self.slots.get(copy * 4..copy * 4 + 4).map_or(0, u32_of),
+        }
     }
 }
 
-/// Bytes of a list's extent on disk.
-pub(crate) fn extent_bytes(codec: Codec, shape: Shape, entries: usize) -> usize {
-    match codec {
-        Codec::Raw => nearline_storage::extent_bytes(&[entries * 4, entries * shape.row_bytes()]),
-    }
+fn u32_of(bytes: &[u8]) -> u32 {
+    bytes.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
-/// Entries of the longest list that fits an extent.
-pub(crate) fn entries_max(codec: Codec, shape: Shape) -> usize {
-    // What alignment and padding may take besides header and entries.
-    const SLACK: usize = 2 * PAGE;
-    match codec {
-        Codec::Raw => (MAX_EXTENT_BYTES - SLACK) / (4 + shape.row_bytes()),
-    }
+/// The head of a list to be written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Head<'a> {
+    pub(crate) list: u32,
+    pub(crate) first_slot: u32,
+    pub(crate) primaries: u32,
+    /// The slots of the copies, little-endian; none in raw lists.
+    pub(crate) slots: &'a [u8],
 }
 
-/// Appends the extent of a list: `rows` are little-endian `u32`, `vectors` the entries in the same order.
-pub(crate) fn encode(list: u32, rows: &[u8], vectors: &[u8], key: ExtentKey, out: &mut Vec<u8>) {
-    let header = ExtentHeader {
-        kind: EXTENT_KIND,
-        codec: Codec::Raw.code(),
-        owner: list,
-        count: (rows.len() / 4) as u32,
-    };
-    encode_extent(&header, &[rows, vectors], key, out);
+/// Appends the extent of a list of codes.
+pub(crate) fn encode_coded(head: Head<'_>, codec: Codec, list: &Encoded, key: ExtentKey, out: &mut Vec<u8>) {
+    let count = head.primaries + (head.slots.len() / 4) as u32;
+    let header = header(head, codec, count);
+    encode_extent(&header, &[&plane(head, list.bounds), &list.signs, &list.records], key, out);
+}
+
+/// Appends the extent of a list of raw vectors; `rows` are little-endian `u32`.
+pub(crate) fn encode_raw(head: Head<'_>, rows: &[u8], vectors: &[u8], key: ExtentKey, out: &mut Vec<u8>) {
+    let header = header(head, Codec::Raw, (rows.len() / 4) as u32);
+    encode_extent(
+        &header,
+        &[&plane(Head { slots: &[], ..head }, Bounds::default()), rows, vectors],
+        key,
+        out,
+    );
+}
+
+fn header(head: Head<'_>, codec: Codec, count: u32) -> ExtentHeader {
+    ExtentHeader { kind: EXTENT_KIND, codec: codec.code(), owner: head.list, count }
+}
+
+/// The head's bytes.
+fn plane(head: Head<'_>, bounds: Bounds) -> Vec<u8> {
+    let mut plane = Vec::with_capacity(HEAD + head.slots.len());
+    plane.extend_from_slice(&head.first_slot.to_le_bytes());
+    plane.extend_from_slice(&head.primaries.to_le_bytes());
+    for bound in [bounds.sign_slope, bounds.sign_offset, bounds.full_slope] {
+        plane.extend_from_slice(&bound.to_le_bytes());
+    }
+    plane.extend_from_slice(head.slots);
+    plane
 }
 
 #[cfg(test)]
@@ -137,15 +271,20 @@ mod tests {
     use super::*;
     use crate::vector::{DIM_MAX, ElementType};
 
+    const CODECS: [Codec; 4] =
+        [Codec::Raw, Codec::Rabitq { bits: 1 }, Codec::Rabitq { bits: 5 }, Codec::Rabitq { bits: 8 }];
+
     #[test]
     fn a_list_without_its_planes_is_refused() {
         let shape = Shape { element: ElementType::F32, dim: 2 };
+        let layout = ListLayout { codec: Codec::Raw, shape, dim: 16 };
         let (key, file) = (ExtentKey { file_id: 1, offset: 4096 }, Path::new("postings"));
         let header = ExtentHeader { kind: EXTENT_KIND, codec: Codec::Raw.code(), owner: 3, count: 0 };
-        for (planes, good) in [(0, false), (1, false), (2, true), (3, false)] {
+        for (planes, good) in [(0, false), (1, false), (2, false), (3, true), (4, false)] {
             let mut bytes = Vec::new();
-            encode_extent(&header, &vec![&[][..]; planes], key, &mut bytes);
-            assert_eq!(Posting::decode(&bytes, key, file, 3, shape).is_ok(), good, "{planes} planes");
+            let all = [&[0; HEAD][..], &[], &[], &[]];
+            encode_extent(&header, &all[..planes], key, &mut bytes);
+            assert_eq!(Posting::decode(&bytes, key, file, 3, layout).is_ok(), good, "{planes} planes");
         }
     }
 
@@ -153,9 +292,25 @@ mod tests {
     fn the_longest_list_fits_an_extent() {
         for element in [ElementType::F32, ElementType::F16, ElementType::U8, ElementType::I8] {
             for dim in [1, 2, 3, 96, 1000, 1024, DIM_MAX] {
-                let shape = Shape { element, dim };
-                let entries = entries_max(Codec::Raw, shape);
-                assert!(entries > 0 && extent_bytes(Codec::Raw, shape, entries) <= MAX_EXTENT_BYTES);
+                for codec in CODECS {
+                    let routing = crate::rotation::padded(dim + 1);
+                    let layout = ListLayout { codec, shape: Shape { element, dim }, dim: routing };
+                    let entries = layout.entries_max();
+                    assert!(entries > 0 && layout.extent_bytes(entries, 0) <= MAX_EXTENT_BYTES);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn entries_within_fill_the_bytes() {
+        let shape = Shape { element: ElementType::F32, dim: 96 };
+        for codec in CODECS {
+            let layout = ListLayout { codec, shape, dim: 96 };
+            for bytes in [4096, 8192, 20_480] {
+                let entries = layout.entries_within(bytes);
+                assert!(layout.extent_bytes(entries, 0) <= bytes, "{codec}");
+                assert!(layout.extent_bytes(entries + 1, 0) > bytes, "{codec}");
             }
         }
     }

@@ -2,10 +2,20 @@
 //!
 //! A tree of two levels. The lists lie in order of the tree, so that a node is a range of lists. A query looks at
 //! all nodes, then at all lists of the nearest nodes; how many nodes is its *breadth*.
+//!
+//! Nodes are `f32`. The centroids of a node's lists are codes of one byte a dimension around the node's, laid out as
+//! posting lists are: their signs are scanned 32 at a time, and what might be near is looked at with all bits. What the
+//! code stands for *is* the centroid: vectors are coded against it, and its distance is exact.
 
 use std::ops::Range;
 
 use crate::panels::Panels;
+use crate::quantize::{self, BLOCK, Bounds, CodeShape, CodedList, CodedQuery, Scale, SignEstimates};
+
+/// Bits a dimension of the centroids.
+pub(crate) const CENTROID_BITS: usize = 8;
+/// Lists looked at with all bits, for so many wanted: a factor and a surplus.
+const SURVIVORS: (usize, usize) = (4, 64);
 
 /// A list or node with its squared distance. Ordered by distance, ties by number.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,12 +39,61 @@ impl PartialOrd for Near {
 }
 
 /// Centroids of lists and nodes, in RAM.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Router {
-    nodes: Panels,
-    lists: Panels,
+    pub(crate) nodes: Panels,
     /// The first list of each node, and the number of lists at the end.
-    starts: Vec<u32>,
+    pub(crate) starts: Vec<u32>,
+    pub(crate) codes: CentroidCodes,
+}
+
+/// The centroids of all lists, node by node.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(crate) struct CentroidCodes {
+    pub(crate) signs: Vec<u8>,
+    pub(crate) records: Vec<u8>,
+    /// One a node.
+    pub(crate) bounds: Vec<Bounds>,
+    /// The first block of signs of each node, and the number of blocks at the end.
+    blocks: Vec<usize>,
+}
+
+impl CentroidCodes {
+    /// Codes of the lists of nodes that start as `starts` says.
+    pub(crate) fn new(signs: Vec<u8>, records: Vec<u8>, bounds: Vec<Bounds>, starts: &[u32]) -> Self {
+        Self { signs, records, bounds, blocks: block_starts(starts) }
+    }
+
+    /// Encodes the centroids that `centroid` gives by list; `nodes` are those of the nodes.
+    pub(crate) fn encode(nodes: &Panels, starts: &[u32], mut centroid: impl FnMut(u32, &mut [f32])) -> Self {
+        let shape = CodeShape { dim: nodes.dim(), bits: CENTROID_BITS };
+        let mut codes = Self { blocks: block_starts(starts), ..Self::default() };
+        let mut node = vec![0.0; shape.dim];
+        for (number, range) in starts.windows(2).enumerate() {
+            nodes.row(number, &mut node);
+            let lists: Vec<u32> = (range[0]..range[1]).collect();
+            let mut rows = vec![0.0; lists.len() * shape.dim];
+            for (&list, row) in lists.iter().zip(rows.chunks_exact_mut(shape.dim)) {
+                centroid(list, row);
+            }
+            let encoded = quantize::encode(shape, Scale::LeastSquares, &node, &rows, &lists);
+            codes.signs.extend(encoded.signs);
+            codes.records.extend(encoded.records);
+            codes.bounds.push(encoded.bounds);
+        }
+        codes
+    }
+}
+
+/// Blocks of signs before each node.
+fn block_starts(starts: &[u32]) -> Vec<usize> {
+    let mut blocks = vec![0];
+    let mut sum = 0;
+    for range in starts.windows(2) {
+        sum += ((range[1] - range[0]) as usize).div_ceil(BLOCK);
+        blocks.push(sum);
+    }
+    blocks
 }
 
 /// What a query needs again and again.
@@ -43,43 +102,79 @@ pub(crate) struct RouteScratch {
     distances: Vec<f32>,
     nodes: Vec<Near>,
     lists: Vec<Near>,
+    query: CodedQuery,
+    signs: SignEstimates,
+    points: [Vec<f32>; 2],
 }
 
 impl Router {
-    /// A router over lists whose centroids lie node by node; `starts` as in the struct.
-    pub(crate) fn new(lists: Panels, starts: Vec<u32>) -> Self {
-        let dim = lists.dim();
-        let mut nodes = Panels::with_capacity(dim, starts.len().saturating_sub(1));
-        let mut row = vec![0.0; dim];
-        for range in starts.windows(2) {
-            let mut sums = vec![0.0f64; dim];
-            for list in range[0]..range[1] {
-                lists.row(list as usize, &mut row);
-                sums.iter_mut().zip(&row).for_each(|(sum, &x)| *sum += f64::from(x));
-            }
-            let count = f64::from((range[1] - range[0]).max(1));
-            let mean: Vec<f32> = sums.iter().map(|sum| (sum / count) as f32).collect();
-            nodes.push(&mean);
-        }
-        Self { nodes, lists, starts }
-    }
-
     /// Bytes in RAM of a router over so many lists.
     pub(crate) fn bytes(dim: usize, lists: usize, nodes: usize) -> usize {
-        Panels::bytes(dim, lists) + Panels::bytes(dim, nodes) + (nodes + 1) * size_of::<u32>()
+        let shape = CodeShape { dim, bits: CENTROID_BITS };
+        // Every node's last block of signs is half empty on average, and may be nearly empty.
+        let blocks = lists.div_ceil(BLOCK) + nodes;
+        let node = size_of::<u32>() + size_of::<Bounds>() + size_of::<usize>();
+        Panels::bytes(dim, nodes)
+            + blocks * shape.block_bytes()
+            + lists * shape.record_bytes()
+            + (nodes + 1) * node
     }
 
-    pub(crate) fn lists(&self) -> &Panels {
-        &self.lists
+    fn dim(&self) -> usize {
+        self.nodes.dim()
     }
 
-    pub(crate) fn nodes(&self) -> &Panels {
-        &self.nodes
+    /// Number of lists.
+    pub(crate) fn lists(&self) -> usize {
+        self.starts.last().map_or(0, |&lists| lists as usize)
     }
 
     /// The lists of a node.
     pub(crate) fn lists_of(&self, node: u32) -> Range<usize> {
         self.starts[node as usize] as usize..self.starts[node as usize + 1] as usize
+    }
+
+    /// The codes of a node's lists.
+    fn coded(&self, node: u32) -> CodedList<'_> {
+        let shape = CodeShape { dim: self.dim(), bits: CENTROID_BITS };
+        let (at, lists) = (node as usize, self.lists_of(node));
+        let (block, record) = (shape.block_bytes(), shape.record_bytes());
+        CodedList {
+            shape,
+            signs: &self.codes.signs[self.codes.blocks[at] * block..self.codes.blocks[at + 1] * block],
+            records: &self.codes.records[lists.start * record..lists.end * record],
+            bounds: self.codes.bounds[at],
+        }
+    }
+
+    /// The centroid of a list; `node` is scratch memory of as many values.
+    pub(crate) fn centroid(&self, list: u32, node: &mut [f32], out: &mut [f32]) {
+        let number = self.node_of(list);
+        self.nodes.row(number, node);
+        let entry = list - self.starts[number];
+        self.coded(number as u32).decode(entry as usize, node, out);
+    }
+
+    /// The squared distances between the centroid of `from` and those of other lists, into `out`.
+    pub(crate) fn between(&self, from: u32, lists: &[Near], scratch: &mut RouteScratch, out: &mut Vec<f32>) {
+        let RouteScratch { distances, query, points: [node, point], .. } = scratch;
+        for values in [&mut *node, &mut *point] {
+            values.resize(self.dim(), 0.0);
+        }
+        self.centroid(from, node, point);
+        self.nodes.distances(point, 0..self.nodes.rows(), distances);
+        query.set(CodeShape { dim: self.dim(), bits: CENTROID_BITS }, point);
+        out.clear();
+        out.extend(lists.iter().map(|list| {
+            let number = self.node_of(list.at);
+            let entry = list.at - self.starts[number];
+            query.full(&self.coded(number as u32), entry as usize, distances[number])
+        }));
+    }
+
+    /// The node of a list.
+    fn node_of(&self, list: u32) -> usize {
+        self.starts.partition_point(|&start| start <= list) - 1
     }
 
     /// The `n` nearest lists among those of the `breadth` nearest nodes, nearest first.
@@ -92,33 +187,109 @@ impl Router {
         n: usize,
         scratch: &'a mut RouteScratch,
     ) -> &'a [Near] {
-        let RouteScratch { distances, nodes, lists } = scratch;
-        self.nodes.distances(query, 0..self.nodes.rows(), distances);
-        rank(nodes, distances, 0);
-        let mut seen = 0;
-        let mut wanted = smallest_first(nodes, breadth).len();
-        lists.clear();
-        while seen < wanted || (lists.len() < n && seen < nodes.len()) {
+        scratch.query.set(CodeShape { dim: self.dim(), bits: CENTROID_BITS }, query);
+        let room = n.saturating_mul(SURVIVORS.0).saturating_add(SURVIVORS.1).min(self.lists());
+        let mut wanted = self.rank_nodes(query, breadth, scratch);
+        let (mut seen, mut lists_seen) = (0, 0);
+        let mut found = Nearest::new(std::mem::take(&mut scratch.lists), room);
+        while seen < wanted || (lists_seen < n && seen < scratch.nodes.len()) {
             if seen == wanted {
-                nodes.sort_unstable();
-                wanted = nodes.len();
+                scratch.nodes.sort_unstable();
+                wanted = scratch.nodes.len();
             }
-            let range = self.lists_of(nodes[seen].at);
-            self.lists.distances(query, range.clone(), distances);
-            extend(lists, distances, range.start);
+            let node = scratch.nodes[seen];
+            self.scan_signs(node, &scratch.query, &mut scratch.signs, &mut found);
+            lists_seen += self.lists_of(node.at).len();
             seen += 1;
         }
-        smallest_first(lists, n)
+        scratch.lists = found.into_unsorted();
+        self.refine(scratch);
+        smallest_first(&mut scratch.lists, n)
+    }
+
+    /// Ranks the nodes, the `breadth` nearest first; says how many those are.
+    fn rank_nodes(&self, query: &[f32], breadth: usize, scratch: &mut RouteScratch) -> usize {
+        let RouteScratch { distances, nodes, .. } = scratch;
+        self.nodes.distances(query, 0..self.nodes.rows(), distances);
+        nodes.clear();
+        nodes.extend(distances.iter().zip(0..).map(|(&distance, at)| Near { distance, at }));
+        smallest_first(nodes, breadth).len()
+    }
+
+    /// Estimates the distances of a node's lists by their signs. Their distance to the node becomes part of
+    /// [`Near::at`]'s meaning only in [`Router::refine`].
+    fn scan_signs(&self, node: Near, query: &CodedQuery, signs: &mut SignEstimates, found: &mut Nearest) {
+        let coded = self.coded(node.at);
+        let lists = self.lists_of(node.at);
+        for (block, first) in lists.clone().step_by(BLOCK).enumerate() {
+            query.sign_block(&coded, block, node.distance, signs);
+            let count = BLOCK.min(lists.end - first);
+            found.extend(&signs.estimate[..count], first as u32);
+        }
+    }
+
+    /// Replaces estimates by distances.
+    fn refine(&self, scratch: &mut RouteScratch) {
+        // Lists of a node are refined together: its distance and codes are found once.
+        scratch.lists.sort_unstable_by_key(|list| list.at);
+        scratch.nodes.sort_unstable_by_key(|node| node.at);
+        let mut node = 0;
+        for list in &mut scratch.lists {
+            while self.starts[scratch.nodes[node].at as usize + 1] <= list.at {
+                node += 1;
+            }
+            let Near { distance, at } = scratch.nodes[node];
+            let entry = list.at - self.starts[at as usize];
+            list.distance = scratch.query.full(&self.coded(at), entry as usize, distance);
+        }
     }
 }
 
-fn rank(out: &mut Vec<Near>, distances: &[f32], first: usize) {
-    out.clear();
-    extend(out, distances, first);
+/// The nearest of all candidates seen, kept by cutting a longer vector now and then.
+#[derive(Debug)]
+pub(crate) struct Nearest {
+    found: Vec<Near>,
+    room: usize,
+    limit: f32,
 }
 
-fn extend(out: &mut Vec<Near>, distances: &[f32], first: usize) {
-    out.extend(distances.iter().zip(first as u32..).map(|(&distance, at)| Near { distance, at }));
+impl Nearest {
+    /// Keeps `room` candidates, in memory that was used before.
+    pub(crate) fn new(mut found: Vec<Near>, room: usize) -> Self {
+        found.clear();
+        Self { found, room: room.max(1), limit: f32::INFINITY }
+    }
+
+    /// Offers consecutive candidates from `first` on.
+    pub(crate) fn extend(&mut self, distances: &[f32], first: u32) {
+        for (&distance, at) in distances.iter().zip(first..) {
+            // What is no number is kept: nothing may be lost to an overflow.
+            if distance > self.limit {
+                continue;
+            }
+            self.found.push(Near { distance, at });
+            if self.found.len() == 2 * self.room {
+                self.found.select_nth_unstable(self.room - 1);
+                self.found.truncate(self.room);
+                self.limit = self.found[self.room - 1].distance;
+            }
+        }
+    }
+
+    /// The nearest, in order.
+    pub(crate) fn finish(mut self) -> Vec<Near> {
+        let n = smallest_first(&mut self.found, self.room).len();
+        self.found.truncate(n);
+        self.found
+    }
+
+    fn into_unsorted(mut self) -> Vec<Near> {
+        if self.found.len() > self.room {
+            self.found.select_nth_unstable(self.room - 1);
+            self.found.truncate(self.room);
+        }
+        self.found
+    }
 }
 
 /// Brings the `n` smallest to the front, in order, and returns them.
@@ -133,25 +304,4 @@ pub(crate) fn smallest_first(items: &mut [Near], n: usize) -> &[Near] {
     let items = &mut items[..n];
     items.sort_unstable();
     items
-}
-
-/// How much farther a list is than the nearest one, as a ratio of distances (not squared ones).
-///
-/// A query that is a centroid itself gives no measure: then every list counts as near, lest a list of one vector
-/// hide all others.
-pub(crate) fn ratio_of(distance: f32, nearest: f32) -> f32 {
-    if distance <= nearest || nearest == 0.0 { 1.0 } else { (distance / nearest).sqrt() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_query_on_a_centroid_leaves_no_list_out() {
-        assert_eq!(ratio_of(4.0, 1.0), 2.0);
-        assert_eq!(ratio_of(1.0, 1.0), 1.0);
-        assert_eq!(ratio_of(0.0, 0.0), 1.0);
-        assert_eq!(ratio_of(9.0, 0.0), 1.0);
-    }
 }

@@ -1,8 +1,19 @@
-//! Searching: route, read, score, keep the best.
+//! Searching an index.
 
+mod job;
 mod open;
+mod options;
+mod pool;
+mod rerank;
+mod residency;
+mod scan;
 mod searcher;
+pub(crate) mod stop;
 
+pub(crate) use job::{STOP_STEP, ahead, ahead_at_first};
 pub(crate) use open::open_file;
-pub use open::{FileInfo, Index, Info, OpenOptions};
-pub use searcher::{Answer, Cost, Hit, Probe, SearchOptions, Searcher};
+pub use open::{FileInfo, Index, Info, OpenOptions, Pin, Pinned};
+pub use options::{Answer, Cost, Hit, Probe, Rerank, SearchOptions};
+pub(crate) use rerank::ROWS_AHEAD;
+pub(crate) use scan::aligned;
+pub use searcher::Searcher;

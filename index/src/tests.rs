@@ -3,8 +3,11 @@
 mod assign;
 mod cluster;
 mod panels;
+mod quantize;
 mod random;
+mod rotation;
 mod router;
+mod rows;
 mod topk;
 
 use proptest::prelude::*;

@@ -6,7 +6,8 @@ use nearline_storage::{Disk, Extent, ExtentFile, IoMode, LockMode, OsDisk, ReadR
 
 use crate::error::{IndexError, Result};
 use crate::manifest::{FileRole, MANIFEST, Manifest};
-use crate::posting::Posting;
+use crate::posting::{Codec, Posting};
+use crate::rows::{RowLayout, RowPage};
 use crate::search::{Index, OpenOptions};
 
 /// Something wrong with an index.
@@ -74,10 +75,13 @@ fn check_file(
     let file: ExtentFile = crate::search::open_file(disk, manifest, role)?;
     let name = manifest.file(role).map(|listed| listed.name.clone()).unwrap_or_default();
     let mut extents = file.extents();
-    let (mut count, mut entries) = (0, 0u64);
+    let (mut count, mut entries, mut rows) = (0, 0u64, 0);
     while let Some((range, extent)) = extents.next()? {
         if role == FileRole::Postings {
             check_list(&extent, range, file.file().path(), count, manifest)?;
+        }
+        if role == FileRole::Rows {
+            rows += check_rows(&extent, range, file.file().path(), manifest)?;
         }
         entries += u64::from(extent.header.count);
         count += 1;
@@ -91,11 +95,14 @@ fn check_file(
             manifest.lists, manifest.entries
         );
         report.problems.push(Problem { file: name, message });
+    } else if role == FileRole::Rows && rows != manifest.rows {
+        let message = format!("{rows} rows; the manifest says {}", manifest.rows);
+        report.problems.push(Problem { file: name, message });
     }
     Ok(())
 }
 
-/// Checks that a list is what a search expects of it, and that its rows exist.
+/// Checks that a list is what a search expects of it, and that its rows and slots exist.
 fn check_list(
     extent: &Extent<'_>,
     range: ReadRange,
@@ -103,14 +110,32 @@ fn check_list(
     list: u64,
     manifest: &Manifest,
 ) -> Result<()> {
-    let posting = Posting::of(extent, range.offset, file, list, manifest.shape)?;
-    match posting.rows().map(u64::from).find(|&row| row >= manifest.rows) {
-        Some(row) => {
-            let what = "row of an entry";
-            Err(StorageError::corrupt(file, range.offset, what, row, manifest.rows - 1).into())
+    let posting = Posting::of(extent, range.offset, file, list, manifest.list_layout())?;
+    let raw = manifest.codec == Codec::Raw;
+    for entry in 0..posting.entries {
+        let slot = if raw { 0 } else { posting.slot(entry) };
+        for (what, found) in [("row of an entry", posting.row(entry)), ("slot of an entry", slot)] {
+            if u64::from(found) >= manifest.rows {
+                let most = manifest.rows - 1;
+                return Err(StorageError::corrupt(file, range.offset, what, found.into(), most).into());
+            }
         }
-        None => Ok(()),
     }
+    Ok(())
+}
+
+/// Checks that rows are what a rerank expects of them; returns their number.
+fn check_rows(extent: &Extent<'_>, range: ReadRange, file: &Path, manifest: &Manifest) -> Result<u64> {
+    let layout = RowLayout::new(manifest.shape);
+    let page = RowPage::of(extent, range.offset, file, layout, manifest.rows)?;
+    for row in page.rows().as_chunks().0 {
+        let row = u64::from(u32::from_le_bytes(*row));
+        if row >= manifest.rows {
+            let what = "row in the file of rows";
+            return Err(StorageError::corrupt(file, range.offset, what, row, manifest.rows - 1).into());
+        }
+    }
+    Ok(page.len() as u64)
 }
 
 /// Checks what files say of each other, by opening the index.

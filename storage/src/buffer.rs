@@ -12,6 +12,22 @@ use std::ptr::NonNull;
 
 use crate::disk::{PAGE, Window, page_up};
 
+/// Asks the system for huge pages behind the memory that an empty vector has reserved: memory that is read here and there
+/// then needs fewer looks at page tables. Best effort, and only where such pages are to be had.
+pub fn prefer_huge_pages(memory: &mut Vec<u8>) {
+    const HUGE_PAGE: usize = 2 << 20;
+    let spare = memory.spare_capacity_mut();
+    let start = spare.as_mut_ptr().cast::<u8>();
+    let skip = start.align_offset(HUGE_PAGE);
+    let bytes = spare.len().saturating_sub(skip) / HUGE_PAGE * HUGE_PAGE;
+    if bytes > 0 {
+        // SAFETY: the range lies inside memory that the vector owns, and the advice changes no byte of it.
+        let _ = unsafe {
+            rustix::mm::madvise(start.wrapping_add(skip).cast(), bytes, rustix::mm::Advice::LinuxHugepage)
+        };
+    }
+}
+
 /// Bytes that start at a page boundary; zeros at first.
 pub struct AlignedBuf {
     start: NonNull<u8>,

@@ -8,6 +8,7 @@ mod lock;
 mod os;
 mod pread;
 mod probe;
+mod read_file;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod uring;
@@ -53,6 +54,10 @@ pub trait Disk: Send + Sync + Debug {
     fn remove(&self, name: &str) -> Result<()>;
     /// Makes creations, renames and removals so far survive a crash.
     fn sync_dir(&self) -> Result<()>;
+    /// A reader of many ranges of these files at once, for one thread at a time. It is worth keeping: making one
+    /// costs a few system calls, and it keeps its buffers. It reads what the names stand for now, whatever they
+    /// stand for later.
+    fn batch_reader(&self, names: &[&str], window: Window) -> Result<Box<dyn BatchReader>>;
     /// Takes the folder's lock, or fails with `Locked` at once. It is released when the value is dropped.
     fn lock(&self, mode: LockMode) -> Result<FolderLock>;
 }
@@ -78,9 +83,6 @@ pub trait DiskFile: Send + Sync + Debug {
     fn sync(&self) -> Result<()>;
     /// Asks the system to forget its cached copy of the file, after a [`DiskFile::sync`]. Best effort.
     fn drop_cache(&self) -> Result<()>;
-    /// A reader of many ranges at once, for one thread at a time. It is worth keeping: making one costs a few
-    /// system calls, and it keeps its buffers.
-    fn batch_reader(&self, window: Window) -> Result<Box<dyn BatchReader>>;
 }
 
 /// How much a [`BatchReader`] may have in flight. A single read larger than `bytes` is allowed when it is alone.
@@ -108,25 +110,35 @@ impl ReadRange {
     }
 }
 
-/// Reads many ranges of one file at once.
+/// Reads many ranges of a few files at once.
 ///
 /// Put reads in with [`BatchReader::submit`] while [`BatchReader::has_room`], take them out, in any order, with
-/// [`BatchReader::wait`]. After an error the other reads are still in flight: go on waiting, or
-/// [`BatchReader::reset`].
+/// [`BatchReader::wait`], or with [`BatchReader::poll`] while there is something else to do. After an error the
+/// other reads are still in flight: go on waiting, or [`BatchReader::reset`].
 pub trait BatchReader: Send {
-    /// Whether a read of `range` may be submitted now. With nothing in flight, always.
+    /// Whether a read of `range` may be submitted now, to any of the files. With nothing in flight, always.
     fn has_room(&self, range: ReadRange) -> bool;
-    /// Queues a read. It starts at the next [`BatchReader::wait`]. `tag` comes back with the bytes.
+    /// Queues a read of the file with the index `file` among the names the reader was made for. It starts at the
+    /// next [`BatchReader::poll`] or, unless others are done already, [`BatchReader::wait`]. `tag` comes back with
+    /// the bytes.
     ///
     /// # Errors
-    /// If there is no room, or the range is not made of whole pages.
-    fn submit(&mut self, tag: usize, range: ReadRange) -> Result<()>;
+    /// If there is no room or no such file, or the range is not made of whole pages.
+    fn submit(&mut self, tag: u64, file: usize, range: ReadRange) -> Result<()>;
     /// Starts what is queued and hands out one completed read, or `None` when nothing is in flight. The bytes are
     /// valid until the next call.
     ///
     /// # Errors
     /// If one read failed or the file ends before its range does. That read is over, the others go on.
     fn wait(&mut self) -> Result<Option<Completed<'_>>>;
+    /// As [`BatchReader::wait`] without waiting: `None` when nothing is done yet. What is queued starts in any
+    /// case, to be read while the caller computes.
+    ///
+    /// # Errors
+    /// As [`BatchReader::wait`].
+    fn poll(&mut self) -> Result<Option<Completed<'_>>>;
+    /// Reads submitted and not yet handed out, by their bytes or by an error.
+    fn in_flight(&self) -> usize;
     /// Waits for whatever is in flight and throws it away: after an error, or when a query stops early.
     fn reset(&mut self) -> Result<()>;
     /// Totals since the reader was made.
@@ -137,7 +149,7 @@ pub trait BatchReader: Send {
 #[derive(Debug)]
 pub struct Completed<'a> {
     /// What [`BatchReader::submit`] was given.
-    pub tag: usize,
+    pub tag: u64,
     /// The bytes of the range, all of them.
     pub bytes: &'a [u8],
 }
@@ -151,6 +163,15 @@ pub struct ReadCounters {
     pub bytes: u64,
     /// Times the kernel was entered (io_uring), or batches handed to the pool of threads.
     pub enters: u64,
+}
+
+/// The file that a read is for, among those of a reader on `folder`.
+fn pick_file<'a, F>(files: &'a [F], file: usize, folder: &Path) -> Result<&'a F> {
+    files.get(file).ok_or_else(|| {
+        let why = format!("there is no file {file} among the {} of the reader", files.len());
+        let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, why);
+        StorageError::io(folder, "submit a read", source)
+    })
 }
 
 /// Refuses a read that is not made of whole pages, or for which there is no room.

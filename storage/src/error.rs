@@ -58,17 +58,17 @@ pub enum StorageError {
         /// The value that would be right.
         expected: u64,
     },
-    /// The file was written by a newer Nearline.
+    /// The file was written by a Nearline with another format.
     #[error(
-        "{}: format version {found} is newer than {supported}, the newest this build reads; \
-         open it with the Nearline that wrote it, or a later one", .file.display()
+        "{}: format version {found}, but this program reads version {supported}; {}",
+        .file.display(), version_fix(*.found, *.supported)
     )]
     Version {
         /// The file.
         file: PathBuf,
         /// The version in the file.
         found: u16,
-        /// The newest version this build reads.
+        /// The version this program reads.
         supported: u16,
     },
     /// The file relies on features this build does not have.
@@ -100,6 +100,15 @@ pub enum StorageError {
         /// The file in the way.
         file: PathBuf,
     },
+}
+
+/// What to do about a file of another version.
+fn version_fix(found: u16, supported: u16) -> &'static str {
+    if found < supported {
+        "build the index anew (nearline build --force)"
+    } else {
+        "open it with the Nearline that wrote it, or a later one"
+    }
 }
 
 impl StorageError {

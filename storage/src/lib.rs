@@ -25,6 +25,7 @@ pub mod sealed;
 
 pub use atomic::{is_temp_name, replace_file};
 pub use blob::{BlobReader, BlobWriter, read_blob, write_blob};
+pub use buffer::prefer_huge_pages;
 pub use checksum::Checksum;
 pub use codec::{Decoder, Encoder};
 #[cfg(any(test, feature = "sim"))]

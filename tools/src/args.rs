@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use nearline::IoMode;
+use nearline::{CopyRule, IoMode, Residency};
 
 use crate::{build, demo, exit, generate, groundtruth, inspect, query, recall, verify};
 
@@ -77,6 +77,97 @@ pub(crate) enum Io {
     Uring,
     /// A pool of threads
     Pread,
+}
+
+/// What of the lists is held in RAM.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Pin {
+    /// What makes searches cheapest within --memory; nothing without it
+    #[default]
+    Auto,
+    /// Nothing: all lists are read from the disk
+    None,
+    /// The lists most often probed, whole
+    Lists,
+    /// The signs of all lists, and as many of the rest as fit
+    Signs,
+    /// All codes
+    Codes,
+}
+
+impl From<Pin> for nearline::Pin {
+    fn from(pin: Pin) -> Self {
+        match pin {
+            Pin::Auto => Self::Auto,
+            Pin::None => Self::Nothing,
+            Pin::Lists => Self::Residency(Residency::Lists),
+            Pin::Signs => Self::Residency(Residency::Signs),
+            Pin::Codes => Self::Residency(Residency::Codes),
+        }
+    }
+}
+
+/// Which candidates are compared with the raw vectors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rerank {
+    /// Those the recall needs
+    #[default]
+    Auto,
+    /// All that may be in the answer, so that its distances are exact
+    Exact,
+    /// None
+    None,
+}
+
+impl From<Rerank> for nearline::Rerank {
+    fn from(rerank: Rerank) -> Self {
+        match rerank {
+            Rerank::Auto => Self::Calibrated,
+            Rerank::Exact => Self::Exact,
+            Rerank::None => Self::Never,
+        }
+    }
+}
+
+/// What posting lists hold: `auto`, `raw` or `rabitq:BITS`, the first and the last also with `,no-rerank`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Codec {
+    pub(crate) codec: Option<nearline::Codec>,
+    pub(crate) rerank: bool,
+}
+
+impl FromStr for Codec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, rerank) = match text.strip_suffix(",no-rerank") {
+            Some(name) => (name, false),
+            None => (text, true),
+        };
+        let bits = name.strip_prefix("rabitq:").and_then(|bits| bits.parse::<u8>().ok());
+        let codec = match (name, bits) {
+            ("auto", _) => None,
+            ("raw", _) => Some(nearline::Codec::Raw),
+            (_, Some(bits)) if (1..=8).contains(&bits) => Some(nearline::Codec::Rabitq { bits }),
+            _ => {
+                return Err(
+                    "expected auto, raw or rabitq:1 to rabitq:8, perhaps with ,no-rerank behind".into()
+                );
+            }
+        };
+        Ok(Self { codec, rerank })
+    }
+}
+
+/// Which lists get copies: `rng`, `soar` or `soar:LAMBDA`.
+pub(crate) fn copy_rule(text: &str) -> Result<CopyRule, String> {
+    let lambda = text.strip_prefix("soar:").and_then(|lambda| lambda.parse::<f32>().ok());
+    match (text, lambda) {
+        ("rng", _) => Ok(CopyRule::Rng),
+        ("soar", _) => Ok(CopyRule::default()),
+        (_, Some(lambda)) if lambda >= 0.0 && lambda.is_finite() => Ok(CopyRule::Soar { lambda }),
+        _ => Err("expected rng, soar, or soar: and a number from 0".into()),
+    }
 }
 
 /// What `--io` says or, without it, the environment variable `NEARLINE_IO`.

@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use clap::ValueEnum;
-use nearline::{BuildOptions, BuildReport, IdSource, IndexError, Plan, VectorSource};
+use nearline::{BuildOptions, BuildReport, CopyRule, IdSource, IndexError, Plan, VectorSource};
 use serde_json::{Value, json};
 
 use crate::exit::{self, Exit};
@@ -37,13 +36,17 @@ pub(crate) struct Args {
     /// Decides every random choice
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// What posting lists hold
-    #[arg(long, value_enum, default_value = "auto")]
-    codec: Codec,
-    /// Copies of a vector at most
+    /// What posting lists hold: auto, raw, or rabitq:BITS for 1 to 8 bits a dimension; with ,no-rerank behind it the
+    /// index keeps no raw vectors
+    #[arg(long, default_value = "auto")]
+    codec: args::Codec,
+    /// Lists a vector is in at most [default: 2, raw: 4]
     #[arg(long)]
     replicas: Option<usize>,
-    /// Vectors per list, on average
+    /// Which lists get copies: rng, soar or soar:LAMBDA
+    #[arg(long, default_value = "soar", value_parser = args::copy_rule)]
+    copies: CopyRule,
+    /// Vectors per list, on average [default: what fills two pages, raw: 8]
     #[arg(long)]
     list_vectors: Option<usize>,
     /// File with the id of each vector, if it is not the row number: ibin, i64bin, ivecs or npy
@@ -70,14 +73,6 @@ pub(crate) struct Args {
     /// How progress is shown
     #[arg(long, value_enum, default_value_t)]
     progress: Mode,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Codec {
-    /// The best there is
-    Auto,
-    /// The vectors as they are
-    Raw,
 }
 
 /// The files a build reads.
@@ -109,18 +104,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn options<'a>(args: &Args, inputs: &'a Inputs) -> anyhow::Result<BuildOptions<'a>> {
-    let default = BuildOptions::default();
     Ok(BuildOptions {
         metric: args.metric.into(),
-        codec: match args.codec {
-            Codec::Auto => default.codec,
-            Codec::Raw => nearline::Codec::Raw,
-        },
+        codec: args.codec.codec,
+        rerank: args.codec.rerank,
         memory_bytes: args.memory.0,
         threads: args.threads,
         seed: args.seed,
-        replicas: args.replicas.unwrap_or(default.replicas),
-        list_vectors: args.list_vectors.unwrap_or(default.list_vectors),
+        replicas: args.replicas,
+        copy_rule: args.copies,
+        list_vectors: args.list_vectors,
         resume: args.resume,
         force: args.force,
         io: args::io_mode(args.io)?,

@@ -140,6 +140,11 @@ fn search(files: &Files) -> anyhow::Result<()> {
         k: K,
         memory: Some(SEARCH_MEMORY),
         io: None,
+        pin: args::Pin::Auto,
+        rerank: args::Rerank::Auto,
+        overlap: None,
+        max_bytes_read: None,
+        max_ms: None,
         json: false,
     };
     let mut bench = Bench::open(&args, &files.truth, 1)?;
@@ -149,7 +154,7 @@ fn search(files: &Files) -> anyhow::Result<()> {
     ))?;
     print::line(DEMO_HEAD)?;
     for target in recall::TARGETS {
-        let row = bench.measure(&opened::options(K, Some(target), None), true)?;
+        let row = bench.measure(&args.options(Some(target), None), true)?;
         print::line(line(&row))?;
     }
     Ok(())

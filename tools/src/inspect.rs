@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nearline::{Index, Info, OpenOptions};
+use nearline::{Index, Info, OpenOptions, Residency};
 use serde_json::{Value, json};
 
 use crate::size::{self, Size};
@@ -13,6 +13,12 @@ use crate::{args, interrupt, print};
 pub(crate) struct Args {
     /// Folder of the index
     index: PathBuf,
+    /// Memory a process that searches may use: shows what of the lists it would hold
+    #[arg(long)]
+    memory: Option<Size>,
+    /// What of the lists is held in RAM within --memory
+    #[arg(long, value_enum, default_value_t)]
+    pin: args::Pin,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -20,7 +26,12 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     interrupt::at_once()?;
-    let options = OpenOptions { memory_bytes: None, threads: 1, io: args::io_mode(None)? };
+    let options = OpenOptions {
+        memory_bytes: args.memory.map(|memory| memory.0),
+        threads: 1,
+        io: args::io_mode(None)?,
+        pin: args.pin.into(),
+    };
     let index = Index::open(&args.index, &options)?;
     let info = index.info();
     if args.json {
@@ -38,7 +49,7 @@ fn summary(index: &Index) -> Table {
         Table::new(["vectors", &format!("{} x {} {}", size::count(info.rows), info.dim, info.element)]);
     let mut row = |name: &str, value: String| table.row([name.into(), value]);
     row("metric", info.metric.name().into());
-    row("codec", info.codec.name().into());
+    row("codec", info.codec.to_string());
     row("lists", size::count(info.lists));
     row("router nodes", size::count(info.nodes));
     row("entries", size::count(info.entries));
@@ -50,9 +61,23 @@ fn summary(index: &Index) -> Table {
     row("seed", info.seed.to_string());
     row("ids", if info.has_ids { "given" } else { "row numbers" }.into());
     row("disk", Size(info.disk_bytes).to_string());
-    row("RAM while open", Size(info.ram_bytes).to_string());
+    row("rows for reranking", if info.has_rows { "kept" } else { "none" }.into());
+    row("RAM for centroids and directory", Size(info.ram_bytes).to_string());
+    row("held of the lists", pinned(info));
     row("I/O", index.io().to_owned());
     table
+}
+
+/// What is held in RAM of the lists.
+fn pinned(info: &Info) -> String {
+    let pinned = info.pinned;
+    let lists = format!("{} of {} lists", size::count(pinned.lists), size::count(info.lists));
+    match (pinned.residency, pinned.lists) {
+        (Residency::Lists, 0) => "nothing".into(),
+        (Residency::Lists, _) => format!("{lists}, whole: {}", Size(pinned.bytes)),
+        (Residency::Signs, _) => format!("signs, and all bits of {lists}: {}", Size(pinned.bytes)),
+        (Residency::Codes, _) => format!("all codes: {}", Size(pinned.bytes)),
+    }
 }
 
 fn files(info: &Info) -> Table {
@@ -65,26 +90,36 @@ fn files(info: &Info) -> Table {
 
 fn calibration(info: &Info) -> Table {
     let mut table = Table::new([
+        "held",
         "k",
         "target",
         "recall",
         "nprobe",
-        "ratio",
+        "stop",
         "breadth",
+        "depth",
+        "width",
         "lists",
+        "reranked",
         "bytes",
+        "disk µs",
         "router recall",
     ]);
     for s in &info.calibration.settings {
         table.row([
+            s.residency.name().into(),
             s.k.to_string(),
             s.target.to_string(),
             format!("{:.4}", s.recall),
             s.nprobe.to_string(),
-            format!("{:.3}", s.ratio),
+            if s.stop > 1.0 { "-".into() } else { format!("{:.4}", s.stop) },
             s.breadth.to_string(),
+            s.depth.to_string(),
+            s.rerank.to_string(),
             format!("{:.1}", s.lists),
+            format!("{:.1}", s.reranked),
             Size(s.bytes as u64).to_string(),
+            format!("{:.0}", s.disk_us),
             format!("{:.4}", s.router_recall),
         ]);
     }
@@ -101,17 +136,19 @@ fn document(index: &Index) -> Value {
     let files: Vec<Value> = info.files.iter().map(|f| json!({"name": f.name, "bytes": f.bytes})).collect();
     let setting = |s: &nearline::Setting| {
         json!({
-            "k": s.k, "target_recall": s.target, "nprobe": s.nprobe, "ratio": s.ratio, "breadth": s.breadth,
-            "recall": s.recall, "lists_per_query": s.lists, "bytes_per_query": s.bytes,
+            "residency": s.residency.name(), "k": s.k, "target_recall": s.target, "nprobe": s.nprobe,
+            "stop": if s.stop > 1.0 { None } else { Some(s.stop) }, "breadth": s.breadth, "depth": s.depth,
+            "rerank": s.rerank, "reranked_per_query": s.reranked, "disk_us": s.disk_us, "recall": s.recall, "lists_per_query": s.lists, "bytes_per_query": s.bytes,
             "router_recall": s.router_recall,
         })
     };
     json!({
-        "element": info.element.name(), "dim": info.dim, "metric": info.metric.name(), "codec": info.codec.name(),
+        "element": info.element.name(), "dim": info.dim, "metric": info.metric.name(), "codec": info.codec.to_string(),
         "rows": info.rows, "lists": info.lists, "nodes": info.nodes, "entries": info.entries,
         "list_entries_max": info.list_entries_max, "list_entries_weighted": info.list_entries_weighted,
         "replicas": info.replicas, "seed": info.seed, "disk_bytes": info.disk_bytes, "ram_bytes": info.ram_bytes,
-        "has_ids": info.has_ids, "io": index.io(), "files": files,
+        "pinned": {"residency": info.pinned.residency.name(), "lists": info.pinned.lists, "bytes": info.pinned.bytes},
+        "dimension": info.calibration.dimension, "has_rows": info.has_rows, "has_ids": info.has_ids, "io": index.io(), "files": files,
         "calibration": info.calibration.settings.iter().map(setting).collect::<Vec<_>>(),
         "calibrated_on": calibrated_on(info),
     })

@@ -12,6 +12,7 @@ mod interrupt;
 mod machine;
 mod opened;
 mod output;
+mod plot;
 mod print;
 mod progress;
 mod query;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use nearline::{Hit, Index, IndexError, IoMode, Metric, OpenOptions, Probe, SearchOptions, Searcher};
+use nearline::{Hit, Index, IndexError, Metric, OpenOptions, Probe, SearchOptions, Searcher};
 use nearline_datasets::VectorFile;
 
 use crate::args::{self, Nprobe, Recall};
@@ -29,9 +29,43 @@ pub(crate) struct Args {
     /// How the disk is read [default: NEARLINE_IO, or auto]
     #[arg(long, value_enum)]
     pub(crate) io: Option<args::Io>,
+    /// What of the lists is held in RAM within --memory
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) pin: args::Pin,
+    /// Which candidates are compared with the raw vectors
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) rerank: args::Rerank,
+    /// Queries a thread has under way together, so that one computes while others wait for the disk [default: 1
+    /// with one thread, 4 with more]
+    #[arg(long, value_parser = args::positive)]
+    pub(crate) overlap: Option<usize>,
+    /// Bytes a query may read at most, such as 256KiB; its answer is cut short there
+    #[arg(long)]
+    pub(crate) max_bytes_read: Option<Size>,
+    /// Milliseconds after which a query begins no more reads
+    #[arg(long)]
+    pub(crate) max_ms: Option<f64>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl Args {
+    /// The options of one search.
+    pub(crate) fn options(&self, target: Option<Recall>, nprobe: Option<Nprobe>) -> SearchOptions {
+        let probe = match (nprobe, target) {
+            (Some(Nprobe::Lists(lists)), _) => Probe::Lists(lists),
+            (Some(Nprobe::All), _) => Probe::All,
+            (None, target) => Probe::TargetRecall(target.map_or(DEFAULT_TARGET, |target| target.0)),
+        };
+        SearchOptions {
+            k: self.k,
+            probe,
+            rerank: self.rerank.into(),
+            max_bytes_read: self.max_bytes_read.map(|size| size.0),
+            max_us: self.max_ms.map(|ms| (ms * 1e3) as u64),
+        }
+    }
 }
 
 /// An index, its searchers and a file of queries for it.
@@ -39,6 +73,8 @@ pub(crate) struct Opened {
     pub(crate) index: Index,
     pub(crate) searchers: Vec<Searcher>,
     pub(crate) queries: VectorFile,
+    /// Queries a searcher has under way together.
+    pub(crate) overlap: usize,
 }
 
 impl Opened {
@@ -52,7 +88,13 @@ impl Opened {
         let held = held(&queries)?;
         let threads = machine::threads(threads);
         let held = held.saturating_add((threads as u64).saturating_mul(candidate_bytes(args.k)));
-        let index = open(&args.index, args.memory, held, threads, args::io_mode(args.io)?)?;
+        let options = OpenOptions {
+            memory_bytes: args.memory.map(|memory| memory.0.saturating_sub(held)),
+            threads,
+            io: args::io_mode(args.io)?,
+            pin: args.pin.into(),
+        };
+        let index = open(&args.index, args.memory, held, &options)?;
         let info = index.info();
         source::check_shape(&queries, info.element.name(), info.dim, &args.index.display().to_string())?;
         if args.k as u64 > info.rows {
@@ -62,7 +104,8 @@ impl Opened {
             )));
         }
         let searchers = (0..threads).map(|_| index.searcher()).collect::<Result<_, _>>()?;
-        Ok(Self { index, searchers, queries })
+        let overlap = args.overlap.unwrap_or(if threads == 1 { 1 } else { OVERLAP });
+        Ok(Self { index, searchers, queries, overlap })
     }
 
     /// Whether queries need a direction.
@@ -78,16 +121,18 @@ fn candidate_bytes(k: usize) -> u64 {
     (k as u64).saturating_mul((candidate + size_of::<Hit>()) as u64)
 }
 
+/// Queries a thread has under way together, when there are several threads: what counts then is throughput.
+const OVERLAP: usize = 4;
+
 /// Opens an index so that it and `held` bytes besides fit into `memory`.
 pub(crate) fn open(
     dir: &Path,
     memory: Option<Size>,
     held: u64,
-    threads: usize,
-    io: IoMode,
+    options: &OpenOptions,
 ) -> anyhow::Result<Index> {
-    let memory_bytes = memory.map(|memory| memory.0.saturating_sub(held));
-    match (Index::open(dir, &OpenOptions { memory_bytes, threads, io }), memory) {
+    let threads = options.threads;
+    match (Index::open(dir, options), memory) {
         (Ok(index), _) => Ok(index),
         (Err(IndexError::Budget { what, needed, .. }), Some(memory)) => {
             let enough = needed.saturating_add(held).div_ceil(1 << 20);
@@ -101,16 +146,6 @@ pub(crate) fn open(
         }
         (Err(error), _) => Err(error.into()),
     }
-}
-
-/// The options of one search.
-pub(crate) fn options(k: usize, target: Option<Recall>, nprobe: Option<Nprobe>) -> SearchOptions {
-    let probe = match (nprobe, target) {
-        (Some(Nprobe::Lists(lists)), _) => Probe::Lists(lists),
-        (Some(Nprobe::All), _) => Probe::All,
-        (None, target) => Probe::TargetRecall(target.map_or(DEFAULT_TARGET, |target| target.0)),
-    };
-    SearchOptions { k, probe }
 }
 
 /// The recall aimed at when nothing else is asked for.

@@ -15,9 +15,9 @@ use crate::table::Table;
 use crate::{args, interrupt, machine, print, size, source};
 
 /// Bytes of queries and answers held at a time.
-const BATCH_BYTES: usize = 4 << 20;
+const BATCH_BYTES: usize = 1 << 20;
 /// Bytes of buffers in front of the files.
-const BUFFER_BYTES: u64 = 2 << 20;
+const BUFFER_BYTES: u64 = 1 << 20;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -77,7 +77,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     let mut opened = Opened::new(&args.search, args.threads, held)?;
     let mut ids = IdOutput::create(&args.output, opened.queries.count(), k)?;
-    let options = opened::options(k, args.target_recall, args.nprobe);
+    let options = args.search.options(args.target_recall, args.nprobe);
     let (tally, mut latencies) = search_all(&mut opened, &options, &mut ids)?;
     if let Some(path) = &args.lat {
         write(path, bytemuck::cast_slice(&latencies))?;
@@ -129,7 +129,7 @@ fn search_all(
             kept_per_query: k,
             first,
         };
-        tally.add(&search::run(&mut opened.searchers, options, batch, &keep_ids)?);
+        tally.add(&search::run(&mut opened.searchers, options, opened.overlap, batch, &keep_ids)?);
         output.write(kept)?;
         first += read;
     }

@@ -9,8 +9,9 @@ use serde::Serialize;
 use crate::args::{Nprobe, Recall};
 use crate::exit::{self, Exit};
 use crate::opened::{self, Opened};
+use crate::plot::{self, Caption, Picture, Point};
 use crate::search::{self, Batch};
-use crate::size::Size;
+use crate::size::{self, Size};
 use crate::truth::{self, Truth};
 use crate::{args, interrupt, machine, print, source};
 
@@ -46,6 +47,16 @@ pub(crate) struct Args {
     /// Exit with 6 if any row's recall is below
     #[arg(long)]
     min_recall: Option<Recall>,
+    #[command(flatten)]
+    plot: plot::Args,
+}
+
+/// A row as JSON.
+#[derive(Serialize)]
+struct Labelled<'a> {
+    system: &'a str,
+    #[serde(flatten)]
+    row: &'a Row,
 }
 
 /// What was measured with one setting.
@@ -65,6 +76,12 @@ pub(crate) struct Row {
     pub(crate) reads_per_query: f64,
     pub(crate) bytes_per_query: f64,
     pub(crate) enters_per_query: f64,
+    pub(crate) reranked_per_query: f64,
+    pub(crate) entries_per_query: f64,
+    pub(crate) refined_per_query: f64,
+    pub(crate) route_us: f64,
+    pub(crate) scan_us: f64,
+    pub(crate) rerank_us: f64,
     /// What the kernel read from storage for this process meanwhile.
     pub(crate) kernel_bytes_per_query: f64,
     /// The process's largest resident size so far.
@@ -73,24 +90,17 @@ pub(crate) struct Row {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     interrupt::at_once()?;
+    let picture = Picture::open(&args.plot)?;
     let mut bench = Bench::open(&args.search, &args.groundtruth, args.threads)?;
     if !args.search.json {
         print::line(bench.opened.index.io())?;
         print::line(HEAD)?;
     }
-    let mut lowest = f64::INFINITY;
-    for options in settings(args, bench.opened.index.info().lists) {
-        let row = bench.measure(&options, args.cold)?;
-        if args.search.json {
-            print::json(&row)?
-        } else {
-            print::line(row.text())?
-        }
-        lowest = lowest.min(row.recall);
-        if args.sweep && row.recall >= SWEEP_RECALL {
-            break;
-        }
+    let rows = measure(args, &mut bench)?;
+    if let Some(picture) = picture {
+        picture.draw(&caption(args, &bench), rows.iter().map(point).collect())?;
     }
+    let lowest = rows.iter().map(|row| row.recall).fold(f64::INFINITY, f64::min);
     match args.min_recall {
         Some(Recall(min)) if lowest < f64::from(min) => {
             let dir = args.search.index.display();
@@ -103,9 +113,53 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
 }
 
+/// Measures all settings, and prints each as it comes.
+fn measure(args: &Args, bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for options in settings(args, bench.opened.index.info().lists) {
+        let row = bench.measure(&options, args.cold)?;
+        if args.search.json {
+            print::json(&Labelled { system: &args.plot.label, row: &row })?
+        } else {
+            print::line(row.text())?
+        }
+        let enough = args.sweep && row.recall >= SWEEP_RECALL;
+        rows.push(row);
+        if enough {
+            break;
+        }
+    }
+    Ok(rows)
+}
+
+/// What was measured, in words.
+fn caption(args: &Args, bench: &Bench) -> Caption {
+    let (label, info, k) = (&args.plot.label, bench.opened.index.info(), args.search.k);
+    let (rows, dim, element, metric) =
+        (size::count(info.rows), info.dim, info.element.name(), info.metric.name());
+    let queries = size::count(bench.queries.count as u64);
+    let threads = match bench.opened.searchers.len() {
+        1 => "1 thread".into(),
+        threads => format!("{threads} threads"),
+    };
+    let memory = args.search.memory.map_or(String::new(), |memory| format!(", memory {memory}"));
+    let cold = if args.cold { ", cache dropped before each row" } else { "" };
+    Caption {
+        title: format!("Recall@{k} against throughput, latency and bytes read"),
+        subtitle: format!(
+            "{label}: {rows} x {dim} {element}, {metric}; k = {k}, {queries} queries, {threads}{memory}{cold}"
+        ),
+        recall: format!("recall@{k}"),
+    }
+}
+
+fn point(row: &Row) -> Point {
+    let &Row { recall, qps, p99_us, bytes_per_query, .. } = row;
+    Point { recall, qps, p99_us, bytes_per_query: Some(bytes_per_query).filter(|&bytes| bytes > 0.0) }
+}
+
 fn settings(args: &Args, lists: u64) -> Vec<SearchOptions> {
-    let k = args.search.k;
-    let probe = |nprobe| opened::options(k, None, Some(nprobe));
+    let probe = |nprobe| args.search.options(None, Some(nprobe));
     if args.sweep {
         let powers = std::iter::successors(Some(1_u64), |n| n.checked_mul(2)).take_while(|&n| n < lists);
         return powers.map(|n| probe(Nprobe::Lists(n as usize))).chain([probe(Nprobe::All)]).collect();
@@ -114,7 +168,7 @@ fn settings(args: &Args, lists: u64) -> Vec<SearchOptions> {
         return args.nprobe.iter().map(|&nprobe| probe(nprobe)).collect();
     }
     let targets = if args.target_recall.is_empty() { &TARGETS[..] } else { &args.target_recall };
-    targets.iter().map(|&target| opened::options(k, Some(target), None)).collect()
+    targets.iter().map(|&target| args.search.options(Some(target), None)).collect()
 }
 
 /// An index, queries and their exact answers, ready to measure with.
@@ -165,7 +219,7 @@ impl Bench {
         let truth = &self.truth;
         let keep = |query, answer: &Answer, kept: &mut [u32]| kept.fill(truth.right(query, &answer.hits));
         let before = machine::process_io().read_bytes;
-        let tally = search::run(&mut self.opened.searchers, options, batch, &keep)?;
+        let tally = search::run(&mut self.opened.searchers, options, self.opened.overlap, batch, &keep)?;
         let kernel_bytes = machine::process_io().read_bytes - before;
         let latency = search::latency(&mut latencies);
         let right: u64 = right.iter().map(|&right| u64::from(right)).sum();
@@ -184,6 +238,12 @@ impl Bench {
             reads_per_query: tally.per_query(tally.reads),
             bytes_per_query: tally.per_query(tally.bytes),
             enters_per_query: tally.per_query(tally.enters),
+            reranked_per_query: tally.per_query(tally.reranked),
+            entries_per_query: tally.per_query(tally.entries),
+            refined_per_query: tally.per_query(tally.refined),
+            route_us: tally.us_per_query(tally.route_us),
+            scan_us: tally.us_per_query(tally.scan_us),
+            rerank_us: tally.us_per_query(tally.rerank_us),
             kernel_bytes_per_query: tally.per_query(kernel_bytes),
             rss_bytes: machine::peak_rss_bytes(),
         })
@@ -195,9 +255,10 @@ impl Bench {
         match options.probe {
             Probe::Lists(lists) => Some(lists as u64),
             Probe::All => Some(info.lists),
-            Probe::TargetRecall(target) => {
-                info.calibration.setting(self.k, target).map(|setting| u64::from(setting.nprobe))
-            }
+            Probe::TargetRecall(target) => info
+                .calibration
+                .setting(info.pinned.residency, self.k, target)
+                .map(|setting| u64::from(setting.nprobe)),
         }
     }
 }

@@ -9,7 +9,7 @@ use nearline::{Answer, SearchOptions, Searcher};
 use crate::{exit, interrupt};
 
 /// Queries a thread takes at a time.
-const TURN: usize = 8;
+const TURN: usize = 64;
 
 /// What searching cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -19,6 +19,14 @@ pub(crate) struct Tally {
     pub(crate) reads: u64,
     pub(crate) bytes: u64,
     pub(crate) enters: u64,
+    pub(crate) reranked: u64,
+    pub(crate) entries: u64,
+    pub(crate) refined: u64,
+    pub(crate) route_us: f64,
+    pub(crate) scan_us: f64,
+    pub(crate) rerank_us: f64,
+    /// Queries that a budget cut short.
+    pub(crate) cut: u64,
     /// Seconds from the first query to the last answer.
     pub(crate) wall_s: f64,
 }
@@ -31,6 +39,13 @@ impl Tally {
         self.reads += cost.reads;
         self.bytes += cost.bytes;
         self.enters += cost.enters;
+        self.reranked += cost.reranked;
+        self.entries += cost.entries;
+        self.refined += cost.refined;
+        self.route_us += cost.route_us;
+        self.scan_us += cost.scan_us;
+        self.rerank_us += cost.rerank_us;
+        self.cut += u64::from(answer.cut);
     }
 
     /// Adds what later queries cost.
@@ -40,12 +55,24 @@ impl Tally {
         self.reads += other.reads;
         self.bytes += other.bytes;
         self.enters += other.enters;
+        self.reranked += other.reranked;
+        self.entries += other.entries;
+        self.refined += other.refined;
+        self.route_us += other.route_us;
+        self.scan_us += other.scan_us;
+        self.rerank_us += other.rerank_us;
+        self.cut += other.cut;
         self.wall_s += other.wall_s;
     }
 
     /// `total` per query.
     pub(crate) fn per_query(&self, total: u64) -> f64 {
         total as f64 / self.queries.max(1) as f64
+    }
+
+    /// Microseconds per query out of a sum of them.
+    pub(crate) fn us_per_query(&self, total: f64) -> f64 {
+        total / self.queries.max(1) as f64
     }
 
     pub(crate) fn qps(&self) -> f64 {
@@ -75,6 +102,7 @@ type Turn<'a, T> = (usize, &'a [u8], &'a mut [f32], &'a mut [T]);
 pub(crate) fn run<T: Send>(
     searchers: &mut [Searcher],
     options: &SearchOptions,
+    overlap: usize,
     batch: Batch<'_, T>,
     keep: &(dyn Fn(usize, &Answer, &mut [T]) + Sync),
 ) -> anyhow::Result<Tally> {
@@ -91,7 +119,7 @@ pub(crate) fn run<T: Send>(
     let work = |searcher: &mut Searcher| -> anyhow::Result<Tally> {
         let mut tally = Tally::default();
         while let Some(turn) = next() {
-            let done = take_turn(searcher, options, row_bytes, turn, keep, &mut tally);
+            let done = take_turn(searcher, options, (overlap, row_bytes), turn, keep, &mut tally);
             done.inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
         }
         Ok(tally)
@@ -124,21 +152,19 @@ fn join(
 fn take_turn<T>(
     searcher: &mut Searcher,
     options: &SearchOptions,
-    row_bytes: usize,
+    (overlap, row_bytes): (usize, usize),
     (first, rows, latencies, kept): Turn<'_, T>,
     keep: &(dyn Fn(usize, &Answer, &mut [T]) + Sync),
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
     interrupt::check()?;
-    let slots = kept.len() / latencies.len().max(1);
-    let queries = rows.chunks_exact(row_bytes).zip(latencies).zip(kept.chunks_mut(slots.max(1)));
-    for (i, ((row, latency), kept)) in queries.enumerate() {
-        let started = Instant::now();
-        let answer = searcher.search(row, options)?;
-        *latency = started.elapsed().as_secs_f32() * 1e6;
+    let slots = (kept.len() / latencies.len().max(1)).max(1);
+    let queries: Vec<&[u8]> = rows.chunks_exact(row_bytes).collect();
+    searcher.search_many(&queries, options, overlap, &mut |i, answer| {
+        latencies[i] = answer.cost.total_us as f32;
         tally.count(&answer);
-        keep(first + i, &answer, kept);
-    }
+        keep(first + i, &answer, &mut kept[i * slots..(i + 1) * slots]);
+    })?;
     Ok(())
 }
 

@@ -1,78 +1,88 @@
-//! Stage `assign`: finds the lists of every vector and writes an entry for each to its partition.
+//! Stage `assign`: finds the nearest list of every vector and writes the vector to that list's partition.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nearline_storage::ExtentFile;
 use rayon::prelude::*;
 
 use super::Stage;
 use super::cluster::{TREE, TREE_FILE};
-use super::partition::{Keys, Set, Writers};
+use super::partition::{Keys, Reader, Set, Writers};
+use super::plan::entry_bytes;
 use super::run::Build;
-use super::sample::for_each_block;
 use crate::assign::Assigner;
-use crate::centroids::Centroids;
 use crate::error::Result;
 use crate::space::Space;
+use crate::tree::Tree;
 
 /// Time between two checkpoints.
-const CHECKPOINT: Duration = Duration::from_secs(5);
+pub(crate) const CHECKPOINT: Duration = Duration::from_secs(5);
 /// Nodes of the router looked into for a vector: this many, and a share of all.
 const BREADTH_MIN: usize = 12;
 const BREADTH_SHARE: usize = 32;
 
 pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
     let (space, tree) = load_tree(build)?;
-    let lists = build.state.trained_lists;
     let mut state = build.state.clone();
     build.progress.stage(Stage::Assign, state.rows_assigned, build.plan.rows);
-    let mut writers = Writers::open(
-        build.disk.as_ref(),
-        &build.plan,
-        Set { by: Keys::Lists, keys: lists },
-        &state.partitions,
-    )?;
-    let dim = space.dim();
-    let mut centroids = vec![0.0; lists as usize * dim];
-    for (list, row) in centroids.chunks_exact_mut(dim).enumerate() {
-        tree.lists.row(list, row);
+    let set = Set { by: Keys::Lists, keys: state.trained_lists };
+    let mut writers = Writers::open(build.disk.as_ref(), &build.plan, set, &state.partitions)?;
+    let assigner = Assigner::new(&tree, breadth(&tree));
+    for partition in state.nodes_assigned as usize..state.by_nodes.len() {
+        assign_partition(build, &space, &assigner, partition, &mut writers)?;
+        state.partitions = writers.sync()?;
+        build.disk.sync_dir()?;
+        state.nodes_assigned = partition as u32 + 1;
+        state.rows_assigned += state.by_nodes[partition].bytes / entry_bytes(build.shape.row_bytes());
+        state.save(build.disk.as_ref())?;
+        build.disk.remove(&Keys::Nodes.name(partition))?;
     }
-    let breadth = BREADTH_MIN + tree.starts.len() / BREADTH_SHARE;
-    let router = tree.into_router();
-    let assigner = Assigner::new(&router, &centroids, build.options.replicas, breadth);
-    let row_bytes = build.shape.row_bytes();
-    let mut saved = Instant::now();
-    let mut points = Vec::new();
-    for_each_block(build, build.source, state.rows_assigned, |first, rows| {
-        embed_rows(&space, rows, &mut points);
-        let chosen = assigner.assign(&points);
-        for ((row, vector), lists) in (first..).zip(rows.chunks_exact(row_bytes)).zip(&chosen) {
-            for &list in lists {
-                writers.push(list, row as u32, vector)?;
-            }
-        }
-        state.rows_assigned = first + chosen.len() as u64;
-        build.progress.advance(chosen.len() as u64);
-        if saved.elapsed() >= CHECKPOINT {
-            state.partitions = writers.sync()?;
-            build.disk.sync_dir()?;
-            state.save(build.disk.as_ref())?;
-            saved = Instant::now();
-        }
-        Ok(())
-    })?;
-    state.partitions = writers.sync()?;
     build.state = state;
     Ok(())
 }
 
-/// The tree and the routing space it lives in.
-pub(crate) fn load_tree(build: &Build<'_>) -> Result<(Space, Centroids)> {
-    let mut space = Space::new(build.options.metric, build.shape, build.state.norm_max);
+/// Finds the lists of the vectors of some nodes, which lie close together.
+fn assign_partition(
+    build: &Build<'_>,
+    space: &Space,
+    assigner: &Assigner<'_>,
+    partition: usize,
+    writers: &mut Writers,
+) -> Result<()> {
+    let (disk, row_bytes) = (build.disk.as_ref(), build.shape.row_bytes());
+    let set = Set { by: Keys::Nodes, keys: build.plan.nodes as u32 };
+    let written = build.state.by_nodes[partition];
+    let reader = Reader::open(disk, &build.plan, row_bytes, set, partition, written)?;
+    let mut points = Vec::new();
+    for window in reader.windows()? {
+        let sorted = reader.load(&window)?;
+        let blocks = sorted.rows.chunks(build.plan.block_rows * 4);
+        for (rows, vectors) in blocks.zip(sorted.payloads.chunks(build.plan.block_rows * row_bytes)) {
+            build.check_cancelled()?;
+            embed_rows(space, vectors, &mut points);
+            let chosen = assigner.nearest(&points);
+            let entries = rows.as_chunks().0.iter().zip(vectors.chunks_exact(row_bytes));
+            for ((row, vector), &list) in entries.zip(&chosen) {
+                writers.push(list, u32::from_le_bytes(*row), &[vector])?;
+            }
+            build.progress.advance(chosen.len() as u64);
+        }
+    }
+    Ok(())
+}
+
+/// Nodes of a tree that are looked into for a vector.
+pub(crate) fn breadth(tree: &Tree) -> usize {
+    BREADTH_MIN + tree.nodes.rows() / BREADTH_SHARE
+}
+
+/// The trained tree and the routing space it lives in.
+pub(crate) fn load_tree(build: &Build<'_>) -> Result<(Space, Tree)> {
+    let mut space = build.space();
     let file = ExtentFile::open(build.disk.as_ref(), TREE, TREE_FILE)?;
     let (nodes, lists) = (build.state.trained_nodes as usize, build.state.trained_lists as usize);
-    let mut tree = Centroids::read(&file, space.dim(), nodes, lists)?;
-    space.mean = std::mem::take(&mut tree.mean);
+    let (mean, tree) = Tree::read(&file, space.dim(), nodes, lists)?;
+    space.mean = mean;
     Ok((space, tree))
 }
 

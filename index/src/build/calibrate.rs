@@ -1,25 +1,28 @@
 //! Stage `calibrate`: finds the cheapest settings that reach each recall.
 //!
 //! Held-out queries (given ones, or rows of the data that were not trained on and do not count as their own
-//! neighbours) get their exact neighbours; then it is worked out, without searching, which lists each query would
-//! have to probe to meet each neighbour, and what every setting would find and cost.
+//! neighbours) get their exact neighbours. Then all lists are read once, and for every query the candidates they hold are
+//! noted down, with what their codes say of them. From these notes it is worked out what every setting would find and
+//! cost, without searching.
 
 mod choose;
-mod evaluate;
+mod collect;
+mod sight;
+mod simulate;
 mod truth;
 
 use nearline_storage::{BlobReader, ExtentFile, PAGE, ReadRange};
 
 use super::Stage;
+use super::copy::open_router;
 use super::publish::create;
 use super::run::Build;
 use super::sample::{QUERIES, ROWS_FILE, ROWS_KIND};
-use crate::centroids::Centroids;
 use crate::error::{IndexError, Result};
 use crate::manifest::FileRole;
 use crate::metric::Metric;
+use crate::posting::Codec;
 use crate::random::Random;
-use crate::router::Router;
 use crate::space::Space;
 
 /// Neighbours that are looked for: the largest k.
@@ -30,6 +33,8 @@ const LANE_PICK: u64 = 6;
 pub(super) struct Queries {
     pub(super) dim: usize,
     pub(super) points: Vec<f32>,
+    /// As they came, where lists hold raw vectors.
+    pub(super) raw: Vec<u8>,
     /// The row each query is, if it is one: not its own neighbour.
     pub(super) rows: Option<Vec<u32>>,
 }
@@ -49,24 +54,14 @@ pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
     let (space, router) = open_router(build)?;
     let queries = load_queries(build, &space)?;
     let truth = truth::exact(build, &space, &queries)?;
-    let lists = truth::lists_of(build, &truth)?;
-    let evaluated = evaluate::evaluate(&router, &queries, &truth, &lists);
-    let mut table = choose::choose(build, &router, &evaluated);
+    let sights = sight::see(&router, &queries);
+    let notes = collect::collect(build, &queries, &truth, &sights)?;
+    let mut table = choose::choose(build, &sights, &truth, &notes);
     table.queries = queries.len() as u32;
     table.from_queries = build.options.calibration_queries.is_some();
     let mut writer = create(build, FileRole::Calibration)?;
     table.write(&mut writer)?;
     Ok(writer.sync()?)
-}
-
-fn open_router(build: &Build<'_>) -> Result<(Space, Router)> {
-    let mut space = Space::new(build.options.metric, build.shape, build.state.norm_max);
-    let name = build.name(FileRole::Centroids);
-    let file = ExtentFile::open(build.disk.as_ref(), &name, FileRole::Centroids.kind())?;
-    let (nodes, lists) = (build.state.nodes as usize, build.state.lists as usize);
-    let mut centroids = Centroids::read(&file, space.dim(), nodes, lists)?;
-    space.mean = std::mem::take(&mut centroids.mean);
-    Ok((space, centroids.into_router()))
 }
 
 fn load_queries(build: &Build<'_>, space: &Space) -> Result<Queries> {
@@ -79,7 +74,8 @@ fn load_queries(build: &Build<'_>, space: &Space) -> Result<Queries> {
     for (point, query) in points.chunks_exact_mut(dim).zip(vectors.chunks_exact(build.shape.row_bytes())) {
         space.embed_query(query, point);
     }
-    Ok(Queries { dim, points, rows })
+    let raw = if build.plan.codec == Codec::Raw { vectors } else { Vec::new() };
+    Ok(Queries { dim, points, raw, rows })
 }
 
 /// The rows that stage `sample` kept.

@@ -11,12 +11,12 @@ use super::assign::embed_rows;
 use super::partition::{Keys, Reader, Set, Sorted, Writers, Written};
 use super::run::Build;
 use super::sample::{ROWS_FILE, ROWS_KIND, SAMPLE, calibration_rows, for_each_block};
-use crate::centroids;
 use crate::cluster::{kmeans, mean_of, nearest};
 use crate::error::Result;
 use crate::panels::Panels;
 use crate::random::Random;
 use crate::space::Space;
+use crate::tree;
 
 /// The trained tree, in the format of the file of centroids.
 pub(crate) const TREE: &str = "build.tree";
@@ -40,17 +40,18 @@ pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
     let mut starts = vec![0u32];
     let mut centroids = Vec::with_capacity(build.plan.lists as usize * space.dim());
     for (partition, &known) in written.iter().enumerate() {
-        let reader = Reader::open(build.disk.as_ref(), &build.plan, build.shape, set, partition, known)?;
+        let reader =
+            Reader::open(build.disk.as_ref(), &build.plan, build.shape.row_bytes(), set, partition, known)?;
         for window in reader.windows()? {
             for lists in train_lists(build, &space, &reader.load(&window)?)? {
                 centroids.extend_from_slice(&lists);
                 starts.push((centroids.len() / space.dim()) as u32);
             }
         }
-        build.disk.remove(&set.by.name(partition))?;
     }
     starts.dedup();
     write_tree(build, &space, &starts, &centroids)?;
+    build.state.by_nodes = written;
     build.state.trained_nodes = starts.len() as u32 - 1;
     build.state.trained_lists = starts[starts.len() - 1];
     Ok(())
@@ -74,13 +75,13 @@ fn sort_by_node(build: &Build<'_>, space: &Space, nodes: &Panels, set: Set) -> R
         embed_rows(space, rows, &mut points);
         let chosen = nearest(&points, nodes);
         for ((row, vector), &node) in (first..).zip(rows.chunks_exact(row_bytes)).zip(&chosen) {
-            writers.push(node, row as u32, vector)?;
+            writers.push(node, row as u32, &[vector])?;
         }
         build.progress.advance(chosen.len() as u64);
         Ok(())
     })?;
-    // No sync: an interrupted clustering starts over.
-    writers.finish()
+    // Assignment reads them again.
+    writers.sync()
 }
 
 /// Clusters the vectors of each node of a window; a node gets lists in proportion to its vectors.
@@ -120,7 +121,7 @@ fn training_points(build: &Build<'_>, space: &Space, sorted: &Sorted, at: usize)
     let chosen = random.strata(room.max(1), range.len() as u64);
     let mut points = vec![0.0; chosen.len() * dim];
     for (point, i) in points.chunks_exact_mut(dim).zip(chosen) {
-        space.embed(&sorted.vectors[range[i as usize] * row_bytes..][..row_bytes], point);
+        space.embed(&sorted.payloads[range[i as usize] * row_bytes..][..row_bytes], point);
     }
     points
 }
@@ -139,7 +140,7 @@ fn write_tree(build: &Build<'_>, space: &Space, starts: &[u32], lists: &[f32]) -
     build.clear(TREE)?;
     let header = FileHeader { kind: TREE_FILE, file_id: build.file_id(103) };
     let mut writer = ExtentFileWriter::create(build.disk.as_ref(), TREE, header)?;
-    centroids::write(&mut writer, &space.mean, starts, |blob: &mut BlobWriter<'_>| {
+    tree::write(&mut writer, &space.mean, starts, |blob: &mut BlobWriter<'_>| {
         Ok(blob.write(bytemuck::cast_slice(lists))?)
     })?;
     Ok(writer.sync()?)
@@ -147,12 +148,12 @@ fn write_tree(build: &Build<'_>, space: &Space, starts: &[u32], lists: &[f32]) -
 
 /// The routing space, with the sample's mean, and the sample in it.
 fn embedded_sample(build: &Build<'_>) -> Result<(Space, Vec<f32>)> {
-    let mut space = Space::new(build.options.metric, build.shape, build.state.norm_max);
+    let mut space = build.space();
     let dim = space.dim();
     let file = ExtentFile::open(build.disk.as_ref(), SAMPLE, ROWS_FILE)?;
     let range = ReadRange { offset: PAGE as u64, bytes: (file.len() - PAGE as u64) as usize };
     let mut blob = BlobReader::new(&file, ROWS_KIND, range)?;
-    let rows = super::sample::sample_len(build);
+    let rows = build.state.sample_rows as usize;
     let mut row = vec![0; build.shape.row_bytes()];
     let mut sample = vec![0.0; rows * dim];
     for out in sample.chunks_exact_mut(dim) {

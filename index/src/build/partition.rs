@@ -1,7 +1,8 @@
 //! Partitions: the temporary files that sort vectors by a key (their node, or each of their lists). Each holds the
 //! entries of a range of keys.
 //!
-//! An entry is key `u32`, row `u32`, then the vector as in the input. Entries of a key come in order of rows.
+//! An entry is key `u32`, row `u32`, then a payload: the vector as in the input, for copies behind a slot and a ratio.
+//! Entries of a key come in the order in which they were written.
 
 use std::ops::Range;
 use std::path::Path;
@@ -11,7 +12,6 @@ use nearline_storage::{Checksum, Disk, DiskFile, StorageError};
 
 use super::plan::{Plan, entry_bytes};
 use crate::error::Result;
-use crate::vector::Shape;
 
 /// Bytes gathered for each partition before they are written.
 pub(crate) fn buffer_bytes(plan: &Plan) -> usize {
@@ -23,8 +23,10 @@ pub(crate) fn buffer_bytes(plan: &Plan) -> usize {
 pub(crate) enum Keys {
     /// Each vector's node of the router, once.
     Nodes,
-    /// Each vector's lists.
+    /// Each vector's nearest list.
     Lists,
+    /// The lists of its copies.
+    Copies,
 }
 
 impl Keys {
@@ -35,7 +37,7 @@ impl Keys {
 
     /// Whether some partition's file has this name.
     pub(crate) fn is_name(name: &str) -> bool {
-        [Self::Nodes, Self::Lists].into_iter().any(|keys| {
+        [Self::Nodes, Self::Lists, Self::Copies].into_iter().any(|keys| {
             name.strip_prefix(keys.stem())
                 .and_then(|rest| rest.strip_prefix('.'))
                 .is_some_and(|rest| rest.len() >= 4 && rest.bytes().all(|byte| byte.is_ascii_digit()))
@@ -46,6 +48,7 @@ impl Keys {
         match self {
             Self::Nodes => "build.by-nodes",
             Self::Lists => "build.by-lists",
+            Self::Copies => "build.copies",
         }
     }
 }
@@ -121,12 +124,12 @@ impl Writers {
     }
 
     /// Adds an entry.
-    pub(crate) fn push(&mut self, key: u32, row: u32, vector: &[u8]) -> Result<()> {
+    pub(crate) fn push(&mut self, key: u32, row: u32, payload: &[&[u8]]) -> Result<()> {
         let partition = self.ends.partition_point(|&end| end <= key);
         let buffer = &mut self.buffers[partition];
         buffer.extend_from_slice(&key.to_le_bytes());
         buffer.extend_from_slice(&row.to_le_bytes());
-        buffer.extend_from_slice(vector);
+        payload.iter().for_each(|part| buffer.extend_from_slice(part));
         if buffer.len() >= self.buffer_bytes { self.flush(partition) } else { Ok(()) }
     }
 
@@ -181,7 +184,7 @@ pub(crate) struct Sorted {
     pub(crate) ranges: Vec<Range<usize>>,
     /// Little-endian row numbers.
     pub(crate) rows: Vec<u8>,
-    pub(crate) vectors: Vec<u8>,
+    pub(crate) payloads: Vec<u8>,
 }
 
 impl Sorted {
@@ -205,12 +208,12 @@ impl Reader {
     pub(crate) fn open(
         disk: &dyn Disk,
         plan: &Plan,
-        shape: Shape,
+        payload: usize,
         set: Set,
         partition: usize,
         written: Written,
     ) -> Result<Self> {
-        let entry = entry_bytes(shape) as usize;
+        let entry = entry_bytes(payload) as usize;
         Ok(Self {
             file: disk.open(&set.by.name(partition))?,
             written,
@@ -270,11 +273,11 @@ impl Reader {
                 end - count..end
             })
             .collect();
-        let row_bytes = self.entry - 8;
+        let payload_bytes = self.entry - 8;
         let mut sorted = Sorted {
             first_key: window.keys.start,
             rows: vec![0; end * 4],
-            vectors: vec![0; end * row_bytes],
+            payloads: vec![0; end * payload_bytes],
             ranges,
         };
         let mut seen = vec![0usize; window.counts.len()];
@@ -288,7 +291,7 @@ impl Reader {
             if let Some(place) = place {
                 let slot = sorted.ranges[at].start + place;
                 sorted.rows[slot * 4..][..4].copy_from_slice(row);
-                sorted.vectors[slot * row_bytes..][..row_bytes].copy_from_slice(vector);
+                sorted.payloads[slot * payload_bytes..][..payload_bytes].copy_from_slice(vector);
             }
         })?;
         Ok(sorted)
@@ -330,9 +333,8 @@ mod tests {
 
     use super::*;
     use crate::error::IndexError;
-    use crate::vector::ElementType;
 
-    const SHAPE: Shape = Shape { element: ElementType::U8, dim: 4 };
+    const PAYLOAD: usize = 4;
     const SET: Set = Set { by: Keys::Lists, keys: 10 };
 
     fn plan(window_bytes: u64) -> Plan {
@@ -343,7 +345,7 @@ mod tests {
     fn written(disk: &SimDisk, keys: &[u32]) -> Vec<Written> {
         let mut writers = Writers::open(disk, &plan(1 << 20), SET, &[]).unwrap();
         for (row, &key) in keys.iter().enumerate() {
-            writers.push(key, row as u32, &[key as u8; 4]).unwrap();
+            writers.push(key, row as u32, &[&[key as u8], &[row as u8; PAYLOAD - 1]]).unwrap();
         }
         writers.sync().unwrap()
     }
@@ -357,11 +359,16 @@ mod tests {
             let mut found = Vec::new();
             for (partition, &known) in lens.iter().enumerate() {
                 let plan = plan(window_bytes);
-                let reader = Reader::open(&disk, &plan, SHAPE, SET, partition, known).unwrap();
+                let reader = Reader::open(&disk, &plan, PAYLOAD, SET, partition, known).unwrap();
                 for window in reader.windows().unwrap() {
                     let sorted = reader.load(&window).unwrap();
                     for (key, range) in (sorted.first_key..).zip(sorted.ranges.clone()) {
-                        found.extend(range.map(|entry| (key, sorted.row(entry))));
+                        for entry in range {
+                            let row = sorted.row(entry);
+                            let payload = &sorted.payloads[entry * PAYLOAD..][..PAYLOAD];
+                            assert_eq!(payload, [key as u8, row as u8, row as u8, row as u8]);
+                            found.push((key, row));
+                        }
                     }
                 }
             }
@@ -373,7 +380,7 @@ mod tests {
 
     #[test]
     fn names_are_known_again() {
-        for keys in [Keys::Nodes, Keys::Lists] {
+        for keys in [Keys::Nodes, Keys::Lists, Keys::Copies] {
             assert!([0, 9, 12_345].into_iter().all(|partition| Keys::is_name(&keys.name(partition))));
         }
         for name in ["build.by-lists", "build.by-lists.12", "build.by-lists.00x0", "build.log", "build.0001"]
@@ -387,7 +394,7 @@ mod tests {
         let disk = SimDisk::new(1);
         let lens = written(&disk, &[0, 1, 2]);
         disk.open_rw(&Keys::Lists.name(0)).unwrap().write_at(12, &200u32.to_le_bytes()).unwrap();
-        let reader = Reader::open(&disk, &plan(1 << 20), SHAPE, SET, 0, lens[0]).unwrap();
+        let reader = Reader::open(&disk, &plan(1 << 20), PAYLOAD, SET, 0, lens[0]).unwrap();
         let error = reader.windows().unwrap_err();
         let IndexError::Storage(StorageError::Corrupt { offset: 12, found: 200, .. }) = error else {
             panic!("{error}")
@@ -401,7 +408,7 @@ mod tests {
             let disk = SimDisk::new(1);
             written(&disk, &[0, 1, 2]);
             disk.flip_bit(&Keys::Lists.name(0), bit);
-            let reader = Reader::open(&disk, &plan(1 << 20), SHAPE, SET, 0, lens[0]).unwrap();
+            let reader = Reader::open(&disk, &plan(1 << 20), PAYLOAD, SET, 0, lens[0]).unwrap();
             assert!(reader.windows().is_err(), "bit {bit}");
         }
     }

@@ -3,35 +3,24 @@
 use nearline_storage::{BlobWriter, Checksum, ExtentFileWriter, PAGE, StorageError};
 
 use super::Stage;
-use super::encode::{LISTS, record_bytes};
+use super::encode::PLACES;
+use super::partition::Written;
 use super::run::{Build, is_temporary};
+use super::sort::{LISTS, record_bytes};
 use super::state::STATE;
 use crate::directory::{self, PLACE_BYTES, Place};
 use crate::error::Result;
 use crate::manifest::{FileRole, ListedFile, MANIFEST, Manifest};
-use crate::{centroids, space};
 
-/// Writes the file of centroids from the log of lists.
-pub(crate) fn write_centroids(build: &mut Build<'_>) -> Result<()> {
-    let (space, tree) = super::assign::load_tree(build)?;
-    let starts = final_starts(build, &tree.starts)?;
-    build.state.nodes = starts.len() as u32 - 1;
-    drop(tree.lists);
-    let mut writer = create(build, FileRole::Centroids)?;
-    centroids::write(&mut writer, &space.mean, &starts, |blob| {
-        for_each_list(build, |record| Ok(blob.write(&record[4 + PLACE_BYTES..])?))
-    })?;
-    Ok(writer.sync()?)
-}
-
-/// Writes the posting directory from the log of lists.
+/// Writes the posting directory from the log of places.
 pub(crate) fn write_directory(build: &Build<'_>) -> Result<()> {
     let mut writer = create(build, FileRole::Directory)?;
     let mut blob = BlobWriter::new(&mut writer, directory::EXTENT_KIND);
     let mut end = PAGE as u64;
-    for_each_list(build, |record| {
+    let log = Log { name: PLACES, record: PLACE_BYTES, written: build.state.places };
+    log.for_each(build, |record| {
         let mut bytes = [0; PLACE_BYTES];
-        bytes.copy_from_slice(&record[4..4 + PLACE_BYTES]);
+        bytes.copy_from_slice(record);
         let place = Place::decode(bytes);
         // What would not open must not be published.
         check_place(build, place.offset, end)?;
@@ -48,7 +37,7 @@ fn check_place(build: &Build<'_>, found: u64, expected: u64) -> Result<()> {
     if found == expected {
         return Ok(());
     }
-    let path = build.disk.root().join(LISTS);
+    let path = build.disk.root().join(PLACES);
     Err(StorageError::corrupt(&path, 0, "place of a posting list", found, expected).into())
 }
 
@@ -60,16 +49,14 @@ pub(crate) fn create(build: &Build<'_>, role: FileRole) -> Result<ExtentFileWrit
 }
 
 /// The first list of each node, now that lists were split or found empty. Nodes without lists are left out.
-fn final_starts(build: &Build<'_>, trained: &[u32]) -> Result<Vec<u32>> {
+pub(crate) fn final_starts(build: &Build<'_>, trained: &[u32]) -> Result<Vec<u32>> {
     let mut starts = vec![0];
     let (mut node, mut list) = (0, 0);
     let lists = trained.last().copied().unwrap_or(0);
-    for_each_list(build, |record| {
-        let from = u32::from_le_bytes([record[0], record[1], record[2], record[3]]);
+    for_each_list(build, |from, _, _| {
         if from >= lists {
             let path = build.disk.root().join(LISTS);
-            let offset =
-                u64::from(list) * record_bytes(space::dim_of(build.options.metric, build.shape)) as u64;
+            let offset = u64::from(list) * record_bytes(build.plan.routing_dim) as u64;
             let (found, expected) = (from.into(), u64::from(lists) - 1);
             return Err(StorageError::corrupt(&path, offset, "trained list", found, expected).into());
         }
@@ -85,20 +72,43 @@ fn final_starts(build: &Build<'_>, trained: &[u32]) -> Result<Vec<u32>> {
     Ok(starts)
 }
 
-/// Streams the records of the log.
-fn for_each_list(build: &Build<'_>, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    let record = record_bytes(space::dim_of(build.options.metric, build.shape));
-    let file = build.disk.open(LISTS)?;
-    let chunk = ((1 << 20) / record).max(1);
-    let mut buffer = vec![0; chunk * record];
-    let (lists, mut checksum) = (build.state.lists as usize, Checksum::default());
-    for first in (0..lists).step_by(chunk) {
-        let bytes = &mut buffer[..chunk.min(lists - first) * record];
-        file.read_at((first * record) as u64, bytes)?;
-        checksum = checksum.update(bytes);
-        bytes.chunks_exact(record).try_for_each(&mut each)?;
+/// Streams the log of lists: the trained list each comes from, its primaries, its centroid.
+pub(crate) fn for_each_list(
+    build: &Build<'_>,
+    mut each: impl FnMut(u32, u32, &[f32]) -> Result<()>,
+) -> Result<()> {
+    let record = record_bytes(build.plan.routing_dim);
+    let mut centroid = vec![0.0f32; build.plan.routing_dim];
+    Log { name: LISTS, record, written: build.state.log }.for_each(build, |bytes| {
+        let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| bytes[at + byte]));
+        bytemuck::cast_slice_mut(&mut centroid).copy_from_slice(&bytes[8..]);
+        each(word(0), word(4), &centroid)
+    })
+}
+
+/// A temporary file of records of one length.
+struct Log {
+    name: &'static str,
+    record: usize,
+    written: Written,
+}
+
+impl Log {
+    /// Streams the records.
+    fn for_each(&self, build: &Build<'_>, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let file = build.disk.open(self.name)?;
+        let chunk = ((1 << 20) / self.record).max(1) * self.record;
+        let mut buffer = vec![0; chunk];
+        let (mut at, mut checksum) = (0, Checksum::default());
+        while at < self.written.bytes {
+            let bytes = &mut buffer[..chunk.min((self.written.bytes - at) as usize)];
+            file.read_at(at, bytes)?;
+            checksum = checksum.update(bytes);
+            bytes.chunks_exact(self.record).try_for_each(&mut each)?;
+            at += bytes.len() as u64;
+        }
+        self.written.check(checksum, file.path())
     }
-    build.state.log.check(checksum, file.path())
 }
 
 pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
@@ -127,7 +137,12 @@ fn manifest(build: &Build<'_>) -> Result<Manifest> {
     let state = &build.state;
     let mut files = Vec::new();
     for role in FileRole::ALL {
-        if role == FileRole::Ids && build.options.ids.is_none() {
+        let left_out = match role {
+            FileRole::Ids => build.options.ids.is_none(),
+            FileRole::Rows => !build.keeps_rows(),
+            _ => false,
+        };
+        if left_out {
             continue;
         }
         let name = build.name(role);
@@ -138,8 +153,8 @@ fn manifest(build: &Build<'_>) -> Result<Manifest> {
         generation: state.generation,
         shape: build.shape,
         metric: build.options.metric,
-        codec: build.options.codec,
-        replicas: build.options.replicas as u32,
+        codec: build.plan.codec,
+        replicas: build.plan.replicas as u32,
         seed: build.options.seed,
         rows: build.plan.rows,
         lists: u64::from(state.lists),

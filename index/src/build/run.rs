@@ -7,13 +7,16 @@ use std::time::Instant;
 use nearline_storage::{Checksum, Disk, FileHeader, LockMode, OsDisk, StorageError, is_temp_name};
 
 use super::partition::Keys;
-use super::plan::{Plan, plan};
+use super::plan::{Plan, plan, plan_with};
 use super::state::{STATE, State};
 use super::{BuildOptions, BuildReport, Progress, Stage};
-use super::{assign, calibrate, cluster, encode, publish, sample};
+use super::{assign, bits, calibrate, cluster, copy, encode, publish, sample, sort};
+use crate::assign::CopyRule;
 use crate::error::{IndexError, Result};
 use crate::manifest::{FileRole, LOCK, MANIFEST, Manifest};
+use crate::posting::{Codec, ListLayout};
 use crate::random::Random;
+use crate::space::Space;
 use crate::vector::{Shape, VectorSource};
 
 /// Builds an index of `source` in the folder `dir`.
@@ -56,7 +59,11 @@ pub fn build_on(
         .map_err(|error| IndexError::option("--threads", options.threads, error.to_string()))?;
     let shape = Shape { element: source.element(), dim: source.dim() };
     let report = BuildReport { plan: plan.clone(), rows: plan.rows, ..BuildReport::default() };
+    let resolved = state.codec.checked_sub(1).and_then(Codec::from_code);
     let mut build = Build { disk, source, options: *options, progress, plan, shape, state, report };
+    if let Some(codec) = resolved {
+        build.settle(codec)?;
+    }
     if let Err(error) = pool.install(|| build.run()) {
         // What went wrong first is the error to tell; what could not be removed now is when the folder is used next.
         let _ = build.give_up_on(&error);
@@ -85,9 +92,14 @@ impl Build<'_> {
             }
             let start = Instant::now();
             match stage {
-                Stage::Sample => sample::run(self)?,
+                Stage::Sample => {
+                    sample::run(self)?;
+                    self.choose_codec()?;
+                }
                 Stage::Cluster => cluster::run(self)?,
                 Stage::Assign => assign::run(self)?,
+                Stage::Sort => sort::run(self)?,
+                Stage::Copy => copy::run(self)?,
                 Stage::Encode => encode::run(self)?,
                 Stage::Calibrate => calibrate::run(self)?,
                 Stage::Publish => publish::run(self)?,
@@ -98,6 +110,37 @@ impl Build<'_> {
             self.report.seconds.push((stage.name(), start.elapsed().as_secs_f64()));
         }
         Ok(())
+    }
+
+    /// Settles what lists hold, now that there is a sample of the data.
+    fn choose_codec(&mut self) -> Result<()> {
+        let codec = match self.options.codec {
+            Some(codec) => codec,
+            None => bits::choose(self)?,
+        };
+        self.state.codec = codec.code() + 1;
+        self.settle(codec)
+    }
+
+    fn settle(&mut self, codec: Codec) -> Result<()> {
+        self.plan = plan_with(self.source, &self.options, codec)?;
+        self.report.plan = self.plan.clone();
+        Ok(())
+    }
+
+    /// The routing space, its mean still zero.
+    pub(crate) fn space(&self) -> Space {
+        Space::new(self.options.metric, self.shape, self.state.norm_max, self.options.seed)
+    }
+
+    /// Whether the index keeps the file of rows.
+    pub(crate) fn keeps_rows(&self) -> bool {
+        self.options.rerank && self.plan.codec != Codec::Raw
+    }
+
+    /// The layout of posting lists in a routing space of so many dimensions.
+    pub(crate) fn list_layout(&self, dim: usize) -> ListLayout {
+        ListLayout { codec: self.plan.codec, shape: self.shape, dim }
     }
 
     /// After input that cannot do, nothing is left to resume: the folder is as it was before.
@@ -195,15 +238,13 @@ fn begin(disk: &dyn Disk, options: &BuildOptions<'_>, identity: u64, fingerprint
 
 /// Starts a new generation. The old one stays as it is until the new one is published.
 fn start(disk: &dyn Disk, names: &[String], identity: u64, fingerprint: u64) -> Result<State> {
-    let old = old_manifest(disk, names)?;
-    let latest = names.iter().filter_map(|name| FileRole::generation_of(name)).max().unwrap_or(0);
-    let generation = old.as_ref().map_or(latest, |manifest| manifest.generation).saturating_add(1);
+    let (old, kept) = old_index(disk, names)?;
+    let generation = old.saturating_add(1);
     let state = State { identity, fingerprint, generation, ..State::default() };
     // The new state first: without it, what is removed below could be taken for a build to resume.
     state.save(disk)?;
     for name in names {
-        let kept = old.iter().any(|manifest| manifest.files.iter().any(|file| file.name == *name));
-        if !kept && is_ours(name) && ![STATE, MANIFEST, LOCK].contains(&name.as_str()) {
+        if !kept.contains(name) && is_ours(name) && ![STATE, MANIFEST, LOCK].contains(&name.as_str()) {
             disk.remove(name)?;
         }
     }
@@ -217,16 +258,22 @@ fn is_torn_record(name: &str) -> bool {
     is_temp_name(name) && (ours(MANIFEST) || ours(STATE))
 }
 
-/// The manifest of the index to be replaced, if there is one that can be read. A damaged one is replaced all the same.
-fn old_manifest(disk: &dyn Disk, names: &[String]) -> Result<Option<Manifest>> {
+/// The latest generation in the folder, and the files of the index to be replaced, if there is one. A damaged one is
+/// replaced all the same; of one in an older format everything is kept until then.
+fn old_index(disk: &dyn Disk, names: &[String]) -> Result<(u64, Vec<String>)> {
+    let latest = names.iter().filter_map(|name| FileRole::generation_of(name)).max().unwrap_or(0);
     if !names.iter().any(|name| name == MANIFEST) {
-        return Ok(None);
+        return Ok((latest, Vec::new()));
     }
     match Manifest::read(disk) {
+        Ok(old) => Ok((old.generation, old.files.into_iter().map(|file| file.name).collect())),
         Err(IndexError::Storage(StorageError::Corrupt { .. } | StorageError::UnexpectedEnd { .. })) => {
-            Ok(None)
+            Ok((latest, Vec::new()))
         }
-        read => read.map(Some),
+        Err(IndexError::Storage(StorageError::Version { found, supported, .. })) if found < supported => {
+            Ok((latest, names.iter().filter(|name| FileRole::is_name(name)).cloned().collect()))
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -237,7 +284,8 @@ fn is_ours(name: &str) -> bool {
 
 /// Whether a file is one that a build makes on its way. Other files may begin the same way.
 pub(crate) fn is_temporary(name: &str) -> bool {
-    let files = [STATE, sample::SAMPLE, sample::QUERIES, cluster::TREE, encode::LISTS];
+    let files =
+        [STATE, sample::SAMPLE, sample::QUERIES, cluster::TREE, sort::LISTS, sort::ROWS, encode::PLACES];
     files.contains(&name) || Keys::is_name(name)
 }
 
@@ -249,16 +297,22 @@ fn identity(source: &dyn VectorSource, options: &BuildOptions<'_>) -> Result<u64
         source.rows(0).and_then(|mut stream| stream.next_rows(&mut rows)).map_err(IndexError::Source)?;
     rows.truncate(got * source.dim() * source.element().bytes());
     let queries = options.calibration_queries.map_or(0, |queries| queries.count() + 1);
+    let soar = match options.copy_rule {
+        CopyRule::Rng => 0,
+        CopyRule::Soar { lambda } => 1 + u64::from(lambda.to_bits()),
+    };
     let words = [
         source.count(),
         source.dim() as u64,
         u64::from(source.element().code()),
         u64::from(options.metric.code()),
-        u64::from(options.codec.code()),
+        options.codec.map_or(0, |codec| 1 + u64::from(codec.code())),
+        u64::from(options.rerank),
+        soar,
         options.memory_bytes,
         options.seed,
-        options.replicas as u64,
-        options.list_vectors as u64,
+        options.replicas.map_or(0, |n| 1 + n as u64),
+        options.list_vectors.map_or(0, |n| 1 + n as u64),
         u64::from(options.ids.is_some()),
         queries,
         u64::from(Checksum::of(&rows).value()),

@@ -32,6 +32,7 @@ pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
     calibrate::given_queries(build)?;
     let queries = calibration_rows(build);
     let sample = sample_rows(build, &queries);
+    build.state.sample_rows = sample.len() as u64;
     let mut writer = create(build, SAMPLE, 101)?;
     let mut blob = BlobWriter::new(&mut writer, ROWS_KIND);
     let mut kept = Vec::new();
@@ -59,11 +60,6 @@ fn sample_rows(build: &Build<'_>, queries: &[u64]) -> Vec<u64> {
     let rows = Random::new(build.options.seed, LANE_SAMPLE).strata(build.plan.sample_rows, build.plan.rows);
     let others: Vec<u64> = rows.iter().copied().filter(|row| queries.binary_search(row).is_err()).collect();
     if others.is_empty() { rows } else { others }
-}
-
-/// The number of rows in the file of the sample.
-pub(crate) fn sample_len(build: &Build<'_>) -> usize {
-    sample_rows(build, &calibration_rows(build)).len()
 }
 
 fn create(build: &Build<'_>, name: &str, which: u64) -> Result<ExtentFileWriter> {

@@ -4,6 +4,11 @@
 
 use half::f16;
 
+pub(super) use super::codes::{
+    check_code, code_dot, fastscan, grid_codes, grid_points, grid_sums, prefetch, residual, sign_estimates,
+    sign_table, unpack,
+};
+pub(super) use super::hadamard::{multiply, pairs, rotate, wide_steps};
 use super::{PANEL, Sums, TILE_PANELS, TILE_QUERIES, Tile};
 
 /// Partial sums of an answer's distance: as many as two AVX-512 registers hold.

@@ -5,28 +5,47 @@ use std::sync::Arc;
 
 use nearline_storage::{Disk, ExtentFile, FolderLock, IoMode, LockMode, OsDisk, StorageError, Window};
 
+use super::residency::{self, Choice, Held};
 use super::searcher::Searcher;
-use crate::calibration::Calibration;
-use crate::centroids::Centroids;
+use super::stop::Caps;
+use crate::calibration::{Calibration, Residency};
+use crate::centroids;
 use crate::directory::{Directory, PLACE_BYTES};
 use crate::error::{IndexError, Result};
 use crate::manifest::{FileRole, MANIFEST, Manifest};
 use crate::metric::Metric;
-use crate::posting::Codec;
+use crate::posting::{Codec, ListLayout};
 use crate::router::Router;
+use crate::rows::RowLayout;
 use crate::space::Space;
 use crate::vector::ElementType;
 
 /// Reads of one searcher that may be in flight together.
 const READS: usize = 256;
 /// Bytes of one searcher's reads in flight, if the budget allows.
-const WINDOW_BYTES: u64 = 32 << 20;
+const WINDOW_BYTES: u64 = 4 << 20;
+/// The share of the free memory that reads in flight get; the rest holds lists.
+const WINDOW_SHARE: u64 = 32;
 /// Bytes set aside for the program and its threads' stacks and scratch memory.
-const PROGRAM_BYTES: u64 = 16 << 20;
-const THREAD_BYTES: u64 = 2 << 20;
-/// Bytes a searcher may take for each list there is, when it looks at all of them: distances, lists ranked (in a
-/// vector that doubles as it grows) and lists chosen.
-const ROUTE_BYTES: u64 = 4 + 3 * 8 + 8;
+const PROGRAM_BYTES: u64 = 6 << 20;
+const THREAD_BYTES: u64 = 1 << 20;
+/// Bytes a searcher may take for each list there is, when it looks at all of them: nodes and lists ranked (in a
+/// vector that doubles as it grows), lists chosen, planes.
+const ROUTE_BYTES: u64 = 3 * 8 + 8 + 4;
+/// What is wanted of the calibration when residencies are compared.
+const TYPICAL: (usize, f32) = (10, 0.95);
+
+/// What of the posting lists shall be held in RAM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pin {
+    /// What makes searches cheapest within the memory allowed; nothing if no memory is named.
+    #[default]
+    Auto,
+    /// Nothing but centroids and directory.
+    Nothing,
+    /// This, and as much of the hottest lists as the memory allows.
+    Residency(Residency),
+}
 
 /// How an index is opened.
 #[derive(Debug, Clone, Copy)]
@@ -37,12 +56,25 @@ pub struct OpenOptions {
     pub threads: usize,
     /// How the disk is read.
     pub io: IoMode,
+    /// What is held in RAM of the lists.
+    pub pin: Pin,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { memory_bytes: None, threads: 1, io: IoMode::Auto }
+        Self { memory_bytes: None, threads: 1, io: IoMode::Auto, pin: Pin::Auto }
     }
+}
+
+/// What an open index holds of its lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pinned {
+    /// Which part of them.
+    pub residency: Residency,
+    /// Lists of which everything that it may hold is held.
+    pub lists: u64,
+    /// Bytes of all that.
+    pub bytes: u64,
 }
 
 /// A file of an index.
@@ -85,8 +117,12 @@ pub struct Info {
     pub generation: u64,
     /// Bytes on disk.
     pub disk_bytes: u64,
-    /// Bytes held in RAM while open, without the searchers' buffers.
+    /// Bytes of centroids and directory, which are always held in RAM.
     pub ram_bytes: u64,
+    /// What is held of the lists besides.
+    pub pinned: Pinned,
+    /// Whether the index keeps a raw copy of every vector.
+    pub has_rows: bool,
     /// Whether point ids come from a file; otherwise they are row numbers.
     pub has_ids: bool,
     /// The files.
@@ -113,11 +149,21 @@ pub(super) struct Inner {
     pub(super) router: Router,
     pub(super) directory: Directory,
     pub(super) postings: ExtentFile,
+    pub(super) rows: Option<RowFile>,
     pub(super) ids: Option<ExtentFile>,
+    pub(super) layout: ListLayout,
+    pub(super) held: Held,
+    pub(super) caps: Caps,
     pub(super) window: Window,
     io: String,
-    disk: Arc<dyn Disk>,
+    pub(super) disk: Arc<dyn Disk>,
     _lock: FolderLock,
+}
+
+/// The file of rows, if the index has one.
+pub(super) struct RowFile {
+    pub(super) file: ExtentFile,
+    pub(super) layout: RowLayout,
 }
 
 impl Index {
@@ -150,20 +196,46 @@ impl Index {
         Manifest::read(disk.as_ref())?;
         let lock = disk.lock(LockMode::Shared)?;
         let manifest = Manifest::read(disk.as_ref())?;
-        let space = Space::new(manifest.metric, manifest.shape, manifest.norm_max);
+        let mut space = Space::new(manifest.metric, manifest.shape, manifest.norm_max, manifest.seed);
         let ram_bytes = ram_bytes(&manifest, space.dim());
-        let window = window(&manifest, ram_bytes, options)?;
+        let memory = Memory::share(&manifest, ram_bytes, options)?;
         let file = |role| open_file(disk.as_ref(), &manifest, role);
         let postings = file(FileRole::Postings)?;
         let (nodes, lists) = (manifest.nodes as usize, manifest.lists as usize);
-        let mut centroids = Centroids::read(&file(FileRole::Centroids)?, space.dim(), nodes, lists)?;
-        let space = Space { mean: std::mem::take(&mut centroids.mean), ..space };
-        let directory = Directory::read(&file(FileRole::Directory)?, lists, postings.len())?;
-        let calibration = Calibration::read(&file(FileRole::Calibration)?)?;
+        let (mean, router) = centroids::read(&file(FileRole::Centroids)?, space.dim(), nodes, lists)?;
+        space.mean = mean;
+        let directory = Directory::read(&file(FileRole::Directory)?, lists, manifest.rows, postings.len())?;
+        let calibration = Calibration::read(&file(FileRole::Calibration)?, lists)?;
         let ids = manifest.file(FileRole::Ids).map(|_| file(FileRole::Ids)).transpose()?;
-        let info = info(disk.as_ref(), &manifest, calibration, ram_bytes)?;
-        let router = centroids.into_router();
-        let inner = Inner { info, space, router, directory, postings, ids, window, io, disk, _lock: lock };
+        let rows = match manifest.file(FileRole::Rows) {
+            None => None,
+            Some(_) => Some(RowFile { file: file(FileRole::Rows)?, layout: RowLayout::new(manifest.shape) }),
+        };
+        let layout = manifest.list_layout();
+        let hottest = calibration.hottest();
+        let choice =
+            choose(options, layout, &directory, &calibration, &hottest, memory.free, rows.is_some())?;
+        let held = Held::load(choice, layout, &directory, &hottest, &postings)?;
+        let pinned = Pinned { residency: held.residency, lists: held.lists as u64, bytes: held.bytes() };
+        let caps = Caps::new(calibration.dimension);
+        let info = info(disk.as_ref(), &manifest, calibration, ram_bytes, pinned)?;
+        let window = memory.window;
+        let inner = Inner {
+            info,
+            space,
+            router,
+            directory,
+            postings,
+            rows,
+            ids,
+            layout,
+            held,
+            caps,
+            window,
+            io,
+            disk,
+            _lock: lock,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -217,34 +289,112 @@ pub(crate) fn open_file(disk: &dyn Disk, manifest: &Manifest, role: FileRole) ->
     Ok(file)
 }
 
-/// Bytes an open index holds.
+/// Bytes an open index always holds.
 fn ram_bytes(manifest: &Manifest, dim: usize) -> u64 {
     let router = Router::bytes(dim, manifest.lists as usize, manifest.nodes as usize);
-    (router + manifest.lists as usize * PLACE_BYTES) as u64
+    // The heat of each list is kept as well.
+    (router + manifest.lists as usize * (PLACE_BYTES + 4)) as u64
 }
 
-/// The reads in flight that the memory allows each searcher.
-fn window(manifest: &Manifest, ram_bytes: u64, options: &OpenOptions) -> Result<Window> {
-    let Some(allowed) = options.memory_bytes else {
-        return Ok(Window { reads: READS, bytes: WINDOW_BYTES as usize });
-    };
-    let threads = options.threads.max(1) as u64;
-    let least = u64::from(manifest.list_bytes_max).next_power_of_two();
-    let fixed = PROGRAM_BYTES + ram_bytes + threads * (THREAD_BYTES + manifest.lists * ROUTE_BYTES);
-    let needed = fixed + threads * least;
-    if needed > allowed {
-        return Err(IndexError::Budget {
-            what: "centroids and buffers of the index",
-            needed,
-            allowed,
-            fix: "raise --memory, or rebuild with a larger --list-vectors",
-        });
+/// The memory that is left beside what must be.
+struct Memory {
+    /// The reads in flight that each searcher may have.
+    window: Window,
+    /// Bytes for holding lists.
+    free: Option<u64>,
+}
+
+impl Memory {
+    fn share(manifest: &Manifest, ram_bytes: u64, options: &OpenOptions) -> Result<Self> {
+        let Some(allowed) = options.memory_bytes else {
+            return Ok(Self { window: Window { reads: READS, bytes: WINDOW_BYTES as usize }, free: None });
+        };
+        let threads = options.threads.max(1) as u64;
+        let least = u64::from(manifest.list_bytes_max).next_power_of_two();
+        // Choosing what to hold takes the lists in order of heat.
+        let order = manifest.lists * 4;
+        let fixed =
+            PROGRAM_BYTES + ram_bytes + order + threads * (THREAD_BYTES + manifest.lists * ROUTE_BYTES);
+        let needed = fixed + threads * least;
+        if needed > allowed {
+            return Err(IndexError::Budget {
+                what: "centroids and buffers of the index",
+                needed,
+                allowed,
+                fix: "raise --memory, or rebuild with a larger --list-vectors",
+            });
+        }
+        let free = allowed - fixed;
+        let bytes = (free / WINDOW_SHARE / threads).clamp(least, WINDOW_BYTES.max(least));
+        let free = free.saturating_sub(threads * bytes);
+        Ok(Self { window: Window { reads: READS, bytes: bytes as usize }, free: Some(free) })
     }
-    let bytes = ((allowed - fixed) / threads).clamp(least, WINDOW_BYTES.max(least));
-    Ok(Window { reads: READS, bytes: bytes as usize })
 }
 
-fn info(disk: &dyn Disk, manifest: &Manifest, calibration: Calibration, ram_bytes: u64) -> Result<Info> {
+/// Chooses what to hold of the lists.
+fn choose(
+    options: &OpenOptions,
+    layout: ListLayout,
+    directory: &Directory,
+    calibration: &Calibration,
+    hottest: &[u32],
+    free: Option<u64>,
+    has_rows: bool,
+) -> Result<Choice> {
+    let nothing = Choice { residency: Residency::Lists, hot: 0, bytes: 0 };
+    let fit = |residency| residency::fit(residency, layout, directory, hottest, free.unwrap_or(u64::MAX));
+    let all = |residency| residency::fit(residency, layout, directory, hottest, u64::MAX);
+    let possible = |residency: Residency| match residency {
+        Residency::Lists => true,
+        Residency::Signs => layout.codec != Codec::Raw && has_rows,
+        Residency::Codes => layout.codec != Codec::Raw,
+    };
+    match options.pin {
+        Pin::Nothing => Ok(nothing),
+        Pin::Auto if free.is_none() => Ok(nothing),
+        Pin::Auto => {
+            let choices = Residency::ALL.into_iter().filter(|&residency| possible(residency)).filter_map(fit);
+            let price = |choice: &Choice| price(choice, calibration, hottest);
+            Ok(choices.min_by(|a, b| price(a).total_cmp(&price(b))).unwrap_or(nothing))
+        }
+        Pin::Residency(residency) if !possible(residency) => {
+            let expected = "lists, or an index of codes (for signs: one that keeps its rows)";
+            Err(IndexError::option("--pin", residency.name(), expected))
+        }
+        Pin::Residency(residency) => fit(residency).ok_or_else(|| IndexError::Budget {
+            what: "what --pin names",
+            needed: all(residency).map_or(0, |choice| choice.bytes),
+            allowed: free.unwrap_or(u64::MAX),
+            fix: "raise --memory, or pin less",
+        }),
+    }
+}
+
+/// What a typical query costs the disk, in microseconds.
+fn price(choice: &Choice, calibration: &Calibration, hottest: &[u32]) -> f64 {
+    let (k, target) = TYPICAL;
+    let Some(setting) = calibration.setting(choice.residency, k, target) else { return f64::INFINITY };
+    let share = calibration.share_of(hottest, choice.hot);
+    let price = f64::from(setting.disk_us);
+    match choice.residency {
+        // Of the reads, those of lists.
+        Residency::Lists => {
+            let of_lists = setting.lists / (setting.lists + setting.reranked).max(1.0);
+            price * (1.0 - share * f64::from(of_lists))
+        }
+        // What is held with all bits hardly ever needs the disk.
+        Residency::Signs => price * (1.0 - 0.9 * share),
+        Residency::Codes => price,
+    }
+}
+
+fn info(
+    disk: &dyn Disk,
+    manifest: &Manifest,
+    calibration: Calibration,
+    ram_bytes: u64,
+    pinned: Pinned,
+) -> Result<Info> {
     let mut files = vec![FileInfo { name: MANIFEST.to_owned(), bytes: disk.open(MANIFEST)?.len()? }];
     files.extend(manifest.files.iter().map(|file| FileInfo { name: file.name.clone(), bytes: file.bytes }));
     Ok(Info {
@@ -263,6 +413,8 @@ fn info(disk: &dyn Disk, manifest: &Manifest, calibration: Calibration, ram_byte
         generation: manifest.generation,
         disk_bytes: files.iter().map(|file| file.bytes).sum(),
         ram_bytes,
+        pinned,
+        has_rows: manifest.file(FileRole::Rows).is_some(),
         has_ids: manifest.file(FileRole::Ids).is_some(),
         files,
         calibration,

@@ -1,4 +1,4 @@
-//! One query: route, read the chosen lists in one round, score each as it arrives, keep the k nearest.
+//! Answering queries: one at a time, or several with their waits overlapped.
 
 #[cfg(test)]
 mod tests;
@@ -6,90 +6,25 @@ mod tests;
 use std::sync::Arc;
 use std::time::Instant;
 
-use nearline_storage::{BatchReader, ReadRange};
+use nearline_storage::{BatchReader, Completed};
 
-use super::open::Inner;
+use super::job::{Course, Job, POSTINGS, ROWS, Scratch, micros, tag};
+use super::open::{Inner, RowFile};
+use super::options::{Answer, Cost, Hit, SearchOptions};
+use super::rerank::name;
+use super::scan::aligned;
 use crate::error::{IndexError, Result};
-use crate::ids::read_id;
 use crate::metric::{Metric, Scorer};
-use crate::posting::Posting;
-use crate::router::{Near, RouteScratch, ratio_of};
+use crate::rows::RowPage;
 use crate::topk::{Candidate, TopK};
-use crate::vector::{RowId, Shape};
+use crate::vector::RowId;
 
-/// Which lists a search reads.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Probe {
-    /// As many as the calibration says reach this mean recall@k; 1 reads all.
-    TargetRecall(f32),
-    /// The nearest so many.
-    Lists(usize),
-    /// All of them: the answer is exact.
-    All,
-}
-
-/// What is asked of a search.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SearchOptions {
-    /// Neighbours wanted, 1 to the number of vectors.
-    pub k: usize,
-    /// Which lists are read.
-    pub probe: Probe,
-}
-
-/// A vector that was found.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Hit {
-    /// The point's id.
-    pub id: u64,
-    /// Its row in the input.
-    pub row: RowId,
-    /// Its distance; smaller is nearer.
-    pub distance: f32,
-}
-
-/// What a search cost. Looking up point ids, if the index has any, is not in it: one page each, mostly cached.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Cost {
-    /// Lists probed.
-    pub lists: u64,
-    /// Reads of the disk.
-    pub reads: u64,
-    /// Bytes of these reads.
-    pub bytes: u64,
-    /// Times the kernel was entered for them.
-    pub enters: u64,
-    /// Entries scored.
-    pub entries: u64,
-    /// Microseconds spent on choosing lists.
-    pub route_us: f64,
-    /// Microseconds spent on waiting for reads.
-    pub read_us: f64,
-    /// Microseconds spent on checking and scoring lists.
-    pub scan_us: f64,
-    /// Microseconds in all.
-    pub total_us: f64,
-}
-
-/// An answer: the nearest vectors found, nearest first (ties by row), and what they cost.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
-    /// The vectors.
-    pub hits: Vec<Hit>,
-    /// The cost.
-    pub cost: Cost,
-}
-
-/// Searches an index, one query at a time. Make one for each thread and keep it: it owns its buffers.
+/// Searches an index. Make one for each thread and keep it: it owns its buffers.
 pub struct Searcher {
     index: Arc<Inner>,
     reader: Box<dyn BatchReader>,
-    route: RouteScratch,
-    point: Vec<f32>,
-    probes: Vec<Near>,
-    distances: Vec<f32>,
-    best: TopK,
-    page: Vec<u8>,
+    jobs: Vec<Job>,
+    scratch: Scratch,
 }
 
 impl std::fmt::Debug for Searcher {
@@ -100,18 +35,10 @@ impl std::fmt::Debug for Searcher {
 
 impl Searcher {
     pub(super) fn new(index: Arc<Inner>) -> Result<Self> {
-        let reader = index.postings.file().batch_reader(index.window)?;
-        let point = vec![0.0; index.space.dim()];
-        Ok(Self {
-            index,
-            reader,
-            point,
-            route: RouteScratch::default(),
-            probes: Vec::new(),
-            distances: Vec::new(),
-            best: TopK::default(),
-            page: Vec::new(),
-        })
+        let mut names = vec![index.postings.name()];
+        names.extend(index.rows.as_ref().map(|rows| rows.file.name()));
+        let reader = index.disk.batch_reader(&names, index.window)?;
+        Ok(Self { index, reader, jobs: vec![Job::default()], scratch: Scratch::default() })
     }
 
     /// Finds the nearest vectors to `query`, a row of the index's type and length, little-endian.
@@ -119,131 +46,201 @@ impl Searcher {
     /// # Errors
     /// When the query or an option does not fit, or a list cannot be read. The searcher can be used again.
     pub fn search(&mut self, query: &[u8], options: &SearchOptions) -> Result<Answer> {
-        let start = Instant::now();
-        self.check(query, options)?;
-        let before = self.reader.counters();
-        let mut cost = Cost::default();
-        self.choose(query, options)?;
-        cost.route_us = micros(start);
-        let scorer = Scorer::new(self.index.info.metric, self.shape(), query);
-        self.best.reset(options.k, self.index.info.replicas);
-        if let Err(error) = self.scan(&scorer, &mut cost) {
+        let mut found = None;
+        self.search_many(&[query], options, 1, &mut |_, answer| found = Some(answer))?;
+        found.ok_or_else(|| IndexError::input("query", "no answer", "one for each query"))
+    }
+
+    /// Searches for many queries, `overlap` of them at the same time, so that one computes while others wait for the
+    /// disk. `keep` gets each query's number and answer, in no order. The answers are those of [`Searcher::search`].
+    ///
+    /// # Errors
+    /// As [`Searcher::search`]; before the first query is searched for if one of them does not fit.
+    pub fn search_many(
+        &mut self,
+        queries: &[&[u8]],
+        options: &SearchOptions,
+        overlap: usize,
+        keep: &mut dyn FnMut(usize, Answer),
+    ) -> Result<()> {
+        options.check(self.index.info.rows)?;
+        queries.iter().try_for_each(|query| self.check(query))?;
+        let done = match self.index.rows.is_some() && options.wants_all() {
+            true => self.search_rows(queries, options, keep),
+            false => self.search_lists(queries, options, overlap, keep),
+        };
+        if done.is_err() {
             self.reader.reset()?;
-            return Err(error);
+            self.jobs.iter_mut().for_each(|job| job.number = None);
         }
-        let hits = self.hits()?;
-        let after = self.reader.counters();
-        cost.lists = self.probes.len() as u64;
-        cost.reads = after.reads - before.reads;
-        cost.bytes = after.bytes - before.bytes;
-        cost.enters = after.enters - before.enters;
-        cost.total_us = micros(start);
-        Ok(Answer { hits, cost })
+        done
     }
 
-    fn shape(&self) -> Shape {
-        self.index.space.shape
-    }
-
-    fn check(&self, query: &[u8], options: &SearchOptions) -> Result<()> {
-        let shape = self.shape();
+    fn check(&self, query: &[u8]) -> Result<()> {
+        let shape = self.index.space.shape;
         if query.len() != shape.row_bytes() {
             let expected = format!("{} ({} x {})", shape.row_bytes(), shape.element, shape.dim);
             return Err(IndexError::input("query", format!("{} bytes", query.len()), expected));
         }
-        shape.check_rows(query, 0, self.index.info.metric != Metric::Cosine, "query")?;
-        if options.k == 0 || options.k as u64 > self.index.info.rows {
-            let expected = format!("1 to {}, the number of vectors", self.index.info.rows);
-            return Err(IndexError::option("k", options.k, expected));
-        }
-        match options.probe {
-            Probe::Lists(0) => Err(IndexError::option("nprobe", 0, "1 or more")),
-            Probe::TargetRecall(target) if !(target > 0.0 && target <= 1.0) => {
-                Err(IndexError::option("target recall", target, "above 0 and at most 1"))
+        shape.check_rows(query, 0, self.index.info.metric != Metric::Cosine, "query")
+    }
+
+    fn search_lists(
+        &mut self,
+        queries: &[&[u8]],
+        options: &SearchOptions,
+        overlap: usize,
+        keep: &mut dyn FnMut(usize, Answer),
+    ) -> Result<()> {
+        let course = Course::new(&self.index, options);
+        let width = overlap.clamp(1, queries.len().max(1));
+        self.jobs.resize_with(width.max(self.jobs.len()), Job::default);
+        let (mut next, mut open) = (0, 0);
+        loop {
+            for job in &mut self.jobs[..width] {
+                if job.number.is_none() && next < queries.len() {
+                    job.start(next, &self.index, queries[next], course, &mut self.scratch);
+                    job.cost.enters = self.reader.counters().enters;
+                    (next, open) = (next + 1, open + 1);
+                }
             }
-            _ => Ok(()),
+            if open == 0 {
+                return Ok(());
+            }
+            let mut finished = 0;
+            for slot in 0..width {
+                if let Some((number, answer)) = self.advance(slot)? {
+                    keep(number, answer);
+                    finished += 1;
+                }
+            }
+            open -= finished;
+            if finished == 0 {
+                self.wait()?;
+            }
         }
     }
 
-    /// Chooses the lists to probe, nearest first.
-    fn choose(&mut self, query: &[u8], options: &SearchOptions) -> Result<()> {
-        let (calibration, all) = (&self.index.info.calibration, self.index.info.lists as usize);
-        let everywhere = self.index.info.nodes as usize;
-        let (nprobe, ratio, breadth) = match options.probe {
-            Probe::All => (all, f32::INFINITY, everywhere),
-            Probe::Lists(n) => {
-                let breadth = calibration.breadth(n).map_or(everywhere, |breadth| breadth as usize);
-                (n.min(all), f32::INFINITY, breadth)
+    /// Goes on with a job as far as it is possible without waiting; its answer, if that is to the end.
+    fn advance(&mut self, slot: usize) -> Result<Option<(usize, Answer)>> {
+        let (index, reader, scratch) = (&*self.index, &mut *self.reader, &mut self.scratch);
+        let job = &mut self.jobs[slot];
+        let (Some(number), Some(started)) = (job.number, job.started) else { return Ok(None) };
+        let ready = match job.reranking {
+            true => job.advance_rows(index, reader, slot, scratch)?,
+            false => {
+                if !job.advance_lists(index, reader, slot, scratch)? {
+                    return Ok(None);
+                }
+                job.start_rerank(index) || job.advance_rows(index, reader, slot, scratch)?
             }
-            Probe::TargetRecall(target) => match calibration.setting(options.k, target) {
-                Some(setting) => (setting.nprobe as usize, setting.ratio, setting.breadth as usize),
-                None => (all, f32::INFINITY, everywhere),
-            },
         };
-        self.index.space.embed_query(query, &mut self.point);
-        let near = self.index.router.route(&self.point, breadth, nprobe, &mut self.route);
-        let within = near.partition_point(|list| ratio_of(list.distance, near[0].distance) <= ratio);
-        self.probes.clear();
-        self.probes.extend_from_slice(&near[..within]);
+        if !ready {
+            return Ok(None);
+        }
+        let hits = job.hits(index, scratch)?;
+        job.number = None;
+        job.cost.enters = self.reader.counters().enters - job.cost.enters;
+        job.cost.total_us = micros(started);
+        let (cost, cut) = (job.cost, job.cut);
+        let (residency, estimated_recall) = (index.held.residency, job.estimated_recall);
+        Ok(Some((number, Answer { hits, cost, residency, cut, estimated_recall })))
+    }
+
+    /// Waits for a read, and takes in whatever else has come by then.
+    fn wait(&mut self) -> Result<()> {
+        let Self { reader, jobs, scratch, .. } = self;
+        let mut deliver = |read: Completed<'_>| {
+            let mut bytes = scratch.buffers.pop().unwrap_or_default();
+            bytes.clear();
+            bytes.extend_from_slice(read.bytes);
+            let (slot, at) = ((read.tag >> 32) as usize, read.tag as u32 as usize);
+            if let Some(job) = jobs.get_mut(slot) {
+                job.deliver(at, bytes);
+            }
+        };
+        if let Some(read) = reader.wait()? {
+            deliver(read);
+        }
+        while let Some(read) = reader.poll()? {
+            deliver(read);
+        }
         Ok(())
     }
 
-    /// Reads the lists, all in flight together as far as the window allows, and scores each as it arrives.
-    fn scan(&mut self, scorer: &Scorer, cost: &mut Cost) -> Result<()> {
-        let mut next = 0;
-        let mut waiting = Instant::now();
+    /// Compares every query with all rows, as they lie in their file.
+    fn search_rows(
+        &mut self,
+        queries: &[&[u8]],
+        options: &SearchOptions,
+        keep: &mut dyn FnMut(usize, Answer),
+    ) -> Result<()> {
+        for (number, query) in queries.iter().enumerate() {
+            let started = Instant::now();
+            let mut cost = Cost::default();
+            let (found, cut) = self.scan_rows(query, options, &mut cost)?;
+            let hit = |near: Candidate| Hit { id: 0, row: near.row, distance: near.distance, exact: true };
+            let mut hits: Vec<Hit> = found.into_iter().map(hit).collect();
+            name(&mut hits, &self.index, &mut self.scratch.page)?;
+            cost.lists = self.index.info.lists;
+            cost.total_us = micros(started);
+            let residency = self.index.held.residency;
+            keep(number, Answer { hits, cost, residency, cut, estimated_recall: None });
+        }
+        Ok(())
+    }
+
+    /// The nearest rows, and whether a budget cut the search short.
+    fn scan_rows(
+        &mut self,
+        query: &[u8],
+        options: &SearchOptions,
+        cost: &mut Cost,
+    ) -> Result<(Vec<Candidate>, bool)> {
+        let Some(RowFile { file, layout }) = &self.index.rows else { return Ok((Vec::new(), false)) };
+        let started = Instant::now();
+        let is_over = |bytes: u64| {
+            options.max_bytes_read.is_some_and(|most| bytes > most)
+                || options.max_us.is_some_and(|most| started.elapsed().as_micros() > most.into())
+        };
+        let total = self.index.info.rows;
+        let scorer = Scorer::new(self.index.info.metric, layout.shape, query);
+        let mut best = TopK::default();
+        best.reset(options.k, 1);
+        let before = self.reader.counters();
+        let (mut next, mut bytes, mut cut, mut distances) = (0u64, 0, false, Vec::new());
         loop {
-            while let Some(probe) = self.probes.get(next) {
-                let range: ReadRange = self.index.directory.place(probe.at).range();
+            while next < total && !cut {
+                let (range, _) = layout.place(next as u32, total);
                 if !self.reader.has_room(range) {
                     break;
                 }
-                self.reader.submit(next, range)?;
-                next += 1;
+                bytes += range.bytes as u64;
+                if is_over(bytes) {
+                    cut = true;
+                    break;
+                }
+                self.reader.submit(tag(0, next as usize), ROWS, range)?;
+                next += layout.rows as u64;
             }
-            let Some(read) = self.reader.wait()? else { return Ok(()) };
-            let scanning = Instant::now();
-            cost.read_us += (scanning - waiting).as_secs_f64() * 1e6;
-            let list = self.probes[read.tag].at;
-            let place = self.index.directory.place(list);
-            let postings = &self.index.postings;
-            let key = postings.key(place.offset);
-            let shape = self.index.space.shape;
-            let posting = Posting::decode(read.bytes, key, postings.file().path(), list, shape)?;
-            cost.entries += posting.len() as u64;
-            score(scorer, &posting, &mut self.distances, &mut self.best);
-            waiting = Instant::now();
-            cost.scan_us += (waiting - scanning).as_secs_f64() * 1e6;
+            let Some(read) = self.reader.wait()? else { break };
+            let (range, _) = layout.place(read.tag as u32, total);
+            let key = file.key(range.offset);
+            let page = RowPage::decode(read.bytes, key, file.file().path(), *layout, total)?;
+            distances.resize(page.len(), 0.0);
+            scorer.distances(aligned(page.vectors(), &mut self.scratch.copy), &mut distances);
+            for (row, &distance) in page.rows().as_chunks().0.iter().zip(&distances) {
+                best.push(Candidate { distance, row: RowId(u32::from_le_bytes(*row)) });
+            }
+            cost.reranked += page.len() as u64;
         }
-    }
-
-    fn hits(&mut self) -> Result<Vec<Hit>> {
-        let found = self.best.take();
-        let mut hits = Vec::with_capacity(found.len());
-        for Candidate { distance, row } in found {
-            let id = match &self.index.ids {
-                Some(ids) => read_id(ids, row, &mut self.page)?,
-                None => u64::from(row.0),
-            };
-            hits.push(Hit { id, row, distance });
-        }
-        Ok(hits)
+        let after = self.reader.counters();
+        cost.reads = after.reads - before.reads;
+        cost.bytes = after.bytes - before.bytes;
+        cost.enters = after.enters - before.enters;
+        Ok((best.take(), cut))
     }
 }
 
-/// Scores all entries of a list.
-fn score(scorer: &Scorer, posting: &Posting<'_>, distances: &mut Vec<f32>, best: &mut TopK) {
-    distances.resize(posting.len(), 0.0);
-    scorer.distances(posting.vectors(), distances);
-    let mut limit = best.limit();
-    for (row, &distance) in posting.rows().zip(distances.iter()) {
-        if distance <= limit {
-            best.push(Candidate { distance, row: RowId(row) });
-            limit = best.limit();
-        }
-    }
-}
-
-fn micros(since: Instant) -> f64 {
-    since.elapsed().as_secs_f64() * 1e6
-}
+// The reader's files are numbered in the order in which they were opened.
+const _: () = assert!(POSTINGS == 0 && ROWS == 1);

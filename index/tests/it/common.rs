@@ -86,6 +86,14 @@ pub(crate) fn brute_force(metric: Metric, rows: &Rows, query: &[u8], k: usize) -
     all
 }
 
+/// What posting lists may hold, for tests of both ways to search: raw vectors, as SPANN has them, and codes.
+pub(crate) const CODECS: [Option<Codec>; 2] = [Some(Codec::Raw), None];
+
+/// As [`options`], with lists of raw vectors: the faithful SPANN.
+pub(crate) fn raw(metric: Metric) -> BuildOptions<'static> {
+    BuildOptions { codec: Some(Codec::Raw), ..options(metric) }
+}
+
 /// Options that suit small sets.
 pub(crate) fn options(metric: Metric) -> BuildOptions<'static> {
     BuildOptions {
@@ -97,8 +105,21 @@ pub(crate) fn options(metric: Metric) -> BuildOptions<'static> {
     }
 }
 
-/// Builds on a simulated disk.
+/// Builds on a simulated disk; a few of the rows are the queries to calibrate with, to save time.
 pub(crate) fn build_sim(rows: &Rows, options: &BuildOptions<'_>) -> SimDisk {
+    const QUERIES: usize = 20;
+    let every = rows.len().div_ceil(QUERIES);
+    let bytes = rows.iter().step_by(every).flatten().copied().collect();
+    let few = Rows { shape: rows.shape, bytes };
+    let queries = few.source();
+    build_own(
+        rows,
+        &BuildOptions { calibration_queries: options.calibration_queries.or(Some(&queries)), ..*options },
+    )
+}
+
+/// Builds on a simulated disk, and calibrates with rows that are held out.
+pub(crate) fn build_own(rows: &Rows, options: &BuildOptions<'_>) -> SimDisk {
     let disk = SimDisk::new(1);
     build_on(Arc::new(disk.clone()), &rows.source(), options, &Silent).unwrap();
     disk
@@ -106,7 +127,17 @@ pub(crate) fn build_sim(rows: &Rows, options: &BuildOptions<'_>) -> SimDisk {
 
 /// Opens on a simulated disk.
 pub(crate) fn open_sim(disk: &SimDisk) -> Result<Index> {
-    Index::open_on(Arc::new(disk.clone()), &OpenOptions::default())
+    open_with(disk, &OpenOptions::default())
+}
+
+/// As [`open_sim`], with options.
+pub(crate) fn open_with(disk: &SimDisk, options: &OpenOptions) -> Result<Index> {
+    Index::open_on(Arc::new(disk.clone()), options)
+}
+
+/// Asks for the `k` nearest.
+pub(crate) fn ask(k: usize, probe: Probe) -> SearchOptions {
+    SearchOptions { k, probe, ..SearchOptions::default() }
 }
 
 /// A temporary folder on the disk the build is on, where direct reads are likely to work.
@@ -157,7 +188,24 @@ pub(crate) fn pairs(answer: &Answer) -> Vec<(u32, f32)> {
     answer.hits.iter().map(|hit| (hit.row.0, hit.distance)).collect()
 }
 
+/// How many of an answer's vectors are as near as the true neighbours.
+pub(crate) fn right_of(answer: &Answer, metric: Metric, rows: &Rows, query: &[u8]) -> usize {
+    let right = brute_force(metric, rows, query, answer.hits.len());
+    within(answer, metric, rows, query, right.last().map_or(f32::NEG_INFINITY, |last| last.1))
+}
+
+/// How many of an answer's vectors are within a distance.
+pub(crate) fn within(answer: &Answer, metric: Metric, rows: &Rows, query: &[u8], limit: f32) -> usize {
+    let scorer = Scorer::new(metric, rows.shape, query);
+    let is_right = |hit: &&Hit| {
+        let mut distance = [0.0];
+        scorer.distances(rows.row(hit.row.0 as usize), &mut distance);
+        distance[0] <= limit
+    };
+    answer.hits.iter().filter(is_right).count()
+}
+
 /// Searches all lists.
 pub(crate) fn search_all(searcher: &mut Searcher, query: &[u8], k: usize) -> Vec<(u32, f32)> {
-    pairs(&searcher.search(query, &SearchOptions { k, probe: Probe::All }).unwrap())
+    pairs(&searcher.search(query, &ask(k, Probe::All)).unwrap())
 }

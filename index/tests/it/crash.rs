@@ -41,7 +41,8 @@ fn plain() -> BuildOptions<'static> {
 
 /// Rows of the data stand in for queries.
 fn with_own_queries() -> BuildOptions<'static> {
-    BuildOptions { threads: 1, ids: Some(&IDS), list_vectors: 12, ..options(Metric::L2) }
+    let memory_bytes = 5 << 20;
+    BuildOptions { threads: 1, ids: Some(&IDS), list_vectors: Some(12), memory_bytes, ..options(Metric::L2) }
 }
 
 fn run(disk: &SimDisk, options: &BuildOptions<'_>) -> Result<BuildReport> {
@@ -122,7 +123,7 @@ fn a_build_that_loses_power_again_and_again_ends_with_the_same_bytes() {
 
 #[test]
 fn a_replacement_that_loses_power_anywhere_leaves_the_old_index_or_the_new_one() {
-    let old = BuildOptions { list_vectors: 25, ids: None, ..plain() };
+    let old = BuildOptions { list_vectors: Some(25), ids: None, ..plain() };
     let new = BuildOptions { force: true, ..plain() };
     let (before, _) = undisturbed(&old);
     let disk = sim_of(&before);
@@ -190,7 +191,7 @@ fn a_bit_that_rots_while_a_build_reads_makes_no_panic() {
         }
         // What opens may hold a row that is none, if the bit was one of a temporary file: an error then.
         let mut searcher = open_sim(&disk).unwrap().searcher().unwrap();
-        let asked = SearchOptions { k: COUNT, probe: Probe::All };
+        let asked = ask(COUNT, Probe::All);
         if let Err(error) = searcher.search(ROWS.row(0), &asked) {
             assert!(matches!(error, IndexError::Storage(_)), "a bit flipped at {at}: {error}");
         }

@@ -30,19 +30,24 @@ impl IdSource for Thirds {
 static SET: LazyLock<(Rows, Rows)> = LazyLock::new(|| Rows::generate(ElementType::U8, COUNT, 9, 1));
 
 fn small() -> SimDisk {
-    build_sim(
-        &SET.0,
-        &BuildOptions { ids: Some(&Thirds), list_vectors: 40, replicas: 2, ..options(Metric::L2) },
-    )
+    build_sim(&SET.0, &small_options(None))
 }
 
-/// A search that needs every list and every id.
-const EVERYTHING: SearchOptions = SearchOptions { k: COUNT, probe: Probe::All };
+/// As [`small`], with lists of raw vectors.
+fn small_raw() -> SimDisk {
+    build_sim(&SET.0, &small_options(Some(Codec::Raw)))
+}
 
-/// Opens the folder and asks for everything.
+fn small_options(codec: Option<Codec>) -> BuildOptions<'static> {
+    let (list_vectors, replicas) = (Some(40), Some(2));
+    BuildOptions { codec, ids: Some(&Thirds), list_vectors, replicas, ..options(Metric::L2) }
+}
+
+/// Opens the folder and asks for everything: all rows, all lists, all ids.
 fn open_and_search(disk: &SimDisk) -> Result<Vec<Hit>> {
     let mut searcher = open_sim(disk)?.searcher()?;
-    Ok(searcher.search(SET.1.row(0), &EVERYTHING)?.hits)
+    searcher.search(SET.1.row(0), &ask(COUNT, Probe::Lists(usize::MAX)))?;
+    Ok(searcher.search(SET.1.row(0), &ask(COUNT, Probe::All))?.hits)
 }
 
 /// The folder is damaged in `name`: an error in one line that names a file of it.
@@ -58,23 +63,30 @@ fn noticed(disk: &SimDisk, what: &str) {
 
 #[test]
 fn a_flipped_bit_of_any_byte_is_noticed() {
-    let disk = small();
-    let before = open_and_search(&disk).unwrap();
-    for (name, bytes) in files(&disk) {
+    [small(), small_raw()].iter().for_each(check_flips);
+}
+
+fn check_flips(disk: &SimDisk) {
+    let before = open_and_search(disk).unwrap();
+    for (name, bytes) in files(disk) {
         for byte in 0..bytes.len() {
             let bit = byte as u64 * 8 + (byte as u64).wrapping_mul(0x9E37_79B9) % 8;
             disk.flip_bit(&name, bit);
-            noticed(&disk, &format!("{name}, bit {bit}"));
+            noticed(disk, &format!("{name}, bit {bit}"));
             disk.flip_bit(&name, bit);
         }
     }
-    assert_eq!(open_and_search(&disk).unwrap(), before);
+    assert_eq!(open_and_search(disk).unwrap(), before);
 }
 
 #[test]
 fn verify_reports_a_flipped_bit_of_any_byte() {
+    [small(), small_raw()].iter().for_each(check_verified_flips);
+}
+
+fn check_verified_flips(disk: &SimDisk) {
     let dir = folder();
-    let files = files(&small());
+    let files = files(disk);
     files.iter().for_each(|(name, bytes)| std::fs::write(dir.path().join(name), bytes).unwrap());
     let check = || verify(dir.path(), IoMode::Pread, &mut |_, _| {});
     assert_eq!(check().unwrap().problems, []);
@@ -151,8 +163,7 @@ fn a_missing_file_is_named() {
 #[test]
 fn a_file_of_another_index_is_not_taken_for_ours() {
     let ours = files(&small());
-    let other =
-        BuildOptions { ids: Some(&Thirds), seed: 3, list_vectors: 40, replicas: 2, ..options(Metric::L2) };
+    let other = BuildOptions { seed: 3, ..small_options(None) };
     let theirs = files(&build_sim(&SET.0, &other));
     for name in ours.keys() {
         let mut mixed = ours.clone();
@@ -174,39 +185,51 @@ fn an_index_of_a_newer_format_is_told_from_a_damaged_one() {
         let mut newer = ours.clone();
         let page = newer.get_mut(name).unwrap();
         // The major version, and the checksum made right again.
-        page[20] = 2;
+        page[20] = 3;
         let crc = Checksum::of(&page[..40]).update(&page[44..4096]).value();
         page[40..44].copy_from_slice(&crc.to_le_bytes());
         let error = open_and_search(&sim_of(&newer)).unwrap_err();
         let found =
-            matches!(error, IndexError::Storage(StorageError::Version { found: 2, supported: 1, .. }));
+            matches!(error, IndexError::Storage(StorageError::Version { found: 3, supported: 2, .. }));
         assert!(found && error.to_string().contains(name), "{name}: {error}");
     }
 }
 
 #[test]
 fn a_failing_read_is_an_error_with_its_place_and_the_searcher_goes_on() {
-    let (rows, queries) = Rows::generate(ElementType::F32, 600, 8, 1);
-    let disk = build_sim(&rows, &options(Metric::L2));
-    let right = brute_force(Metric::L2, &rows, queries.row(0), 10);
-    let mut searcher = open_sim(&disk).unwrap().searcher().unwrap();
+    for (codec, probe) in [
+        (Some(Codec::Raw), Probe::All),
+        (None, Probe::All),
+        (None, Probe::Lists(usize::MAX)),
+        (Some(Codec::Rabitq { bits: 1 }), Probe::Lists(9)),
+    ] {
+        let (rows, queries) = Rows::generate(ElementType::F32, 600, 8, 1);
+        let chosen = BuildOptions { codec, list_vectors: Some(20), ..options(Metric::L2) };
+        let disk = build_sim(&rows, &chosen);
+        check_failing_reads(&disk, queries.row(0), &ask(10, probe));
+    }
+}
+
+/// Fails each operation of a search in turn.
+fn check_failing_reads(disk: &SimDisk, query: &[u8], asked: &SearchOptions) {
+    let mut searcher = open_sim(disk).unwrap().searcher().unwrap();
     let start = disk.operations();
-    assert_eq!(search_all(&mut searcher, queries.row(0), 10), right);
+    let right = searcher.search(query, asked).unwrap().hits;
     let operations = disk.operations() - start;
-    assert!(operations >= 30, "{operations} operations");
+    assert!(operations >= 5, "{operations} operations");
     for fault in [Fault::Io, Fault::ShortRead, Fault::FlipBit] {
         for at in 1..=operations {
             disk.set_faults(Faults { at: vec![(disk.operations() + at, fault)], ..Faults::default() });
-            let asked = SearchOptions { k: 10, probe: Probe::All };
-            let message = match searcher.search(queries.row(0), &asked) {
+            let message = match searcher.search(query, asked) {
                 Ok(answer) => panic!("{fault:?} at {at}: not noticed, {answer:?}"),
                 Err(error) => error.to_string(),
             };
-            assert!(message.starts_with("/sim/postings.000001: "), "{message}");
+            let named = ["/sim/postings.000001: ", "/sim/rows.000001: "];
+            assert!(named.iter().any(|name| message.starts_with(name)), "{message}");
             // The simulated disk's own errors know no offset.
             assert!(fault == Fault::Io || message.contains("offset"), "{message}");
             disk.set_faults(Faults::default());
-            assert_eq!(search_all(&mut searcher, queries.row(0), 10), right, "after {fault:?} at {at}");
+            assert_eq!(searcher.search(query, asked).unwrap().hits, right, "after {fault:?} at {at}");
         }
     }
 }

@@ -22,7 +22,9 @@ fn check(rows: &Rows, queries: &Rows, options: &BuildOptions<'_>, ks: &[usize]) 
         }
     }
     let info = index.info();
-    let cap = plan(&rows.source(), options).unwrap().list_cap as u64;
+    assert_eq!(info.has_rows, info.codec != Codec::Raw && options.rerank);
+    let settled = BuildOptions { codec: Some(info.codec), ..*options };
+    let cap = plan(&rows.source(), &settled).unwrap().list_cap as u64;
     assert!(info.list_entries_max <= cap, "{} entries, {cap} allowed", info.list_entries_max);
     assert!(info.entries >= info.rows && info.rows == rows.len() as u64);
     index
@@ -33,9 +35,12 @@ fn all_lists_give_the_exact_answer_for_every_element_and_metric() {
     for element in ELEMENTS {
         let (rows, queries) = Rows::generate(element, 900, 13, 5);
         for metric in METRICS {
-            let index = check(&rows, &queries, &options(metric), &[1, 10, 900]);
-            assert!(index.info().entries > 900, "{element} {metric}: no copies at all");
-            assert!(index.info().nodes > 1, "{element} {metric}: a router of one node");
+            for codec in CODECS {
+                let chosen = BuildOptions { codec, ..options(metric) };
+                let index = check(&rows, &queries, &chosen, &[1, 10, 900]);
+                assert!(index.info().entries > 900, "{element} {metric}: no copies at all");
+                assert!(index.info().nodes > 1, "{element} {metric}: a router of one node");
+            }
         }
     }
 }
@@ -46,7 +51,10 @@ fn ties_are_broken_by_row() {
         let (rows, queries) = Rows::generate(element, 150, 6, 3);
         // Each vector four times, far apart in the input.
         for metric in METRICS {
-            check(&rows.repeated(4), &queries, &options(metric), &[1, 7, 600]);
+            for codec in CODECS {
+                let chosen = BuildOptions { codec, ..options(metric) };
+                check(&rows.repeated(4), &queries, &chosen, &[1, 7, 600]);
+            }
         }
     }
 }
@@ -56,8 +64,11 @@ fn thousands_of_identical_vectors_are_all_kept() {
     for element in [ElementType::F32, ElementType::U8] {
         let rows = Rows::of(element, 3, &[1.0, 2.0, 3.0]).repeated(5_000);
         for metric in METRICS {
-            let index = check(&rows, &Rows::of(element, 3, &[3.0, 1.0, 1.0]), &options(metric), &[1, 5_000]);
-            assert!(index.info().lists > 1, "the one list was not split");
+            for codec in CODECS {
+                let chosen = BuildOptions { codec, ..options(metric) };
+                let index = check(&rows, &Rows::of(element, 3, &[3.0, 1.0, 1.0]), &chosen, &[1, 5_000]);
+                assert!(index.info().lists > 1, "the one list was not split");
+            }
         }
     }
 }
@@ -69,6 +80,7 @@ fn the_smallest_indexes_are_exact() {
             let (rows, queries) = Rows::generate(element, count, dim, 2);
             for metric in METRICS {
                 check(&rows, &queries, &options(metric), &[1, count]);
+                check(&rows, &queries, &raw(metric), &[1, count]);
             }
         }
     }
@@ -79,9 +91,11 @@ fn long_vectors_are_exact() {
     for element in ELEMENTS {
         let (rows, queries) = Rows::generate(element, 60, 4_096, 2);
         check(&rows, &queries, &options(Metric::InnerProduct), &[1, 60]);
+        check(&rows, &queries, &raw(Metric::InnerProduct), &[1, 60]);
     }
     let longest = Rows::generate(ElementType::U8, 5, DIM_MAX, 1);
     check(&longest.0, &longest.1, &options(Metric::L2), &[1, 5]);
+    check(&longest.0, &longest.1, &raw(Metric::L2), &[1, 5]);
 }
 
 #[test]
@@ -91,7 +105,10 @@ fn values_at_the_end_of_the_range_lose_no_vector() {
     let rows = Rows::of(ElementType::F32, 2, &values);
     for metric in [Metric::L2, Metric::InnerProduct] {
         for query in [[1.0f32, -1.0], [f32::MAX, f32::MAX], [0.0, 0.0]] {
-            check(&rows, &Rows::of(ElementType::F32, 2, &query), &options(metric), &[1, 200]);
+            for codec in CODECS {
+                let chosen = BuildOptions { codec, ..options(metric) };
+                check(&rows, &Rows::of(ElementType::F32, 2, &query), &chosen, &[1, 200]);
+            }
         }
     }
 }
@@ -105,11 +122,25 @@ fn the_files_do_not_depend_on_the_number_of_threads() {
         (ElementType::I8, Metric::Cosine),
     ] {
         let (rows, _) = Rows::generate(element, 3_000, 24, 0);
-        let one = build_sim(&rows, &BuildOptions { threads: 1, ..options(metric) });
-        let two = build_sim(&rows, &BuildOptions { threads: 2, ..options(metric) });
-        assert_eq!(different(&files(&one), &files(&two)), [""; 0], "{element} {metric}");
-        let other = build_sim(&rows, &BuildOptions { seed: 2, ..options(metric) });
-        assert_ne!(different(&files(&one), &files(&other)), [""; 0], "the seed decides nothing");
+        for codec in CODECS {
+            let chosen = BuildOptions { codec, ..options(metric) };
+            let one = build_sim(&rows, &BuildOptions { threads: 1, ..chosen });
+            let two = build_sim(&rows, &BuildOptions { threads: 2, ..chosen });
+            assert_eq!(different(&files(&one), &files(&two)), [""; 0], "{element} {metric}");
+            let other = build_sim(&rows, &BuildOptions { seed: 2, ..chosen });
+            assert_ne!(different(&files(&one), &files(&other)), [""; 0], "the seed decides nothing");
+        }
+    }
+}
+
+#[test]
+fn rows_that_are_held_out_for_calibration_do_not_depend_on_threads() {
+    let (rows, _) = Rows::generate(ElementType::F32, 250, 24, 0);
+    for codec in CODECS {
+        let chosen = BuildOptions { codec, ..options(Metric::L2) };
+        let one = build_own(&rows, &BuildOptions { threads: 1, ..chosen });
+        let two = build_own(&rows, &BuildOptions { threads: 2, ..chosen });
+        assert_eq!(different(&files(&one), &files(&two)), [""; 0]);
     }
 }
 
@@ -117,8 +148,9 @@ fn the_files_do_not_depend_on_the_number_of_threads() {
 fn a_folder_on_the_real_disk_has_the_bytes_of_the_simulated_one() {
     let (rows, queries) = Rows::generate(ElementType::F32, 1_200, 16, 4);
     let dir = folder();
-    build(dir.path(), &rows.source(), &options(Metric::Cosine), &Silent).unwrap();
-    let sim = build_sim(&rows, &options(Metric::Cosine));
+    let chosen = BuildOptions { calibration_queries: Some(&queries.source()), ..options(Metric::Cosine) };
+    build(dir.path(), &rows.source(), &chosen, &Silent).unwrap();
+    let sim = build_sim(&rows, &chosen);
     assert_eq!(different(&files_in(dir.path()), &files(&sim)), [""; 0]);
     let index =
         Index::open(dir.path(), &OpenOptions { io: options(Metric::L2).io, ..OpenOptions::default() });
@@ -134,11 +166,13 @@ fn a_folder_on_the_real_disk_has_the_bytes_of_the_simulated_one() {
 #[test]
 fn a_small_budget_changes_the_way_but_not_the_answers() {
     let (rows, queries) = Rows::generate(ElementType::F32, 60_000, 24, 3);
-    let small = BuildOptions { memory_bytes: 6 << 20, ..options(Metric::L2) };
-    let plan = plan(&rows.source(), &small).unwrap();
-    assert!(plan.partitions > 8 && plan.sample_rows < 60_000, "{plan:?}");
-    assert!(plan.memory_bytes <= small.memory_bytes);
-    check(&rows, &queries, &small, &[10]);
+    for codec in CODECS {
+        let small = BuildOptions { codec, memory_bytes: 8 << 20, ..options(Metric::L2) };
+        let plan = plan(&rows.source(), &small).unwrap();
+        assert!(plan.partitions > 2 && plan.sample_rows < 60_000, "{plan:?}");
+        assert!(plan.memory_bytes <= small.memory_bytes);
+        check(&rows, &queries, &small, &[10]);
+    }
 }
 
 #[test]
@@ -161,7 +195,7 @@ fn ids_come_from_their_source() {
     let index = open_sim(&disk).unwrap();
     assert!(index.info().has_ids);
     let mut searcher = index.searcher().unwrap();
-    let all = SearchOptions { k: 1_300, probe: Probe::All };
+    let all = ask(1_300, Probe::All);
     let answer = searcher.search(queries.row(0), &all).unwrap();
     assert_eq!(answer.hits.len(), 1_300);
     assert!(answer.hits.iter().all(|hit| hit.id == u64::MAX - 3 * u64::from(hit.row.0)));
@@ -181,16 +215,21 @@ fn a_resident_copy_answers_like_its_maker() {
 #[test]
 fn calibrated_searches_read_less_than_everything_and_reach_their_target() {
     let (rows, queries) = Rows::generate(ElementType::F32, 6_000, 24, 200);
-    let index = open_sim(&build_sim(&rows, &options(Metric::L2))).unwrap();
+    for codec in CODECS {
+        let disk = build_own(&rows, &BuildOptions { codec, list_vectors: Some(16), ..options(Metric::L2) });
+        check_targets(&open_sim(&disk).unwrap(), &rows, &queries);
+    }
+}
+
+fn check_targets(index: &Index, rows: &Rows, queries: &Rows) {
     let mut searcher = index.searcher().unwrap();
     let mut before = 0;
     for target in CALIBRATED_TARGETS {
         let (mut found, mut lists) = (0, 0);
         for query in queries.iter() {
-            let asked = SearchOptions { k: 10, probe: Probe::TargetRecall(target) };
+            let asked = ask(10, Probe::TargetRecall(target));
             let answer = searcher.search(query, &asked).unwrap();
-            let right = brute_force(Metric::L2, &rows, query, 10);
-            found += pairs(&answer).iter().filter(|pair| right.contains(pair)).count();
+            found += right_of(&answer, Metric::L2, rows, query);
             lists += answer.cost.lists;
         }
         let recall = found as f32 / (10 * queries.len()) as f32;
@@ -201,6 +240,16 @@ fn calibrated_searches_read_less_than_everything_and_reach_their_target() {
     assert!(before < index.info().lists * queries.len() as u64 / 2, "{before} lists: nearly everything");
 }
 
+/// What lists may hold, and what is best.
+const ALL_CODECS: [Option<Codec>; 6] = [
+    None,
+    Some(Codec::Raw),
+    Some(Codec::Rabitq { bits: 1 }),
+    Some(Codec::Rabitq { bits: 2 }),
+    Some(Codec::Rabitq { bits: 5 }),
+    Some(Codec::Rabitq { bits: 8 }),
+];
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
@@ -210,14 +259,18 @@ proptest! {
         dim in 1usize..20,
         duplicates in 1usize..4,
         replicas in 1usize..=8,
-        list_vectors in 1usize..40,
+        list_vectors in prop::option::of(1usize..40),
+        codec in prop::sample::select(ALL_CODECS.to_vec()),
+        rng in any::<bool>(),
         element in prop::sample::select(ELEMENTS.to_vec()),
         metric in prop::sample::select(METRICS.to_vec()),
         seed in any::<u64>(),
     ) {
         let (rows, queries) = Rows::generate(element, count, dim, 2);
         let rows = rows.repeated(duplicates);
-        let chosen = BuildOptions { replicas, list_vectors, seed, ..options(metric) };
+        let copy_rule = if rng { CopyRule::Rng } else { CopyRule::default() };
+        let replicas = Some(replicas);
+        let chosen = BuildOptions { codec, replicas, copy_rule, list_vectors, seed, ..options(metric) };
         check(&rows, &queries, &chosen, &[1, rows.len().min(5), rows.len()]);
     }
 }
@@ -232,7 +285,7 @@ fn real_vectors_are_found_again() {
     build_on(Arc::new(disk.clone()), &rows.source(), &options(Metric::Cosine), &Silent).unwrap();
     let mut searcher = open_sim(&disk).unwrap().searcher().unwrap();
     for row in (0..rows.len()).step_by(97) {
-        let asked = SearchOptions { k: 1, probe: Probe::Lists(1) };
+        let asked = SearchOptions { rerank: Rerank::Exact, ..ask(1, Probe::Lists(1)) };
         let answer = searcher.search(rows.row(row), &asked).unwrap();
         assert!(answer.hits[0].distance < 1e-6, "row {row}: {:?}", answer.hits);
     }

@@ -3,12 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 mod bad_input;
+mod codes;
 mod common;
 mod crash;
 mod damage;
 mod exact;
+mod formats;
 mod kernel;
 mod real;
+mod residency;
 mod resume;
 mod rounds;
 mod scorer;
+mod stages;

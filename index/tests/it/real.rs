@@ -6,7 +6,7 @@ use nearline_datasets::catalog::{self, DataSet};
 use nearline_datasets::{GroundTruth, RawVectors, load_raw};
 use nearline_index::*;
 
-use crate::common::{Rows, folder, options};
+use crate::common::{Rows, ask, folder, options};
 
 /// Larger sets only run in full.
 const ROWS: usize = 45_000;
@@ -83,7 +83,7 @@ impl Loaded {
     fn check_exact(&self, index: &Index) {
         let mut searcher = index.searcher().unwrap();
         let queries = if full() { self.queries.len() } else { self.queries.len().min(QUERIES) };
-        let everything = SearchOptions { k: self.truth.k, probe: Probe::All };
+        let everything = ask(self.truth.k, Probe::All);
         for query in 0..queries {
             let hits = searcher.search(self.queries.row(query), &everything).unwrap().hits;
             let (ids, distances) = self.truth(query);
@@ -102,7 +102,7 @@ impl Loaded {
     fn measure(&self, index: &Index, target: f32) -> (f64, f64, f64) {
         const K: usize = 10;
         let mut searcher = index.searcher().unwrap();
-        let asked = SearchOptions { k: K, probe: Probe::TargetRecall(target) };
+        let asked = ask(K, Probe::TargetRecall(target));
         let (mut found, mut lists, mut bytes) = (0, 0, 0);
         let half = self.queries.len() / 2..self.queries.len();
         let count = half.len() as f64;
@@ -110,7 +110,13 @@ impl Loaded {
             let answer = searcher.search(self.queries.row(query), &asked).unwrap();
             let (_, distances) = self.truth(query);
             let worst = distances[K - 1];
-            let right = |hit: &&Hit| hit.distance <= worst || near(hit.distance, worst);
+            // Distances may be estimates: what counts is the vector.
+            let scorer = Scorer::new(self.metric, self.rows.shape, self.queries.row(query));
+            let right = |hit: &&Hit| {
+                let mut distance = [0.0];
+                scorer.distances(self.rows.row(hit.row.0 as usize), &mut distance);
+                distance[0] <= worst || near(distance[0], worst)
+            };
             found += answer.hits.iter().filter(right).count();
             lists += answer.cost.lists;
             bytes += answer.cost.bytes;

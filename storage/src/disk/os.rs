@@ -11,6 +11,7 @@ use crate::atomic::check_name;
 use crate::disk::lock::{FolderLock, LockMode, lock_folder};
 use crate::disk::pread::{PreadPool, PreadReader};
 use crate::disk::probe::{self, IoInUse, IoMode};
+use crate::disk::read_file::ReadFile;
 use crate::disk::uring::UringReader;
 use crate::disk::{BatchReader, Disk, DiskFile, Window};
 use crate::error::{Result, StorageError};
@@ -23,7 +24,7 @@ pub struct OsDisk {
     io: Arc<Io>,
 }
 
-/// What all files of a folder share.
+/// What all handles on a folder share.
 #[derive(Debug)]
 struct Io {
     chosen: IoInUse,
@@ -63,10 +64,15 @@ impl OsDisk {
     }
 
     fn open_with(&self, name: &str, op: &'static str, options: &OpenOptions) -> Result<Arc<dyn DiskFile>> {
+        let ReadFile { file, path } = self.open_raw(name, op, options)?;
+        Ok(Arc::new(OsFile { path, file }))
+    }
+
+    fn open_raw(&self, name: &str, op: &'static str, options: &OpenOptions) -> Result<ReadFile> {
         check_name(self, name)?;
         let path = self.root.join(name);
         let file = options.open(&path).map_err(|error| StorageError::io(&path, op, error))?;
-        Ok(Arc::new(OsFile { path, file: Arc::new(file), io: Arc::clone(&self.io) }))
+        Ok(ReadFile { file, path })
     }
 }
 
@@ -119,6 +125,23 @@ impl Disk for OsDisk {
         sync_folder(&self.root)
     }
 
+    fn batch_reader(&self, names: &[&str], window: Window) -> Result<Box<dyn BatchReader>> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        let mut op = "open";
+        if self.io.chosen.direct {
+            // Handles of our own, which go past the page cache.
+            options.custom_flags(OFlags::DIRECT.bits() as i32);
+            op = "open for direct reads";
+        }
+        let files: Result<Vec<_>> = names.iter().map(|name| self.open_raw(name, op, &options)).collect();
+        let (root, files) = (self.root.clone(), files?);
+        match self.io.chosen.mode {
+            IoMode::Pread => Ok(Box::new(PreadReader::new(root, files, window, Arc::clone(&self.io.pool)))),
+            IoMode::Uring | IoMode::Auto => Ok(Box::new(UringReader::new(root, files, window))),
+        }
+    }
+
     fn lock(&self, mode: LockMode) -> Result<FolderLock> {
         lock_folder(&self.root, mode)
     }
@@ -133,20 +156,12 @@ fn sync_folder(path: &Path) -> Result<()> {
 #[derive(Debug)]
 struct OsFile {
     path: PathBuf,
-    file: Arc<File>,
-    io: Arc<Io>,
+    file: File,
 }
 
 impl OsFile {
     fn failed<E: Into<std::io::Error>>(&self, op: &'static str) -> impl Fn(E) -> StorageError {
         move |error| StorageError::io(&self.path, op, error.into())
-    }
-
-    /// A second handle that goes past the page cache.
-    fn open_direct(&self) -> Result<Arc<File>> {
-        let direct =
-            OpenOptions::new().read(true).custom_flags(OFlags::DIRECT.bits() as i32).open(&self.path);
-        direct.map(Arc::new).map_err(self.failed("open for direct reads"))
     }
 }
 
@@ -193,16 +208,5 @@ impl DiskFile for OsFile {
         // Best effort: a filesystem without the notion of a cache is as good as one that forgot.
         let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
         Ok(())
-    }
-
-    fn batch_reader(&self, window: Window) -> Result<Box<dyn BatchReader>> {
-        let pread = |file| Box::new(PreadReader::new(file, &self.path, window, Arc::clone(&self.io.pool)));
-        match (self.io.chosen.mode, self.io.chosen.direct) {
-            (IoMode::Pread, false) => Ok(pread(Arc::clone(&self.file))),
-            (IoMode::Pread, true) => Ok(pread(self.open_direct()?)),
-            (IoMode::Uring | IoMode::Auto, _) => {
-                Ok(Box::new(UringReader::new(self.open_direct()?, &self.path, window)))
-            }
-        }
     }
 }

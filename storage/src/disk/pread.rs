@@ -1,16 +1,16 @@
 //! Batch reads without io_uring: a small pool of threads, each in a blocking `pread`.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::buffer::{AlignedBuf, BufferPool};
-use crate::disk::{BatchReader, Completed, PAGE, ReadCounters, ReadRange, Window, refuse_submit};
-use crate::error::{Result, StorageError};
+use crate::disk::read_file::{ReadFile, resume_at};
+use crate::disk::{BatchReader, Completed, ReadCounters, ReadRange, Window, pick_file, refuse_submit};
+use crate::error::Result;
 
 /// Threads a pool starts at most. Disks here and in the cloud reach their full rate with 16 to 32 reads in flight.
 const THREADS: usize = 16;
@@ -39,9 +39,8 @@ struct State {
 /// One read, and where its outcome goes.
 #[derive(Debug)]
 struct Job {
-    file: Arc<File>,
-    path: Arc<Path>,
-    tag: usize,
+    source: Arc<ReadFile>,
+    tag: u64,
     range: ReadRange,
     buffer: AlignedBuf,
     reply: Sender<Done>,
@@ -49,7 +48,7 @@ struct Job {
 
 #[derive(Debug)]
 struct Done {
-    tag: usize,
+    tag: u64,
     range: ReadRange,
     buffer: AlignedBuf,
     outcome: Result<()>,
@@ -139,38 +138,24 @@ impl Job {
         let mut filled = 0;
         loop {
             let at = self.range.offset + filled as u64;
-            match self.file.read_at(&mut self.buffer[filled..self.range.bytes], at) {
+            match self.source.file.read_at(&mut self.buffer[filled..self.range.bytes], at) {
                 Ok(got) if filled + got == self.range.bytes => return Ok(()),
                 Ok(got) => match resume_at(filled, got) {
                     Some(next) => filled = next,
-                    None => return Err(too_short(&self.file, &self.path, self.range, filled + got)),
+                    None => return Err(self.source.too_short(self.range, filled + got)),
                 },
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(StorageError::io_at(&self.path, "read", at, error)),
+                Err(error) => return Err(self.source.failed(at, error)),
             }
         }
     }
 }
 
-/// Where to go on after a short read. Direct reads must stay on whole pages, so a torn page is read again; if not
-/// even one more page came, the file ends there.
-pub(crate) fn resume_at(filled: usize, got: usize) -> Option<usize> {
-    let next = (filled + got) / PAGE * PAGE;
-    (next > filled).then_some(next)
-}
-
-/// The error for a range of which only the first `filled` bytes exist.
-pub(crate) fn too_short(file: &File, path: &Path, range: ReadRange, filled: usize) -> StorageError {
-    let offset = range.offset + filled as u64;
-    let len = file.metadata().map_or(offset, |found| found.len());
-    StorageError::unexpected_end(path, offset, (range.bytes - filled) as u64, len)
-}
-
 /// A [`BatchReader`] that hands its reads to a [`PreadPool`].
 #[derive(Debug)]
 pub(crate) struct PreadReader {
-    file: Arc<File>,
-    path: Arc<Path>,
+    folder: PathBuf,
+    files: Vec<Arc<ReadFile>>,
     pool: Arc<PreadPool>,
     buffers: BufferPool,
     queued: Vec<Job>,
@@ -182,11 +167,11 @@ pub(crate) struct PreadReader {
 }
 
 impl PreadReader {
-    pub(crate) fn new(file: Arc<File>, path: &Path, window: Window, pool: Arc<PreadPool>) -> Self {
+    pub(crate) fn new(folder: PathBuf, files: Vec<ReadFile>, window: Window, pool: Arc<PreadPool>) -> Self {
         let (reply, replies) = channel();
         Self {
-            file,
-            path: path.into(),
+            folder,
+            files: files.into_iter().map(Arc::new).collect(),
             pool,
             buffers: BufferPool::new(window),
             queued: Vec::new(),
@@ -209,15 +194,35 @@ impl PreadReader {
         self.pool.run(self.queued.drain(..));
     }
 
-    /// The next outcome: one that is there already, or else, with everything started, the first to come.
-    fn next_done(&mut self) -> Option<Done> {
-        let ready = self.replies.try_recv().ok();
-        let done = ready.or_else(|| {
-            self.start_queued();
-            if self.started == 0 { None } else { self.replies.recv().ok() }
-        })?;
+    /// An outcome that is there already.
+    fn ready_done(&mut self) -> Option<Done> {
+        let done = self.replies.try_recv().ok()?;
         self.started -= 1;
         Some(done)
+    }
+
+    /// The next outcome: one that is there already, or else, with everything started, the first to come.
+    fn next_done(&mut self) -> Option<Done> {
+        if let Some(done) = self.ready_done() {
+            return Some(done);
+        }
+        self.start_queued();
+        if self.started == 0 {
+            return None;
+        }
+        let done = self.replies.recv().ok()?;
+        self.started -= 1;
+        Some(done)
+    }
+
+    fn hand_out(&mut self, done: Option<Done>) -> Result<Option<Completed<'_>>> {
+        let Some(Done { tag, range, buffer, outcome }) = done else { return Ok(None) };
+        if let Err(error) = outcome {
+            self.buffers.give(buffer);
+            return Err(error);
+        }
+        let buffer = self.handed_out.insert(buffer);
+        Ok(Some(Completed { tag, bytes: &buffer[..range.bytes] }))
     }
 
     fn recycle(&mut self) {
@@ -232,24 +237,30 @@ impl BatchReader for PreadReader {
         self.buffers.has_room_beside(range.bytes, self.handed_out.as_deref())
     }
 
-    fn submit(&mut self, tag: usize, range: ReadRange) -> Result<()> {
+    fn submit(&mut self, tag: u64, file: usize, range: ReadRange) -> Result<()> {
         self.recycle();
-        refuse_submit(&self.path, range, self.buffers.has_room(range.bytes))?;
+        let source = Arc::clone(pick_file(&self.files, file, &self.folder)?);
+        refuse_submit(&source.path, range, self.buffers.has_room(range.bytes))?;
         let buffer = self.buffers.take(range.bytes);
-        let (file, path, reply) = (Arc::clone(&self.file), Arc::clone(&self.path), self.reply.clone());
-        self.queued.push(Job { file, path, tag, range, buffer, reply });
+        self.queued.push(Job { source, tag, range, buffer, reply: self.reply.clone() });
         Ok(())
     }
 
     fn wait(&mut self) -> Result<Option<Completed<'_>>> {
         self.recycle();
-        let Some(Done { tag, range, buffer, outcome }) = self.next_done() else { return Ok(None) };
-        if let Err(error) = outcome {
-            self.buffers.give(buffer);
-            return Err(error);
-        }
-        let buffer = self.handed_out.insert(buffer);
-        Ok(Some(Completed { tag, bytes: &buffer[..range.bytes] }))
+        let done = self.next_done();
+        self.hand_out(done)
+    }
+
+    fn poll(&mut self) -> Result<Option<Completed<'_>>> {
+        self.recycle();
+        self.start_queued();
+        let done = self.ready_done();
+        self.hand_out(done)
+    }
+
+    fn in_flight(&self) -> usize {
+        self.queued.len() + self.started
     }
 
     fn reset(&mut self) -> Result<()> {

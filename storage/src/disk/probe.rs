@@ -1,15 +1,15 @@
 //! Finding out how batch reads are done best in a folder.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use rustix::fs::OFlags;
 
 use crate::atomic::temp_name;
 use crate::buffer::AlignedBuf;
+use crate::disk::read_file::ReadFile;
 use crate::disk::uring::UringReader;
 use crate::disk::{BatchReader, PAGE, ReadRange, Window};
 use crate::error::{Result, StorageError};
@@ -61,11 +61,12 @@ impl std::fmt::Display for IoInUse {
 /// If io_uring is insisted on and does not work.
 pub(crate) fn choose(root: &Path, wanted: IoMode) -> Result<IoInUse> {
     let sample = Sample::find(root);
-    let uring = match (&sample, wanted) {
+    let direct = sample.is_ok();
+    let uring = match (sample, wanted) {
         (_, IoMode::Pread) => Err("as asked".to_owned()),
         (Err(error), _) => Err(format!("direct reads do not work here: {error}")),
         (Ok(sample), _) => {
-            sample.try_uring().map_err(|error| format!("io_uring does not work here: {error}"))
+            sample.try_uring(root).map_err(|error| format!("io_uring does not work here: {error}"))
         }
     };
     match uring {
@@ -74,7 +75,6 @@ pub(crate) fn choose(root: &Path, wanted: IoMode) -> Result<IoInUse> {
             Err(StorageError::io(root, "use io_uring", io::Error::new(io::ErrorKind::Unsupported, why)))
         }
         Err(why) => {
-            let direct = sample.is_ok();
             let how = if direct { "O_DIRECT" } else { "page cache" };
             Ok(IoInUse { mode: IoMode::Pread, direct, why: format!("pread threads, {how}: {why}") })
         }
@@ -82,10 +82,7 @@ pub(crate) fn choose(root: &Path, wanted: IoMode) -> Result<IoInUse> {
 }
 
 /// A file of the folder whose first page has been read directly.
-struct Sample {
-    path: PathBuf,
-    file: Arc<File>,
-}
+struct Sample(ReadFile);
 
 impl Sample {
     /// Takes any file that is there, or a temporary one.
@@ -112,13 +109,13 @@ impl Sample {
     fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).custom_flags(OFlags::DIRECT.bits() as i32).open(path)?;
         file.read_exact_at(&mut AlignedBuf::new(PAGE), 0)?;
-        Ok(Self { path: path.to_path_buf(), file: Arc::new(file) })
+        Ok(Self(ReadFile { file, path: path.to_path_buf() }))
     }
 
-    fn try_uring(&self) -> Result<()> {
+    fn try_uring(self, root: &Path) -> Result<()> {
         let window = Window { reads: 1, bytes: PAGE };
-        let mut reader = UringReader::new(Arc::clone(&self.file), &self.path, window);
-        reader.submit(0, ReadRange { offset: 0, bytes: PAGE })?;
+        let mut reader = UringReader::new(root.to_path_buf(), vec![self.0], window);
+        reader.submit(0, 0, ReadRange { offset: 0, bytes: PAGE })?;
         reader.wait().map(drop)
     }
 }

@@ -10,16 +10,18 @@
 mod file;
 mod image;
 mod random;
+mod reader;
 mod state;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use file::SimFile;
+use reader::SimReader;
 use state::{NameOp, State, Step};
 
 use crate::atomic::check_name;
-use crate::disk::{Disk, DiskFile, FolderLock, LockMode};
+use crate::disk::{BatchReader, Disk, DiskFile, FolderLock, LockMode, Window};
 use crate::error::{Result, StorageError};
 
 /// What may go wrong at one operation. A fault that does not fit the operation turns into `Io`.
@@ -137,7 +139,7 @@ impl SimDisk {
         }
     }
 
-    fn open_as(&self, op: &'static str, name: &str) -> Result<Arc<dyn DiskFile>> {
+    fn open_as(&self, op: &'static str, name: &str) -> Result<SimFile> {
         check_name(self, name)?;
         self.operate(op, name, |state| {
             let path = self.root.join(name);
@@ -162,11 +164,11 @@ impl Disk for SimDisk {
     }
 
     fn open(&self, name: &str) -> Result<Arc<dyn DiskFile>> {
-        self.open_as("open", name)
+        Ok(Arc::new(self.open_as("open", name)?))
     }
 
     fn open_rw(&self, name: &str) -> Result<Arc<dyn DiskFile>> {
-        self.open_as("open", name)
+        Ok(Arc::new(self.open_as("open", name)?))
     }
 
     fn create(&self, name: &str) -> Result<Arc<dyn DiskFile>> {
@@ -176,8 +178,9 @@ impl Disk for SimDisk {
             if state.names.contains_key(name) {
                 return Err(StorageError::Exists { file: path });
             }
-            let file = state.create(name);
-            Ok(SimFile::handle(path, &self.shared, file, state.epoch))
+            let file: Arc<dyn DiskFile> =
+                Arc::new(SimFile::handle(path, &self.shared, state.create(name), state.epoch));
+            Ok(file)
         })
     }
 
@@ -213,6 +216,11 @@ impl Disk for SimDisk {
             state.sync_names();
             Ok(())
         })
+    }
+
+    fn batch_reader(&self, names: &[&str], window: Window) -> Result<Box<dyn BatchReader>> {
+        let files: Result<Vec<_>> = names.iter().map(|name| self.open_as("open", name)).collect();
+        Ok(Box::new(SimReader::new(self.root.clone(), files?, &self.shared, window)))
     }
 
     fn lock(&self, mode: LockMode) -> Result<FolderLock> {

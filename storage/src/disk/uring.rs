@@ -8,35 +8,33 @@
     reason = "the kernel writes into buffers whose lifetime only this module can vouch for"
 )]
 
+mod ring;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::thread::ThreadId;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
 
-use io_uring::{IoUring, cqueue, opcode, types};
+use io_uring::{cqueue, opcode, types};
+use ring::Ring;
 use rustix::io::Errno;
 
 use crate::buffer::{AlignedBuf, BufferPool};
-use crate::disk::pread::{resume_at, too_short};
-use crate::disk::{BatchReader, Completed, ReadCounters, ReadRange, Window, refuse_submit};
+use crate::disk::read_file::{ReadFile, resume_at};
+use crate::disk::{BatchReader, Completed, ReadCounters, ReadRange, Window, pick_file, refuse_submit};
 use crate::error::{Result, StorageError};
 
 /// Reads inside the kernel at most, whatever the window allows; the others wait in our own queue.
 const MAX_ENTRIES: usize = 1024;
 /// How often a read that the kernel gave up for no fault of the disk is started again.
 const MAX_RESTARTS: u8 = 100;
-/// How long a kernel without resources for us is asked again, and how long to sleep in between.
-const PATIENCE: Duration = Duration::from_secs(5);
-const NAP: Duration = Duration::from_micros(50);
 
-/// A [`BatchReader`] over io_uring. The file is open with `O_DIRECT`.
+/// A [`BatchReader`] over io_uring. The files are open with `O_DIRECT`.
 pub(crate) struct UringReader {
-    file: Arc<File>,
-    path: PathBuf,
+    folder: PathBuf,
+    files: Vec<ReadFile>,
     entries: u32,
     buffers: BufferPool,
     slots: Vec<Slot>,
@@ -57,7 +55,9 @@ struct Slot {
 
 #[derive(Debug)]
 struct Read {
-    tag: usize,
+    tag: u64,
+    /// An index into the files of the reader, checked when the read was submitted.
+    file: usize,
     range: ReadRange,
     buffer: AlignedBuf,
     filled: usize,
@@ -65,72 +65,11 @@ struct Read {
     counted: bool,
 }
 
-struct Ring {
-    ring: IoUring,
-    /// Reads pushed and not yet reaped.
-    inside: usize,
-    /// The only thread that may use the ring, if it was set up for one.
-    owner: Option<ThreadId>,
-}
-
-impl Ring {
-    /// A ring that defers its work to the one thread that waits for it, where the kernel knows how.
-    fn for_this_thread(entries: u32) -> io::Result<Self> {
-        match IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(entries) {
-            Ok(ring) => Ok(Self { ring, inside: 0, owner: Some(std::thread::current().id()) }),
-            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
-                Self::for_any_thread(entries)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn for_any_thread(entries: u32) -> io::Result<Self> {
-        Ok(Self { ring: IoUring::new(entries)?, inside: 0, owner: None })
-    }
-
-    fn is_foreign(&self) -> bool {
-        self.owner.is_some_and(|owner| owner != std::thread::current().id())
-    }
-
-    fn pop(&mut self) -> Option<cqueue::Entry> {
-        let entry = self.ring.completion().next()?;
-        self.inside -= 1;
-        Some(entry)
-    }
-
-    /// Enters the kernel: starts what was pushed and waits for `want` completions. Returns how often it took.
-    fn enter(&mut self, want: usize) -> (u64, io::Result<()>) {
-        let mut enters = 0;
-        let mut since = None;
-        loop {
-            // At most `entries` reads are inside and the completion queue has twice that room. Should it overflow
-            // all the same, one enter without waiting moves the surplus into the queue.
-            let want = if self.ring.submission().cq_overflow() { 0 } else { want };
-            enters += 1;
-            let Err(error) = self.ring.submit_and_wait(want) else { return (enters, Ok(())) };
-            match Errno::from_io_error(&error) {
-                Some(Errno::INTR) => {}
-                Some(Errno::AGAIN | Errno::BUSY) => {
-                    if !self.ring.completion().is_empty() {
-                        return (enters, Ok(()));
-                    }
-                    if since.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
-                        return (enters, Err(error));
-                    }
-                    std::thread::sleep(NAP);
-                }
-                _ => return (enters, Err(error)),
-            }
-        }
-    }
-}
-
 impl UringReader {
-    pub(crate) fn new(file: Arc<File>, path: &Path, window: Window) -> Self {
+    pub(crate) fn new(folder: PathBuf, files: Vec<ReadFile>, window: Window) -> Self {
         Self {
-            file,
-            path: path.to_path_buf(),
+            folder,
+            files,
             entries: window.reads.clamp(1, MAX_ENTRIES).next_power_of_two() as u32,
             buffers: BufferPool::new(window),
             slots: Vec::new(),
@@ -153,13 +92,13 @@ impl UringReader {
             Some(_) => None,
         };
         if let Some(made) = made {
-            let made = made.map_err(|error| StorageError::io(&self.path, "set up io_uring", error))?;
+            let made = made.map_err(|error| StorageError::io(&self.folder, "set up io_uring", error))?;
             self.leave_ring();
             self.ring = Some(made);
         }
         match &mut self.ring {
             Some(ring) => Ok(ring),
-            None => Err(StorageError::io(&self.path, "set up io_uring", io::ErrorKind::Other.into())),
+            None => Err(StorageError::io(&self.folder, "set up io_uring", io::ErrorKind::Other.into())),
         }
     }
 
@@ -188,15 +127,15 @@ impl UringReader {
             let slot = &mut self.slots[index];
             let Some(read) = &mut slot.read else { continue };
             let rest = &mut read.buffer[read.filled..read.range.bytes];
-            let entry =
-                opcode::Read::new(types::Fd(self.file.as_raw_fd()), rest.as_mut_ptr(), rest.len() as u32)
-                    .offset(read.range.offset + read.filled as u64)
-                    .build()
-                    .user_data(u64::from(slot.generation) << 32 | index as u64);
+            let fd = types::Fd(self.files[read.file].file.as_raw_fd());
+            let entry = opcode::Read::new(fd, rest.as_mut_ptr(), rest.len() as u32)
+                .offset(read.range.offset + read.filled as u64)
+                .build()
+                .user_data(u64::from(slot.generation) << 32 | index as u64);
             // SAFETY: the buffer belongs to the slot and is neither freed nor handed out before the completion
             // with this slot and generation has been reaped, or is leaked; the file outlives the reads, which
             // hold it open in the kernel.
-            let pushed = unsafe { ring.ring.submission().push(&entry) };
+            let pushed = unsafe { ring.queue().push(&entry) };
             if pushed.is_err() {
                 self.queued.push_front(index);
                 return;
@@ -220,9 +159,21 @@ impl UringReader {
     }
 
     fn enter_for(&mut self, want: usize) -> Result<()> {
-        let (enters, outcome) = self.ring()?.enter(want);
+        let entered = self.ring()?.enter(want);
+        self.count_enters(entered)
+    }
+
+    /// As [`UringReader::enter`], if that is of any use, without waiting.
+    fn enter_without_waiting(&mut self) -> Result<()> {
+        self.ring()?;
+        self.push_queued();
+        let entered = self.ring()?.enter_without_waiting();
+        self.count_enters(entered)
+    }
+
+    fn count_enters(&mut self, (enters, outcome): (u64, io::Result<()>)) -> Result<()> {
         self.counters.enters += enters;
-        outcome.map_err(|error| StorageError::io(&self.path, "wait for reads", error))
+        outcome.map_err(|error| StorageError::io(&self.folder, "wait for reads", error))
     }
 
     /// Takes a completion in: the whole read, if that is what it completes.
@@ -230,13 +181,13 @@ impl UringReader {
         let (index, generation) = (entry.user_data() as u32 as usize, (entry.user_data() >> 32) as u32);
         let known = self.slots.get_mut(index).filter(|slot| slot.generation == generation);
         let Some(read) = known.and_then(|slot| slot.read.as_mut()) else { return Ok(None) };
-        let at = read.range.offset + read.filled as u64;
+        let (source, at) = (&self.files[read.file], read.range.offset + read.filled as u64);
         let next = match usize::try_from(entry.result()) {
             Ok(got) if read.filled + got >= read.range.bytes => return Ok(self.release(index)),
-            Ok(got) => resume_at(read.filled, got)
-                .ok_or_else(|| too_short(&self.file, &self.path, read.range, read.filled + got)),
-            Err(_) => restart(read, entry.result())
-                .map_err(|error| StorageError::io_at(&self.path, "read", at, error)),
+            Ok(got) => {
+                resume_at(read.filled, got).ok_or_else(|| source.too_short(read.range, read.filled + got))
+            }
+            Err(_) => restart(read, entry.result()).map_err(|error| source.failed(at, error)),
         };
         match next {
             Ok(filled) => {
@@ -280,11 +231,29 @@ impl UringReader {
                     return Ok(Some(read));
                 }
             }
-            if self.free.len() == self.slots.len() {
+            if self.in_flight() == 0 {
                 return Ok(None);
             }
             self.enter()?;
         }
+    }
+
+    /// A whole read that is there already, with everything started.
+    fn ready_done(&mut self) -> Result<Option<Read>> {
+        while self.in_flight() > 0 {
+            self.enter_without_waiting()?;
+            let Some(entry) = self.ring()?.pop() else { break };
+            if let Some(read) = self.complete(&entry)? {
+                return Ok(Some(read));
+            }
+        }
+        Ok(None)
+    }
+
+    fn hand_out(&mut self, done: Option<Read>) -> Option<Completed<'_>> {
+        let Read { tag, range, buffer, .. } = done?;
+        let buffer = self.handed_out.insert(buffer);
+        Some(Completed { tag, bytes: &buffer[..range.bytes] })
     }
 
     /// Waits until the kernel holds none of our buffers, and throws all reads away.
@@ -324,24 +293,35 @@ impl BatchReader for UringReader {
         self.buffers.has_room_beside(range.bytes, self.handed_out.as_deref())
     }
 
-    fn submit(&mut self, tag: usize, range: ReadRange) -> Result<()> {
+    fn submit(&mut self, tag: u64, file: usize, range: ReadRange) -> Result<()> {
         self.recycle();
-        refuse_submit(&self.path, range, self.buffers.has_room(range.bytes))?;
+        let source = pick_file(&self.files, file, &self.folder)?;
+        refuse_submit(&source.path, range, self.buffers.has_room(range.bytes))?;
         let buffer = self.buffers.take(range.bytes);
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             self.slots.len() - 1
         });
-        self.slots[index].read = Some(Read { tag, range, buffer, filled: 0, restarts: 0, counted: false });
+        let read = Read { tag, file, range, buffer, filled: 0, restarts: 0, counted: false };
+        self.slots[index].read = Some(read);
         self.queued.push_back(index);
         Ok(())
     }
 
     fn wait(&mut self) -> Result<Option<Completed<'_>>> {
         self.recycle();
-        let Some(Read { tag, range, buffer, .. }) = self.next_done()? else { return Ok(None) };
-        let buffer = self.handed_out.insert(buffer);
-        Ok(Some(Completed { tag, bytes: &buffer[..range.bytes] }))
+        let done = self.next_done()?;
+        Ok(self.hand_out(done))
+    }
+
+    fn poll(&mut self) -> Result<Option<Completed<'_>>> {
+        self.recycle();
+        let done = self.ready_done()?;
+        Ok(self.hand_out(done))
+    }
+
+    fn in_flight(&self) -> usize {
+        self.slots.len() - self.free.len()
     }
 
     fn reset(&mut self) -> Result<()> {

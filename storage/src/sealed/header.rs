@@ -9,7 +9,7 @@ use crate::error::{Result, StorageError};
 
 /// Line ends and a high bit after the name, so that a transfer as text is noticed.
 const MAGIC: &[u8; 16] = b"NEARLINE\x89\r\n\x1a\n\0\0\0";
-const MAJOR: u16 = 1;
+const MAJOR: u16 = 2;
 const MINOR: u16 = 0;
 /// Feature bits a reader must know are the low half; the high half may be ignored.
 const REQUIRED: u64 = 0xffff_ffff;
@@ -48,8 +48,8 @@ impl FileHeader {
     /// Checks a header page, the first of `file`.
     ///
     /// # Errors
-    /// If the page is damaged, from a newer format, or of no Nearline file at all. The place of the version and of
-    /// the checksum will not change, so a newer file is told from a damaged one.
+    /// If the page is damaged, from another format, or of no Nearline file at all. The place of the version and of
+    /// the checksum will not change, so a file of another version is told from a damaged one.
     pub fn decode(page: &[u8], file: &Path) -> Result<Self> {
         let Some(page) = page.first_chunk::<PAGE>() else {
             return Err(StorageError::unexpected_end(file, 0, PAGE as u64, page.len() as u64));
@@ -67,11 +67,11 @@ impl FileHeader {
         if found != expected {
             return Err(fields.wrong(CRC as u64, "header checksum", found.into(), expected.into()));
         }
-        if major > MAJOR {
-            return Err(StorageError::Version { file: file.to_path_buf(), found: major, supported: MAJOR });
-        }
         if major == 0 {
             return Err(fields.wrong(VERSION as u64, "format version", 0, MAJOR.into()));
+        }
+        if major != MAJOR {
+            return Err(StorageError::Version { file: file.to_path_buf(), found: major, supported: MAJOR });
         }
         let unknown = features & REQUIRED & !KNOWN;
         if unknown != 0 {
@@ -146,9 +146,14 @@ mod tests {
     }
 
     #[test]
-    fn newer_formats_and_features_say_so() {
-        let newer = with(VERSION, &2_u16.to_le_bytes());
-        assert!(matches!(decode(&newer), Err(StorageError::Version { found: 2, supported: 1, .. })));
+    fn other_formats_and_features_say_so() {
+        for other in [1_u16, 3, u16::MAX] {
+            let error = decode(&with(VERSION, &other.to_le_bytes())).unwrap_err();
+            let StorageError::Version { found, supported: 2, .. } = &error else { panic!("{error}") };
+            assert_eq!(*found, other);
+            let fix = if other < 2 { "build the index anew" } else { "or a later one" };
+            assert!(error.to_string().contains(fix), "{error}");
+        }
         let required = with(FEATURES, &1_u64.to_le_bytes());
         assert!(matches!(decode(&required), Err(StorageError::Features { unknown: 1, .. })));
         assert!(

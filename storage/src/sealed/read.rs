@@ -14,6 +14,7 @@ const READ_AHEAD: usize = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct ExtentFile {
     file: Arc<dyn DiskFile>,
+    name: String,
     file_id: u64,
     len: u64,
 }
@@ -29,7 +30,7 @@ impl ExtentFile {
         file.read_at(0, &mut page)?;
         let FileHeader { file_id, .. } = FileHeader::decode_kind(&page, file.path(), kind)?;
         let len = file.len()?;
-        Ok(Self { file, file_id, len })
+        Ok(Self { file, name: name.to_owned(), file_id, len })
     }
 
     /// The identity that is part of every checksum in the file.
@@ -47,7 +48,12 @@ impl ExtentFile {
         self.len <= PAGE as u64
     }
 
-    /// The file underneath, for batch reads.
+    /// The name it was opened by, for batch reads.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The file underneath.
     pub fn file(&self) -> &Arc<dyn DiskFile> {
         &self.file
     }
@@ -57,7 +63,7 @@ impl ExtentFile {
         ExtentKey { file_id: self.file_id, offset }
     }
 
-    /// Checks the bytes of the extent at `offset`, read through [`ExtentFile::file`].
+    /// Checks the bytes of the extent at `offset`, read through [`ExtentFile::file`] or in a batch.
     ///
     /// # Errors
     /// As [`Extent::decode`].

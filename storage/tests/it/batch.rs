@@ -33,7 +33,7 @@ fn reader_in(root: &Path, io: IoMode, window: Window) -> Option<Box<dyn BatchRea
     if !disk.list().unwrap().contains(&"f".to_owned()) {
         disk.create("f").unwrap().write_at(0, &content()).unwrap();
     }
-    Some(disk.open("f").unwrap().batch_reader(window).unwrap())
+    Some(disk.batch_reader(&["f"], window).unwrap())
 }
 
 fn page(number: usize) -> ReadRange {
@@ -46,13 +46,14 @@ fn read_all(reader: &mut dyn BatchReader, ranges: &[ReadRange], content: &[u8]) 
     let mut next = 0;
     loop {
         while next < ranges.len() && reader.has_room(ranges[next]) {
-            reader.submit(next, ranges[next]).unwrap();
+            reader.submit(next as u64, 0, ranges[next]).unwrap();
             next += 1;
         }
         let Some(done) = reader.wait().unwrap() else { break };
-        let start = ranges[done.tag].offset as usize;
-        assert!(done.bytes == &content[start..start + ranges[done.tag].bytes], "range {}", done.tag);
-        seen[done.tag] += 1;
+        let tag = done.tag as usize;
+        let start = ranges[tag].offset as usize;
+        assert!(done.bytes == &content[start..start + ranges[tag].bytes], "range {tag}");
+        seen[tag] += 1;
     }
     assert_eq!(seen, vec![1; ranges.len()]);
 }
@@ -80,9 +81,8 @@ proptest! {
             }
         }
         let disk = SimDisk::new(1);
-        let file = disk.create("f").unwrap();
-        file.write_at(0, &content).unwrap();
-        read_all(&mut *file.batch_reader(window).unwrap(), &ranges, &content);
+        disk.create("f").unwrap().write_at(0, &content).unwrap();
+        read_all(&mut *disk.batch_reader(&["f"], window).unwrap(), &ranges, &content);
     }
 }
 
@@ -128,15 +128,15 @@ fn a_read_behind_the_end_fails_cleanly_and_the_others_go_on() {
         let Some(_) = reader_in(dir.path(), io, WINDOW) else { continue };
         let disk = OsDisk::new(dir.path(), io).unwrap();
         disk.open_rw("f").unwrap().set_len((PAGES * PAGE - 1000) as u64).unwrap();
-        let mut reader = disk.open("f").unwrap().batch_reader(WINDOW).unwrap();
+        let mut reader = disk.batch_reader(&["f"], WINDOW).unwrap();
         let ranges = [page(1), page(PAGES - 1), page(PAGES + 5), page(2)];
         let long = ReadRange { offset: page(PAGES - 3).offset, bytes: 8 * PAGE };
-        ranges.iter().chain([&long]).enumerate().for_each(|(tag, range)| reader.submit(tag, *range).unwrap());
+        (0..).zip(ranges.iter().chain([&long])).for_each(|(tag, r)| reader.submit(tag, 0, *r).unwrap());
         let (mut good, mut bad) = (Vec::new(), 0);
         loop {
             match reader.wait() {
                 Ok(Some(done)) => {
-                    let start = ranges[done.tag].offset as usize;
+                    let start = ranges[done.tag as usize].offset as usize;
                     assert_eq!(done.bytes, &content[start..start + PAGE]);
                     good.push(done.tag);
                 }
@@ -160,15 +160,15 @@ fn reset_throws_everything_away() {
         let (dir, content) = (folder(), content());
         let Some(mut reader) = reader_in(dir.path(), io, WINDOW) else { continue };
         for waits in [0, 1, 10] {
-            (0..40).for_each(|i| reader.submit(i, page(i)).unwrap());
+            (0..40).for_each(|i| reader.submit(i as u64, 0, page(i)).unwrap());
             (0..waits).for_each(|_| assert!(reader.wait().unwrap().is_some()));
-            (40..50).for_each(|i| reader.submit(i, page(i)).unwrap());
+            (40..50).for_each(|i| reader.submit(i as u64, 0, page(i)).unwrap());
             reader.reset().unwrap();
             assert!(reader.wait().unwrap().is_none(), "{io:?}");
         }
         read_all(&mut *reader, &[page(9), page(10)], &content);
         // Dropped with reads in flight.
-        (0..40).for_each(|i| reader.submit(i, page(i)).unwrap());
+        (0..40).for_each(|i| reader.submit(i as u64, 0, page(i)).unwrap());
         reader.wait().unwrap();
     }
 }
@@ -180,14 +180,14 @@ fn what_is_not_whole_pages_or_has_no_room_is_refused() {
         let window = Window { reads: 2, bytes: 3 * PAGE };
         let Some(mut reader) = reader_in(dir.path(), io, window) else { continue };
         for (offset, bytes) in [(1, PAGE), (0, 100), (0, 0), (0, 2 << 30)] {
-            assert!(reader.submit(0, ReadRange { offset, bytes }).is_err(), "{offset} {bytes}");
+            assert!(reader.submit(0, 0, ReadRange { offset, bytes }).is_err(), "{offset} {bytes}");
         }
         let large = ReadRange { offset: 0, bytes: 100 * PAGE };
         assert!(reader.has_room(large), "alone, any read may go");
-        reader.submit(0, page(0)).unwrap();
+        reader.submit(0, 0, page(0)).unwrap();
         assert!(!reader.has_room(large) && reader.has_room(page(1)));
-        reader.submit(1, page(1)).unwrap();
-        assert!(!reader.has_room(page(2)) && reader.submit(2, page(2)).is_err());
+        reader.submit(1, 0, page(1)).unwrap();
+        assert!(!reader.has_room(page(2)) && reader.submit(2, 0, page(2)).is_err());
         reader.reset().unwrap();
         read_all(&mut *reader, &[large, page(0), large, page(5), page(6)], &content);
     }
@@ -210,7 +210,7 @@ fn a_reader_may_move_between_threads() {
         }
         // Dropped on another thread, with reads in flight.
         let mut reader = reader_in(dir.path(), io, WINDOW).unwrap();
-        (0..50).for_each(|i| reader.submit(i, page(i)).unwrap());
+        (0..50).for_each(|i| reader.submit(i as u64, 0, page(i)).unwrap());
         reader.wait().unwrap();
         std::thread::spawn(move || drop(reader)).join().unwrap();
     }
@@ -219,12 +219,13 @@ fn a_reader_may_move_between_threads() {
 /// Starts reads on one thread and takes them out on others.
 fn move_in_flight(mut reader: Box<dyn BatchReader>, content: &[u8]) {
     let mut seen = [0; 50];
-    (0..50).for_each(|i| reader.submit(i, page(i)).unwrap());
+    (0..50).for_each(|i| reader.submit(i as u64, 0, page(i)).unwrap());
     let mut take = |reader: &mut dyn BatchReader, count: usize| {
         for _ in 0..count {
             let Some(done) = reader.wait().unwrap() else { return };
-            assert!(done.bytes == &content[done.tag * PAGE..(done.tag + 1) * PAGE]);
-            seen[done.tag] += 1;
+            let tag = done.tag as usize;
+            assert!(done.bytes == &content[tag * PAGE..(tag + 1) * PAGE]);
+            seen[tag] += 1;
         }
     };
     take(&mut *reader, 5);
@@ -292,6 +293,12 @@ fn interrupted_and_refused_calls_are_made_again() {
     for io in [IoMode::Uring, IoMode::Pread] {
         if let Some(mut reader) = reader_in(root.as_ref(), io, WINDOW) {
             read_all(&mut *reader, &ranges, &content());
+            (0..50).for_each(|i| reader.submit(i as u64, 0, page(i)).unwrap());
+            let mut polled = 0;
+            while reader.in_flight() > 0 {
+                polled += usize::from(reader.poll().unwrap().is_some());
+            }
+            assert_eq!(polled, 50);
         }
     }
 }

@@ -5,6 +5,7 @@ mod atomic;
 mod batch;
 mod files;
 mod folder;
+mod several;
 mod sim;
 
 use std::path::Path;

@@ -21,14 +21,14 @@ fn page(number: usize) -> ReadRange {
 #[test]
 fn batches_are_logged_as_they_start() {
     let disk = SimDisk::new(3);
-    let file = pages(&disk, 40);
-    let mut reader = file.batch_reader(WINDOW).unwrap();
+    pages(&disk, 40);
+    let mut reader = disk.batch_reader(&["pages"], WINDOW).unwrap();
     for round in [32, 7] {
-        (0..round).for_each(|i| reader.submit(i, page(i)).unwrap());
+        (0..round).for_each(|i| reader.submit(i as u64, 0, page(i)).unwrap());
         let mut seen = vec![0; round];
         while let Some(done) = reader.wait().unwrap() {
-            assert!(done.bytes.iter().all(|&byte| usize::from(byte) == done.tag));
-            seen[done.tag] += 1;
+            assert!(done.bytes.iter().all(|&byte| u64::from(byte) == done.tag));
+            seen[done.tag as usize] += 1;
         }
         assert_eq!(seen, vec![1; round]);
     }

@@ -70,8 +70,8 @@ fn a_budget_too_small_is_4_and_says_what_would_do() {
     let enough = done.stderr.split_once("at least ").unwrap().1.split_once(' ').unwrap().0;
     crate::run::ok(&format!("{line} {enough}"));
     let line = "recall --index index --queries queries.fbin --groundtruth truth.bin --memory";
-    let done = run(&format!("{line} 17MiB"));
-    check_refused(4, line, &done, &["at least"]);
+    let done = run(&format!("{line} 17MiB --threads 8"));
+    check_refused(4, line, &done, &["index", "at least"]);
     refused(4, &format!("{line} 1MiB"), &["truth.bin", "at least"]);
 }
 
@@ -99,6 +99,25 @@ fn damage_is_5_and_named() {
         assert_eq!(done.code, Some(5), "{name} removed: {}{}", done.stdout, done.stderr);
         assert!(!done.stderr.contains("panicked"), "{}", done.stderr);
     }
+}
+
+#[test]
+fn an_index_of_an_earlier_format_is_5_and_built_anew_by_force() {
+    shared();
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../index/tests/fixtures/v1");
+    // an absolute path replaces the folder it is joined to
+    copy(fixture, "earlier");
+    for line in [
+        "inspect earlier",
+        "verify earlier --progress none",
+        "query --index earlier --queries queries.fbin --output x.ibin",
+    ] {
+        refused(5, line, &["earlier", "version 1", "version 2", "nearline build --force"]);
+    }
+    refused(2, &format!("{BUILD} --output earlier"), &["earlier", "--force"]);
+    crate::run::ok(&format!("{BUILD} --output earlier --force"));
+    crate::run::ok("verify earlier --progress none");
+    crate::run::ok("query --index earlier --queries queries.fbin --output x.ibin");
 }
 
 #[test]

@@ -7,5 +7,6 @@ mod builds;
 mod exits;
 mod files;
 mod full_disk;
+mod plot;
 mod run;
 mod walk;

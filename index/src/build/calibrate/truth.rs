@@ -1,8 +1,5 @@
-//! The exact neighbours of the calibration queries, and the lists that hold them.
+//! The exact neighbours of the calibration queries.
 
-use std::collections::HashMap;
-
-use nearline_storage::ExtentFile;
 use rayon::prelude::*;
 
 use super::{NEIGHBOURS, Queries};
@@ -10,7 +7,6 @@ use crate::build::assign::embed_rows;
 use crate::build::run::Build;
 use crate::build::sample::for_each_block;
 use crate::error::Result;
-use crate::manifest::FileRole;
 use crate::panels::Panels;
 use crate::space::Space;
 use crate::topk::{Candidate, TopK};
@@ -22,7 +18,7 @@ const BLOCK: usize = 64;
 /// The nearest rows of each query by distance in the routing space, nearest first.
 ///
 /// That order is the metric's own but for rounding, which does not matter for an average over queries.
-pub(super) fn exact(build: &Build<'_>, space: &Space, queries: &Queries) -> Result<Vec<Vec<u32>>> {
+pub(super) fn exact(build: &Build<'_>, space: &Space, queries: &Queries) -> Result<Vec<Vec<Candidate>>> {
     let panels = Panels::from_rows(queries.dim, &queries.points);
     let mut best: Vec<TopK> = (0..queries.len()).map(|_| TopK::default()).collect();
     best.iter_mut().for_each(|best| best.reset(NEIGHBOURS, 1));
@@ -41,7 +37,7 @@ pub(super) fn exact(build: &Build<'_>, space: &Space, queries: &Queries) -> Resu
         build.progress.advance((points.len() / queries.dim) as u64);
         Ok(())
     })?;
-    Ok(best.iter_mut().map(|best| best.take().iter().map(|near| near.row.0).collect()).collect())
+    Ok(best.iter_mut().map(TopK::take).collect())
 }
 
 /// Rows compared between two looks at the limits: so few that even if all of them were nearer than the limits of all
@@ -87,21 +83,4 @@ fn near(
         }
     }
     found
-}
-
-/// The lists that hold each of the rows in `truth`.
-pub(super) fn lists_of(build: &Build<'_>, truth: &[Vec<u32>]) -> Result<HashMap<u32, Vec<u32>>> {
-    let mut lists: HashMap<u32, Vec<u32>> = truth.iter().flatten().map(|&row| (row, Vec::new())).collect();
-    let name = build.name(FileRole::Postings);
-    let file = ExtentFile::open(build.disk.as_ref(), &name, FileRole::Postings.kind())?;
-    let mut extents = file.extents();
-    while let Some((_, extent)) = extents.next()? {
-        build.check_cancelled()?;
-        for row in extent.plane(0).as_chunks().0 {
-            if let Some(lists) = lists.get_mut(&u32::from_le_bytes(*row)) {
-                lists.push(extent.header.owner);
-            }
-        }
-    }
-    Ok(lists)
 }

@@ -1,13 +1,12 @@
-//! Handles on simulated files, and their batch reader.
+//! Handles on simulated files.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::buffer::{AlignedBuf, BufferPool};
+use crate::disk::DiskFile;
 use crate::disk::sim::image::Image;
 use crate::disk::sim::state::{FileNo, State, Step};
 use crate::disk::sim::{Fault, Shared, lock};
-use crate::disk::{BatchReader, Completed, DiskFile, ReadCounters, ReadRange, Window, refuse_submit};
 use crate::error::{Result, StorageError};
 
 /// An open simulated file.
@@ -20,8 +19,8 @@ pub(super) struct SimFile {
 }
 
 impl SimFile {
-    pub(super) fn handle(path: PathBuf, shared: &Shared, file: FileNo, epoch: u64) -> Arc<dyn DiskFile> {
-        Arc::new(Self { path, shared: Arc::clone(shared), file, epoch })
+    pub(super) fn handle(path: PathBuf, shared: &Shared, file: FileNo, epoch: u64) -> Self {
+        Self { path, shared: Arc::clone(shared), file, epoch }
     }
 
     /// Counts an operation; the power must be on, and must not have gone since the file was opened.
@@ -127,87 +126,5 @@ impl DiskFile for SimFile {
 
     fn drop_cache(&self) -> Result<()> {
         Ok(())
-    }
-
-    fn batch_reader(&self, window: Window) -> Result<Box<dyn BatchReader>> {
-        Ok(Box::new(SimReader {
-            file: self.clone(),
-            buffers: BufferPool::new(window),
-            queued: Vec::new(),
-            ready: Vec::new(),
-            handed_out: None,
-            counters: ReadCounters::default(),
-        }))
-    }
-}
-
-/// A [`BatchReader`] that starts all queued reads together when nothing else is ready, and completes them in an order
-/// of chance.
-struct SimReader {
-    file: SimFile,
-    buffers: BufferPool,
-    queued: Vec<(usize, ReadRange, AlignedBuf)>,
-    ready: Vec<(usize, ReadRange, AlignedBuf)>,
-    handed_out: Option<AlignedBuf>,
-    counters: ReadCounters,
-}
-
-impl SimReader {
-    fn recycle(&mut self) {
-        if let Some(buffer) = self.handed_out.take() {
-            self.buffers.give(buffer);
-        }
-    }
-
-    fn start_queued(&mut self) {
-        if self.queued.is_empty() {
-            return;
-        }
-        lock(&self.file.shared).batches.push(self.queued.len());
-        self.counters.enters += 1;
-        self.counters.reads += self.queued.len() as u64;
-        self.counters.bytes += self.queued.iter().map(|(_, range, _)| range.bytes as u64).sum::<u64>();
-        self.ready.append(&mut self.queued);
-    }
-}
-
-impl BatchReader for SimReader {
-    fn has_room(&self, range: ReadRange) -> bool {
-        self.buffers.has_room_beside(range.bytes, self.handed_out.as_deref())
-    }
-
-    fn submit(&mut self, tag: usize, range: ReadRange) -> Result<()> {
-        self.recycle();
-        refuse_submit(&self.file.path, range, self.buffers.has_room(range.bytes))?;
-        let buffer = self.buffers.take(range.bytes);
-        self.queued.push((tag, range, buffer));
-        Ok(())
-    }
-
-    fn wait(&mut self) -> Result<Option<Completed<'_>>> {
-        self.recycle();
-        if self.ready.is_empty() {
-            self.start_queued();
-        }
-        if self.ready.is_empty() {
-            return Ok(None);
-        }
-        let lucky = lock(&self.file.shared).random.below(self.ready.len());
-        let (tag, range, buffer) = self.ready.swap_remove(lucky);
-        let buffer = self.handed_out.insert(buffer);
-        self.file.read_at(range.offset, &mut buffer[..range.bytes])?;
-        Ok(Some(Completed { tag, bytes: &buffer[..range.bytes] }))
-    }
-
-    fn reset(&mut self) -> Result<()> {
-        self.recycle();
-        for (_, _, buffer) in self.queued.drain(..).chain(self.ready.drain(..)) {
-            self.buffers.give(buffer);
-        }
-        Ok(())
-    }
-
-    fn counters(&self) -> ReadCounters {
-        self.counters
     }
 }

@@ -1,0 +1,375 @@
+//! One query under way: which lists it wants, which have come, what was found so far.
+//!
+//! Lists are scored in order of their distance, whatever the order in which they come from the disk, so that the same
+//! query always gets the same answer.
+
+use std::time::Instant;
+
+use nearline_storage::{BatchReader, ReadRange};
+
+use super::open::Inner;
+use super::options::{Cost, Probe, Rerank, SearchOptions};
+use super::pool::{Candidate, Pool};
+use super::rerank::RowReads;
+use super::residency::HeldList;
+use super::scan::{self, ScanScratch};
+use super::stop::Planes;
+use crate::calibration::Residency;
+use crate::error::Result;
+use crate::metric::Scorer;
+use crate::posting::{Body, Codec, Posting};
+use crate::quantize::CodedQuery;
+use crate::router::{Near, RouteScratch};
+use crate::space::norm2;
+
+/// Number of the file of postings, and of rows, among those of a searcher's reader.
+pub(super) const POSTINGS: usize = 0;
+pub(super) const ROWS: usize = 1;
+/// Lists scored between two looks at the estimated recall.
+pub(crate) const STOP_STEP: usize = 4;
+/// Candidates kept when nothing was calibrated: so many times k.
+const DEPTH: usize = 4;
+/// Lists a query has in flight ahead of the one it waits for, at least; and out of all it probes.
+const AHEAD_MIN: usize = 4;
+const AHEAD_SHARE: f32 = 6.0;
+/// Out of those scored so far.
+const AHEAD_GROWTH: usize = 4;
+
+/// What a query is going to do.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Course {
+    pub(super) k: usize,
+    nprobe: usize,
+    stop: f32,
+    breadth: usize,
+    depth: usize,
+    /// Half-widths of the estimates' intervals that are taken for certain; 0: nothing is reranked.
+    pub(super) rerank: f32,
+    pub(super) exact: bool,
+    /// Lists submitted ahead of the one that is scored next.
+    ahead: usize,
+    /// Whether lists come from the disk.
+    waits: bool,
+    max_bytes: u64,
+    max_us: u64,
+}
+
+/// Lists in flight ahead of the one that is scored at first, if `lists` are probed on average.
+pub(crate) fn ahead_at_first(lists: f32) -> usize {
+    AHEAD_MIN.max((lists / AHEAD_SHARE).ceil() as usize)
+}
+
+/// The same after so many lists: a query that needs many shall not wait for them a few at a time.
+pub(crate) fn ahead(at_first: usize, scored: usize) -> usize {
+    at_first.max(scored / AHEAD_GROWTH)
+}
+
+impl Course {
+    pub(super) fn new(index: &Inner, options: &SearchOptions) -> Self {
+        let (info, residency) = (&index.info, index.held.residency);
+        let (lists, nodes) = (info.lists as usize, info.nodes as usize);
+        let mut course = Self {
+            k: options.k,
+            nprobe: lists,
+            stop: f32::INFINITY,
+            breadth: nodes,
+            depth: options.k.saturating_mul(DEPTH),
+            rerank: 1.0,
+            exact: options.rerank == Rerank::Exact,
+            ahead: lists,
+            waits: residency == Residency::Lists,
+            max_bytes: options.max_bytes_read.unwrap_or(u64::MAX),
+            max_us: options.max_us.unwrap_or(u64::MAX),
+        };
+        match options.probe {
+            Probe::All => {}
+            Probe::Lists(n) => {
+                course.nprobe = n.min(lists);
+                course.breadth = info.calibration.breadth(n).map_or(nodes, |breadth| breadth as usize);
+            }
+            Probe::TargetRecall(target) => {
+                if let Some(setting) = info.calibration.setting(residency, options.k, target) {
+                    course.nprobe = setting.nprobe as usize;
+                    course.stop = setting.stop;
+                    course.breadth = setting.breadth as usize;
+                    course.depth = setting.depth as usize;
+                    course.rerank = setting.rerank;
+                    course.ahead = setting.ahead as usize;
+                }
+            }
+        }
+        course.finish(index, options)
+    }
+
+    fn finish(mut self, index: &Inner, options: &SearchOptions) -> Self {
+        if self.exact {
+            self.rerank = self.rerank.max(1.0);
+        }
+        if index.rows.is_none() || options.rerank == Rerank::Never {
+            self.rerank = 0.0;
+        }
+        // What was not read back from the file of rows could not even be named.
+        if index.held.residency == Residency::Signs {
+            self.rerank = self.rerank.max(0.1);
+        }
+        if index.held.residency != Residency::Lists {
+            self.ahead = STOP_STEP;
+        }
+        // Without a second look there is no use for more than are wanted.
+        let depth = if self.rerank == 0.0 { self.k } else { self.depth.max(self.k) };
+        self.depth = depth.min(index.info.rows as usize);
+        self
+    }
+}
+
+/// A list that has come but is not next in line yet.
+#[derive(Debug)]
+struct Arrived {
+    at: usize,
+    bytes: Vec<u8>,
+}
+
+/// Memory shared by the jobs of a searcher.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    pub(super) route: RouteScratch,
+    pub(super) scan: ScanScratch,
+    pub(super) buffers: Vec<Vec<u8>>,
+    pub(super) copy: Vec<u32>,
+    pub(super) page: Vec<u8>,
+    between: Vec<f32>,
+}
+
+/// A query under way.
+#[derive(Debug, Default)]
+pub(super) struct Job {
+    /// The number of the query in its batch, while there is one.
+    pub(super) number: Option<usize>,
+    pub(super) course: Course,
+    pub(super) scorer: Option<Scorer>,
+    /// The norm of the query, for inner products.
+    pub(super) norm: f64,
+    point: Vec<f32>,
+    coded: CodedQuery,
+    pub(super) probes: Vec<Near>,
+    planes: Planes,
+    pool: Pool,
+    /// Lists that are asked for: read, or found to be held.
+    submitted: usize,
+    scored: usize,
+    /// Lists that will be scored.
+    end: usize,
+    arrived: Vec<Arrived>,
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) row_reads: RowReads,
+    /// Whether the lists are behind it and rows are being read.
+    pub(super) reranking: bool,
+    pub(super) cost: Cost,
+    pub(super) cut: bool,
+    pub(super) estimated_recall: Option<f32>,
+    pub(super) started: Option<Instant>,
+}
+
+impl Job {
+    /// Starts a query: chooses its lists.
+    pub(super) fn start(
+        &mut self,
+        number: usize,
+        index: &Inner,
+        query: &[u8],
+        course: Course,
+        scratch: &mut Scratch,
+    ) {
+        let started = Instant::now();
+        self.number = Some(number);
+        self.started = Some(started);
+        self.course = course;
+        (self.cost, self.cut, self.estimated_recall) = (Cost::default(), false, None);
+        (self.submitted, self.scored, self.reranking) = (0, 0, false);
+        self.arrived.clear();
+        self.pool.reset(course.depth);
+        self.scorer = (course.rerank > 0.0 || index.info.codec == Codec::Raw)
+            .then(|| Scorer::new(index.info.metric, index.space.shape, query));
+        self.point.resize(index.space.dim(), 0.0);
+        index.space.shape.widen(query, &mut self.point);
+        self.norm = norm2(&self.point[..index.space.shape.dim]).sqrt();
+        index.space.embed_query(query, &mut self.point);
+        if let Some(shape) = index.layout.code() {
+            self.coded.set(shape, &self.point);
+        }
+        let near = index.router.route(&self.point, course.breadth, course.nprobe, &mut scratch.route);
+        self.probes.clear();
+        self.probes.extend_from_slice(near);
+        self.end = self.probes.len();
+        self.see_planes(index, scratch);
+        self.cost.route_us = micros(started);
+    }
+
+    /// Finds the planes between the nearest list and the others, if probing may stop early.
+    fn see_planes(&mut self, index: &Inner, scratch: &mut Scratch) {
+        self.planes.clear();
+        let Some(nearest) = self.probes.first().filter(|_| self.course.stop <= 1.0) else { return };
+        index.router.between(nearest.at, &self.probes, &mut scratch.route, &mut scratch.between);
+        for (list, &between) in self.probes.iter().zip(&scratch.between) {
+            self.planes.push(list.distance, nearest.distance, between);
+        }
+    }
+
+    /// Goes on with the lists as far as it is possible without waiting. Says whether all are scored.
+    pub(super) fn advance_lists(
+        &mut self,
+        index: &Inner,
+        reader: &mut dyn BatchReader,
+        slot: usize,
+        scratch: &mut Scratch,
+    ) -> Result<bool> {
+        loop {
+            let before = self.scored;
+            self.score_ready(index, scratch)?;
+            if self.scored == self.end {
+                self.cost.lists = self.scored as u64;
+                return Ok(true);
+            }
+            let submitted = self.submitted;
+            self.submit(index, reader, slot)?;
+            if self.scored == before && self.submitted == submitted {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Scores the lists that are next in line and at hand.
+    fn score_ready(&mut self, index: &Inner, scratch: &mut Scratch) -> Result<()> {
+        if self.scored == self.submitted {
+            return Ok(());
+        }
+        let start = Instant::now();
+        while self.scored < self.submitted.min(self.end) {
+            let near = self.probes[self.scored];
+            let place = index.directory.place(near.at);
+            if index.held.has(near.at) {
+                if let Some(next) = self.probes.get(self.scored + 1) {
+                    index.held.prefetch(next.at, index.directory.place(next.at));
+                }
+                if let Some(list) = index.held.posting(near.at, place) {
+                    self.cost.lists_held += 1;
+                    self.score(&list, near.distance, scratch);
+                }
+            } else {
+                let Some(found) = self.arrived.iter().position(|read| read.at == self.scored) else { break };
+                let read = self.arrived.swap_remove(found);
+                let postings = &index.postings;
+                let (key, path) = (postings.key(place.offset), postings.file().path());
+                let posting = Posting::decode(&read.bytes, key, path, near.at, index.layout)?;
+                self.score(&HeldList { posting, all_bits: true }, near.distance, scratch);
+                scratch.buffers.push(read.bytes);
+            }
+            self.scored += 1;
+            self.consider_stopping(index);
+        }
+        self.cost.scan_us += micros(start);
+        Ok(())
+    }
+
+    fn score(&mut self, list: &HeldList<'_>, squared: f32, scratch: &mut Scratch) {
+        self.cost.entries += list.posting.entries as u64;
+        match (list.posting.body, &self.scorer) {
+            (Body::Coded(codes), _) => {
+                let (pool, cost) = (&mut self.pool, &mut self.cost);
+                scan::coded(&self.coded, list, &codes, squared, &mut scratch.scan, pool, cost);
+            }
+            (Body::Raw { vectors, .. }, Some(scorer)) => {
+                scan::raw(scorer, &list.posting, vectors, &mut scratch.scan, &mut self.pool);
+            }
+            (Body::Raw { .. }, None) => {}
+        }
+    }
+
+    /// Ends with what is in flight when the estimated recall is high enough.
+    fn consider_stopping(&mut self, index: &Inner) {
+        let in_flight = self.scored - 1 + self.ahead();
+        let due = self.scored.is_multiple_of(STOP_STEP) && in_flight < self.end;
+        if self.course.stop > 1.0 || !due {
+            return;
+        }
+        let radius = self.radius(index);
+        let recall = self.planes.recall(&index.caps, self.scored, self.probes.len(), radius);
+        if recall >= self.course.stop {
+            // Whether they are in flight already or not: what is answered must not depend on the disk.
+            self.end = in_flight;
+            self.estimated_recall = Some(recall);
+        }
+    }
+
+    /// How far the k-th candidate is, in the routing space.
+    fn radius(&mut self, index: &Inner) -> f32 {
+        let kth = self.pool.kth(self.course.k);
+        let squared = match index.info.codec {
+            Codec::Raw => index.space.routing_distance(kth, self.norm),
+            Codec::Rabitq { .. } => kth,
+        };
+        squared.max(0.0).sqrt()
+    }
+
+    /// Lists that are in flight ahead of the one that is scored next. With lists in RAM there is nothing to wait for.
+    fn ahead(&self) -> usize {
+        if self.course.waits { ahead(self.course.ahead, self.scored) } else { self.course.ahead }
+    }
+
+    /// Asks for lists, so many ahead of the one that is scored next.
+    fn submit(&mut self, index: &Inner, reader: &mut dyn BatchReader, slot: usize) -> Result<()> {
+        let until = self.end.min(self.scored + self.ahead());
+        while self.submitted < until {
+            let list = self.probes[self.submitted].at;
+            if !index.held.has(list) {
+                let range = index.directory.place(list).range();
+                if self.is_over_budget(range) {
+                    (self.cut, self.end) = (true, self.submitted);
+                    return Ok(());
+                }
+                if !reader.has_room(range) {
+                    return Ok(());
+                }
+                reader.submit(tag(slot, self.submitted), POSTINGS, range)?;
+                self.count(range);
+            }
+            self.submitted += 1;
+        }
+        Ok(())
+    }
+
+    /// Whether a read would take more than the query may.
+    pub(super) fn is_over_budget(&self, range: ReadRange) -> bool {
+        let late = self.course.max_us != u64::MAX
+            && self.started.is_some_and(|started| started.elapsed().as_micros() as u64 > self.course.max_us);
+        late || self.cost.bytes + range.bytes as u64 > self.course.max_bytes
+    }
+
+    pub(super) fn count(&mut self, range: ReadRange) {
+        self.cost.reads += 1;
+        self.cost.bytes += range.bytes as u64;
+    }
+
+    /// Takes in a read that is done.
+    pub(super) fn deliver(&mut self, at: usize, bytes: Vec<u8>) {
+        if self.reranking {
+            self.row_reads.deliver(at, bytes);
+        } else {
+            self.arrived.push(Arrived { at, bytes });
+        }
+    }
+
+    /// Hands over the candidates, nearest first.
+    pub(super) fn take_candidates(&mut self) {
+        self.pool.take(&mut self.candidates);
+    }
+}
+
+/// A read's tag: the job's place and the read's number in it.
+pub(super) fn tag(slot: usize, at: usize) -> u64 {
+    (slot as u64) << 32 | at as u64
+}
+
+pub(super) fn micros(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e6
+}

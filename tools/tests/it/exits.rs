@@ -70,7 +70,7 @@ fn a_budget_too_small_is_4_and_says_what_would_do() {
     let enough = done.stderr.split_once("at least ").unwrap().1.split_once(' ').unwrap().0;
     crate::run::ok(&format!("{line} {enough}"));
     let line = "recall --index index --queries queries.fbin --groundtruth truth.bin --memory";
-    let done = run(&format!("{line} 17MiB --threads 8"));
+    let done = run(&format!("{line} 17MiB --threads 64"));
     check_refused(4, line, &done, &["index", "at least"]);
     refused(4, &format!("{line} 1MiB"), &["truth.bin", "at least"]);
 }

@@ -45,6 +45,15 @@ impl Encoder {
         self.u64(value.to_bits())
     }
 
+    /// Appends a number as a varint: seven bits a byte, lowest first; the high bit says that more follow.
+    pub fn varint(&mut self, mut value: u64) -> &mut Self {
+        while value >= 0x80 {
+            self.0.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.u8(value as u8)
+    }
+
     /// Appends a `u32` length and then the bytes.
     ///
     /// # Panics
@@ -122,6 +131,24 @@ impl<'a> Decoder<'a> {
     /// Takes a float of eight bytes. Any bit pattern passes, NaN and infinities too.
     pub fn f64(&mut self) -> Result<f64> {
         Ok(f64::from_bits(self.u64()?))
+    }
+
+    /// Takes a varint: at most ten bytes, and no more bits than a `u64` has.
+    pub fn varint(&mut self) -> Result<u64> {
+        let start = self.offset();
+        let mut value = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            if bits << shift >> shift != bits {
+                break;
+            }
+            value |= bits << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(self.wrong(start, "last byte of a varint", u64::from(self.bytes[self.at - 1]), 1))
     }
 
     /// Takes a `u32` length and that many bytes.
@@ -219,6 +246,26 @@ mod tests {
         }
         let long = [good, vec![0]].concat();
         assert!(matches!(decode(&long), Err(StorageError::Corrupt { found: 1, expected: 0, .. })));
+    }
+
+    #[test]
+    fn varints_of_every_length_come_back_and_longer_ones_are_refused() {
+        let ends = (0..64).flat_map(|bit| [1_u64 << bit, (1 << bit) - 1, u64::MAX >> bit]);
+        for value in ends {
+            let mut encoder = Encoder::new();
+            let bytes = encoder.varint(value).as_bytes();
+            assert_eq!(bytes.len(), (64 - value.leading_zeros()).div_ceil(7).max(1) as usize);
+            let mut decoder = Decoder::new(bytes, Path::new("f"), 0);
+            assert_eq!((decoder.varint().unwrap(), decoder.remaining()), (value, 0));
+            for cut in 0..bytes.len() {
+                assert!(Decoder::new(&bytes[..cut], Path::new("f"), 0).varint().is_err());
+            }
+        }
+        for last in [2, 0x80, 0xff] {
+            let bytes = [[0xff; 9].as_slice(), &[last, 0]].concat();
+            let error = Decoder::new(&bytes, Path::new("f"), 7).varint().unwrap_err();
+            assert!(matches!(error, StorageError::Corrupt { offset: 7, .. }), "{error}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! - [`codec`], [`checksum`]: checked little-endian values, CRC-32C keyed by place.
 //! - [`extent`]: a self-checking run of pages; [`sealed`]: files made of them; [`blob`]: large sections made of
 //!   many.
+//! - [`cache`]: bytes read from immutable files, kept within a budget.
 //! - [`atomic`]: replacing a small file so that a crash leaves the old one or the new one.
 //!
 //! Every byte is described in `docs/format.md`.
@@ -16,6 +17,7 @@
 pub mod atomic;
 pub mod blob;
 pub mod buffer;
+pub mod cache;
 pub mod checksum;
 pub mod codec;
 pub mod disk;
@@ -26,6 +28,7 @@ pub mod sealed;
 pub use atomic::{is_temp_name, replace_file};
 pub use blob::{BlobReader, BlobWriter, read_blob, write_blob};
 pub use buffer::prefer_huge_pages;
+pub use cache::{BlockCache, CacheCounters};
 pub use checksum::Checksum;
 pub use codec::{Decoder, Encoder};
 #[cfg(any(test, feature = "sim"))]

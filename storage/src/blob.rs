@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::disk::ReadRange;
 use crate::error::{Result, StorageError};
-use crate::extent::{ExtentHeader, HEADER, extent_bytes};
+use crate::extent::{Extent, ExtentHeader, HEADER, extent_bytes};
 use crate::sealed::{ExtentFile, ExtentFileWriter};
 
 /// Bytes of the section in one extent, chosen so that a full extent is 1 MiB.
@@ -15,6 +15,12 @@ pub const CHUNK: usize = (1 << 20) - 64;
 
 const MORE: u8 = 0;
 const LAST: u8 = 1;
+
+/// How many bytes a blob of `len` bytes takes on disk.
+pub(crate) fn blob_bytes(len: usize) -> usize {
+    let full = len.saturating_sub(1) / CHUNK;
+    full * extent_bytes(&[CHUNK]) + extent_bytes(&[len - full * CHUNK])
+}
 
 /// Writes `bytes` as a blob at the writer's position and says where it lies. `kind` goes into every extent.
 ///
@@ -37,6 +43,21 @@ pub fn read_blob(file: &ExtentFile, kind: u16, range: ReadRange) -> Result<Vec<u
         out.extend_from_slice(chunk);
     }
     Ok(out)
+}
+
+/// Checks the bytes of a blob that is a single extent, read in a batch, and finds the section in them.
+///
+/// # Errors
+/// As [`read_blob`].
+pub(crate) fn decode_single<'a>(
+    file: &ExtentFile,
+    kind: u16,
+    range: ReadRange,
+    bytes: &'a [u8],
+) -> Result<&'a [u8]> {
+    let extent = file.decode(range.offset, bytes)?;
+    check_chunk(file.file().path(), range.offset, &extent, (kind, 0), true)?;
+    Ok(extent.plane(0))
 }
 
 /// Writes a blob piece by piece, with one chunk in memory.
@@ -187,17 +208,8 @@ impl<'a> BlobReader<'a> {
         let range = ReadRange { offset: self.range.offset, bytes };
         let last = bytes == self.range.bytes;
         let extent = self.file.read_extent(range, &mut self.bytes)?;
-        let (path, header) = (self.file.file().path(), extent.header);
-        let len = if last { extent.plane(0).len() } else { CHUNK };
-        let wanted = [
-            ("blob extent kind", u64::from(header.kind), u64::from(self.kind)),
-            ("blob chunk number", header.owner.into(), self.number.into()),
-            ("blob end mark", header.codec.into(), if last { LAST } else { MORE }.into()),
-            ("number of planes", extent.plane_count() as u64, 1),
-            ("blob chunk length", extent.plane(0).len() as u64, len as u64),
-            ("blob chunk count", header.count.into(), len as u64),
-        ];
-        check(path, range.offset, &wanted)?;
+        let path = self.file.file().path();
+        let len = check_chunk(path, range.offset, &extent, (self.kind, self.number), last)?;
         // A lone plane starts right behind the header.
         self.rest = HEADER..HEADER + len;
         self.range = ReadRange { offset: range.end(), bytes: self.range.bytes - bytes };
@@ -206,7 +218,30 @@ impl<'a> BlobReader<'a> {
     }
 }
 
-fn check(file: &Path, offset: u64, wanted: &[(&'static str, u64, u64)]) -> Result<()> {
+/// Refuses an extent that is not the chunk of this kind and number, and says how many bytes it carries.
+fn check_chunk(
+    file: &Path,
+    offset: u64,
+    extent: &Extent<'_>,
+    (kind, number): (u16, u32),
+    last: bool,
+) -> Result<usize> {
+    let (header, plane) = (extent.header, extent.plane(0));
+    let len = if last { plane.len() } else { CHUNK };
+    let wanted = [
+        ("blob extent kind", u64::from(header.kind), u64::from(kind)),
+        ("blob chunk number", header.owner.into(), number.into()),
+        ("blob end mark", header.codec.into(), if last { LAST } else { MORE }.into()),
+        ("number of planes", extent.plane_count() as u64, 1),
+        ("blob chunk length", plane.len() as u64, len as u64),
+        ("blob chunk count", header.count.into(), len as u64),
+    ];
+    check(file, offset, &wanted)?;
+    Ok(len)
+}
+
+/// Refuses the first of `wanted` (what, found, expected) that was not found as expected.
+pub(crate) fn check(file: &Path, offset: u64, wanted: &[(&'static str, u64, u64)]) -> Result<()> {
     match wanted.iter().find(|(_, found, expected)| found != expected) {
         Some(&(what, found, expected)) => Err(StorageError::corrupt(file, offset, what, found, expected)),
         None => Ok(()),

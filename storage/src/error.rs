@@ -82,6 +82,31 @@ pub enum StorageError {
         /// The required feature bits that are unknown.
         unknown: u64,
     },
+    /// A key was pushed into a sorted table that is not above the one before it.
+    #[error(
+        "{}: entry {entry} has a key that is not above the key before it; \
+         push keys in ascending order, each once", .file.display()
+    )]
+    KeyOrder {
+        /// The table that is written.
+        file: PathBuf,
+        /// The number of the entry, from 0.
+        entry: u64,
+    },
+    /// A key or a value is larger than a sorted table takes.
+    #[error("{}: entry {entry} has a {what} of {found} bytes; at most {max} are possible", .file.display())]
+    TooLong {
+        /// The table that is written.
+        file: PathBuf,
+        /// The number of the entry, from 0.
+        entry: u64,
+        /// `key` or `value`.
+        what: &'static str,
+        /// Its length in bytes.
+        found: usize,
+        /// The largest length possible.
+        max: usize,
+    },
     /// Another handle holds the folder in a mode that excludes this one.
     #[error("{}: in use by another process or handle", .dir.display())]
     Locked {

@@ -9,7 +9,7 @@
 //! - [`codec`], [`checksum`]: checked little-endian values, CRC-32C keyed by place.
 //! - [`extent`]: a self-checking run of pages; [`sealed`]: files made of them; [`blob`]: large sections made of
 //!   many.
-//! - [`cache`]: bytes read from immutable files, kept within a budget.
+//! - [`table`]: sorted tables of keys and values, written once; [`cache`]: their blocks, kept within a budget.
 //! - [`atomic`]: replacing a small file so that a crash leaves the old one or the new one.
 //!
 //! Every byte is described in `docs/format.md`.
@@ -24,6 +24,7 @@ pub mod disk;
 pub mod error;
 pub mod extent;
 pub mod sealed;
+pub mod table;
 
 pub use atomic::{is_temp_name, replace_file};
 pub use blob::{BlobReader, BlobWriter, read_blob, write_blob};
@@ -42,3 +43,4 @@ pub use extent::{
     Extent, ExtentHeader, ExtentKey, MAX_EXTENT_BYTES, MAX_PLANES, encode_extent, extent_bytes,
 };
 pub use sealed::{ExtentFile, ExtentFileWriter, Extents, FileHeader};
+pub use table::{Merge, Pair, Table, TableIter, TableOptions, TableSummary, TableWriter, merge};

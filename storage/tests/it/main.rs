@@ -7,6 +7,7 @@ mod files;
 mod folder;
 mod several;
 mod sim;
+mod table;
 
 use std::path::Path;
 

@@ -1,18 +1,12 @@
 //! Assignment: the list nearest to a vector, and the lists where a copy of it helps.
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 
 use crate::kernel::Kernel;
 use crate::panels::Panels;
-use crate::router::{Near, Nearest, smallest_first};
+use crate::router::{Near, Nearest, RouteScratch, Router, smallest_first};
 use crate::tree::Tree;
 
-/// Vectors that one task assigns together, so that a node's centroids are read once for all of them.
-const TOGETHER: usize = 1024;
-/// Vectors whose distances are computed at a time.
-const BLOCK: usize = 128;
 /// Lists around a list where copies of its vectors may go.
 pub(crate) const CANDIDATES: usize = 512;
 /// Nearest lists of a vector that are looked at for copies.
@@ -45,7 +39,15 @@ pub(crate) struct Copy {
     pub(crate) ratio: f32,
 }
 
-/// Assigns vectors to lists by distance in the routing space.
+/// The nearest list of each vector (row-major), among those of the `breadth` nearest nodes.
+pub(crate) fn nearest(router: &Router, breadth: usize, points: &[f32]) -> Vec<u32> {
+    let route = |scratch: &mut RouteScratch, point: &[f32]| {
+        router.route(point, breadth, 1, scratch).first().map_or(0, |near| near.at)
+    };
+    points.par_chunks(router.nodes.dim()).map_init(RouteScratch::default, route).collect()
+}
+
+/// Finds the lists of copies by distance in the routing space.
 ///
 /// Copies are sought list by list: the lists around a list are nearly always those around its vectors, and are found once
 /// for all of them.
@@ -67,50 +69,6 @@ impl<'a> Assigner<'a> {
     /// An assigner that looks into the `breadth` nearest nodes of a list for those around it.
     pub(crate) fn new(tree: &'a Tree, breadth: usize) -> Self {
         Self { tree, breadth }
-    }
-
-    /// The nearest list of each vector (row-major).
-    pub(crate) fn nearest(&self, points: &[f32]) -> Vec<u32> {
-        let dim = self.tree.lists.dim();
-        points.par_chunks(TOGETHER * dim).flat_map_iter(|block| self.nearest_of_block(block)).collect()
-    }
-
-    fn nearest_of_block(&self, block: &[f32]) -> Vec<u32> {
-        let points: Vec<&[f32]> = block.chunks_exact(self.tree.lists.dim()).collect();
-        let mut best = vec![Near { distance: f32::INFINITY, at: 0 }; points.len()];
-        for (node, visitors) in self.visitors(&points).into_iter().enumerate() {
-            let lists = self.tree.lists_of(node as u32);
-            if visitors.is_empty() || lists.is_empty() {
-                continue;
-            }
-            let queries: Vec<&[f32]> = visitors.iter().map(|&i| points[i as usize]).collect();
-            let found = each_nearest(&queries, &self.tree.lists, lists);
-            for (&i, near) in visitors.iter().zip(found) {
-                best[i as usize] = best[i as usize].min(near);
-            }
-        }
-        best.into_iter().map(|near| near.at).collect()
-    }
-
-    /// The points that look into each node.
-    fn visitors(&self, points: &[&[f32]]) -> Vec<Vec<u32>> {
-        let nodes = &self.tree.nodes;
-        let mut visitors = vec![Vec::new(); nodes.rows()];
-        let (mut distances, mut ranked) = (Vec::new(), Vec::new());
-        nodes.distances_many(points, 0..nodes.rows(), &mut distances);
-        for (i, distances) in distances.chunks_exact(nodes.rows()).enumerate() {
-            ranked.clear();
-            ranked.extend(distances.iter().zip(0..).map(|(&distance, at)| Near { distance, at }));
-            // In no order: all of them are looked into.
-            let n = self.breadth.min(ranked.len());
-            if n < ranked.len() {
-                ranked.select_nth_unstable(n - 1);
-            }
-            for near in &ranked[..n] {
-                visitors[near.at as usize].push(i as u32);
-            }
-        }
-        visitors
     }
 
     fn nearest_nodes(&self, point: &[f32], n: usize) -> Vec<Near> {
@@ -153,24 +111,6 @@ impl<'a> Assigner<'a> {
         let (lists, between) = around.iter().map(|near| (near.at, near.distance)).unzip();
         Around { lists, centroids, between }
     }
-}
-
-/// The nearest of some rows of `panels` to each of the queries.
-fn each_nearest(queries: &[&[f32]], panels: &Panels, rows: Range<usize>) -> Vec<Near> {
-    let (mut distances, mut found) = (Vec::new(), Vec::with_capacity(queries.len()));
-    for queries in queries.chunks(BLOCK) {
-        panels.distances_many(queries, rows.clone(), &mut distances);
-        found.extend(distances.chunks_exact(rows.len()).map(|distances| {
-            let mut best = Near { distance: f32::INFINITY, at: rows.start as u32 };
-            for (&distance, at) in distances.iter().zip(rows.start as u32..) {
-                if distance < best.distance {
-                    best = Near { distance, at };
-                }
-            }
-            best
-        }));
-    }
-    found
 }
 
 /// Chooses the lists of a vector's copies among those around its own.

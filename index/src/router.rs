@@ -11,11 +11,12 @@ use std::ops::Range;
 
 use crate::panels::Panels;
 use crate::quantize::{self, BLOCK, Bounds, CodeShape, CodedList, CodedQuery, Scale, SignEstimates};
+use crate::tree::Tree;
 
 /// Bits a dimension of the centroids.
 pub(crate) const CENTROID_BITS: usize = 8;
 /// Lists looked at with all bits, for so many wanted: a factor and a surplus.
-const SURVIVORS: (usize, usize) = (4, 64);
+pub(crate) const SURVIVORS: (usize, usize) = (2, 32);
 
 /// A list or node with its squared distance. Ordered by distance, ties by number.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -108,6 +109,13 @@ pub(crate) struct RouteScratch {
 }
 
 impl Router {
+    /// The router over a tree: its nodes, and codes of its lists.
+    pub(crate) fn of(tree: Tree) -> Self {
+        let Tree { nodes, lists, starts } = tree;
+        let codes = CentroidCodes::encode(&nodes, &starts, |list, out| lists.row(list as usize, out));
+        Self { nodes, starts, codes }
+    }
+
     /// Bytes in RAM of a router over so many lists.
     pub(crate) fn bytes(dim: usize, lists: usize, nodes: usize) -> usize {
         let shape = CodeShape { dim, bits: CENTROID_BITS };
@@ -216,8 +224,7 @@ impl Router {
         smallest_first(nodes, breadth).len()
     }
 
-    /// Estimates the distances of a node's lists by their signs. Their distance to the node becomes part of
-    /// [`Near::at`]'s meaning only in [`Router::refine`].
+    /// Estimates the distances of a node's lists by their signs.
     fn scan_signs(&self, node: Near, query: &CodedQuery, signs: &mut SignEstimates, found: &mut Nearest) {
         let coded = self.coded(node.at);
         let lists = self.lists_of(node.at);
@@ -228,19 +235,18 @@ impl Router {
         }
     }
 
-    /// Replaces estimates by distances.
+    /// Replaces estimates by distances. Those of the nodes are still what [`Router::rank_nodes`] found.
     fn refine(&self, scratch: &mut RouteScratch) {
-        // Lists of a node are refined together: its distance and codes are found once.
+        // Lists of a node are refined together.
         scratch.lists.sort_unstable_by_key(|list| list.at);
-        scratch.nodes.sort_unstable_by_key(|node| node.at);
         let mut node = 0;
         for list in &mut scratch.lists {
-            while self.starts[scratch.nodes[node].at as usize + 1] <= list.at {
+            while self.starts[node + 1] <= list.at {
                 node += 1;
             }
-            let Near { distance, at } = scratch.nodes[node];
-            let entry = list.at - self.starts[at as usize];
-            list.distance = scratch.query.full(&self.coded(at), entry as usize, distance);
+            let entry = (list.at - self.starts[node]) as usize;
+            let distance = scratch.distances[node];
+            list.distance = scratch.query.full(&self.coded(node as u32), entry, distance);
         }
     }
 }

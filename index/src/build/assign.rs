@@ -1,7 +1,5 @@
 //! Stage `assign`: finds the nearest list of every vector and writes the vector to that list's partition.
 
-use std::time::Duration;
-
 use nearline_storage::ExtentFile;
 use rayon::prelude::*;
 
@@ -10,16 +8,15 @@ use super::cluster::{TREE, TREE_FILE};
 use super::partition::{Keys, Reader, Set, Writers};
 use super::plan::entry_bytes;
 use super::run::Build;
-use crate::assign::Assigner;
+use crate::assign::nearest;
 use crate::error::Result;
+use crate::router::Router;
 use crate::space::Space;
 use crate::tree::Tree;
 
-/// Time between two checkpoints.
-pub(crate) const CHECKPOINT: Duration = Duration::from_secs(5);
-/// Nodes of the router looked into for a vector: this many, and a share of all.
+/// Nodes looked into for a vector or a list: this many, and a share of all.
 const BREADTH_MIN: usize = 12;
-const BREADTH_SHARE: usize = 32;
+const BREADTH_SHARE: usize = 64;
 
 pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
     let (space, tree) = load_tree(build)?;
@@ -27,9 +24,9 @@ pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
     build.progress.stage(Stage::Assign, state.rows_assigned, build.plan.rows);
     let set = Set { by: Keys::Lists, keys: state.trained_lists };
     let mut writers = Writers::open(build.disk.as_ref(), &build.plan, set, &state.partitions)?;
-    let assigner = Assigner::new(&tree, breadth(&tree));
+    let router = Router::of(tree);
     for partition in state.nodes_assigned as usize..state.by_nodes.len() {
-        assign_partition(build, &space, &assigner, partition, &mut writers)?;
+        assign_partition(build, &space, &router, partition, &mut writers)?;
         state.partitions = writers.sync()?;
         build.disk.sync_dir()?;
         state.nodes_assigned = partition as u32 + 1;
@@ -45,7 +42,7 @@ pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
 fn assign_partition(
     build: &Build<'_>,
     space: &Space,
-    assigner: &Assigner<'_>,
+    router: &Router,
     partition: usize,
     writers: &mut Writers,
 ) -> Result<()> {
@@ -60,7 +57,7 @@ fn assign_partition(
         for (rows, vectors) in blocks.zip(sorted.payloads.chunks(build.plan.block_rows * row_bytes)) {
             build.check_cancelled()?;
             embed_rows(space, vectors, &mut points);
-            let chosen = assigner.nearest(&points);
+            let chosen = nearest(router, breadth(router.nodes.rows()), &points);
             let entries = rows.as_chunks().0.iter().zip(vectors.chunks_exact(row_bytes));
             for ((row, vector), &list) in entries.zip(&chosen) {
                 writers.push(list, u32::from_le_bytes(*row), &[vector])?;
@@ -71,9 +68,9 @@ fn assign_partition(
     Ok(())
 }
 
-/// Nodes of a tree that are looked into for a vector.
-pub(crate) fn breadth(tree: &Tree) -> usize {
-    BREADTH_MIN + tree.nodes.rows() / BREADTH_SHARE
+/// Nodes that are looked into for a vector or a list, out of so many.
+pub(crate) fn breadth(nodes: usize) -> usize {
+    BREADTH_MIN + nodes / BREADTH_SHARE
 }
 
 /// The trained tree and the routing space it lives in.

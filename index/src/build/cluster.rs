@@ -18,7 +18,7 @@ use crate::random::Random;
 use crate::space::Space;
 use crate::tree;
 
-/// The trained tree, in the format of the file of centroids.
+/// The trained tree.
 pub(crate) const TREE: &str = "build.tree";
 pub(crate) const TREE_FILE: [u8; 4] = *b"TREE";
 

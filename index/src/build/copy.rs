@@ -1,12 +1,10 @@
 //! Stage `copy`: writes the router, then finds for every vector the other lists where a copy of it helps.
 
-use std::time::Instant;
-
 use nearline_storage::ExtentFile;
 use rayon::prelude::*;
 
 use super::Stage;
-use super::assign::{CHECKPOINT, breadth, embed_rows, load_tree};
+use super::assign::{breadth, embed_rows, load_tree};
 use super::partition::{Keys, Set, Writers};
 use super::publish::{create, final_starts, for_each_list};
 use super::run::Build;
@@ -16,10 +14,13 @@ use crate::centroids;
 use crate::error::Result;
 use crate::manifest::FileRole;
 use crate::panels::Panels;
-use crate::router::{CentroidCodes, Router};
+use crate::router::Router;
 use crate::rows::{RowLayout, RowPage};
 use crate::space::Space;
 use crate::tree::Tree;
+
+/// Blocks between two checkpoints. Work, not time: so the same build goes through the same steps on any machine.
+const CHECKPOINT_BLOCKS: usize = 16;
 
 pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
     if build.state.slots_copied == 0 {
@@ -49,12 +50,9 @@ fn write_centroids(build: &mut Build<'_>) -> Result<()> {
         lists.push(centroid);
         Ok(())
     })?;
-    let tree = Tree::new(lists, starts);
-    let codes =
-        CentroidCodes::encode(&tree.nodes, &tree.starts, |list, out| tree.lists.row(list as usize, out));
-    let Tree { nodes, starts, .. } = tree;
+    let router = Router::of(Tree::new(lists, starts));
     let mut writer = create(build, FileRole::Centroids)?;
-    centroids::write(&mut writer, &space.mean, &Router { nodes, starts, codes })?;
+    centroids::write(&mut writer, &space.mean, &router)?;
     Ok(writer.sync()?)
 }
 
@@ -85,10 +83,10 @@ fn copy_all(build: &Build<'_>, state: &mut super::state::State, writers: &mut Wr
     let centroids = decode_centroids(&router);
     let Router { starts, .. } = router;
     let tree = Tree::new(Panels::from_rows(space.dim(), &centroids), starts);
-    let assigner = Assigner::new(&tree, breadth(&tree));
+    let assigner = Assigner::new(&tree, breadth(tree.nodes.rows()));
     let (most, rule) = (build.plan.replicas - 1, build.options.copy_rule);
     let mut owners = Owners::new(build)?;
-    let (mut points, mut saved) = (Vec::new(), Instant::now());
+    let (mut points, mut blocks) = (Vec::new(), 0);
     let row_bytes = build.shape.row_bytes();
     for_each_slot(build, state.slots_copied, |first, rows, vectors| {
         embed_rows(&space, vectors, &mut points);
@@ -113,11 +111,11 @@ fn copy_all(build: &Build<'_>, state: &mut super::state::State, writers: &mut Wr
         }
         state.slots_copied = first + chosen.len() as u64;
         build.progress.advance(chosen.len() as u64);
-        if saved.elapsed() >= CHECKPOINT {
+        blocks += 1;
+        if blocks % CHECKPOINT_BLOCKS == 0 {
             state.copies = writers.sync()?;
             build.disk.sync_dir()?;
             state.save(build.disk.as_ref())?;
-            saved = Instant::now();
         }
         Ok(())
     })

@@ -123,7 +123,8 @@ impl Encoder {
         let lists = keys_of(partition, build.plan.partitions, set.keys);
         let mut next = lists.start;
         for window in reader.windows()? {
-            // More copies of one list than fit the memory: those that came first are more than it has room for.
+            // More copies of one list than fit the memory: the best of those that came first fill it many times over,
+            // though there may be better ones among the rest.
             if window.keys.start < next {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Partitions: the temporary files that sort vectors by a key (their node, or each of their lists). Each holds the
+//! Partitions: the temporary files that sort vectors by a key (their node, their list, or the lists of their copies). Each holds the
 //! entries of a range of keys.
 //!
 //! An entry is key `u32`, row `u32`, then a payload: the vector as in the input, for copies behind a slot and a ratio.

@@ -38,6 +38,11 @@ const RAW_LIST_VECTORS: usize = 8;
 const RAW_REPLICAS: usize = 4;
 const RAW_ROOM: [f64; REPLICAS_MAX] = [2.0, 3.8, 5.0, 6.0, 6.6, 7.0, 7.3, 7.5];
 
+/// Nodes of the router at most, in square roots of the number of lists, and the lists a node shall have before there are
+/// more nodes than the root.
+const NODES: f64 = 2.0;
+const NODE_LISTS: f64 = 64.0;
+
 /// The sizes a build works with, and what it will need.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
@@ -105,7 +110,8 @@ pub(crate) fn plan_with(source: &dyn VectorSource, options: &BuildOptions<'_>, c
     let layout = ListLayout { codec, shape, dim: dim_of(options.metric, shape) };
     let (replicas, list_vectors, list_cap) = list_sizes(layout, options);
     let lists = rows.div_ceil(list_vectors as u64);
-    let nodes = (lists as f64).sqrt().ceil() as u64;
+    let root = (lists as f64).sqrt();
+    let nodes = (lists as f64 / NODE_LISTS).clamp(root, NODES * root).ceil() as u64;
     let mut plan =
         Plan { codec, replicas, rows, routing_dim: layout.dim, lists, nodes, list_cap, ..Plan::default() };
     plan.share_memory(shape, options)?;

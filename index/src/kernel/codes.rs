@@ -2,10 +2,9 @@
 //!
 //! How codes are packed is described in `quantize`.
 
+use super::generic::{LANES, fold};
 use super::{CODE_BLOCK, GRID_STEPS, GridSums, SignTerms};
 
-/// Dimensions that are worked on at a time.
-const LANES: usize = 16;
 /// Entries in the low nibbles of a block; as many are in the high ones.
 const HALF: usize = CODE_BLOCK / 2;
 
@@ -256,19 +255,6 @@ const MAGIC: f32 = 12_582_912.0; // 1.5 * 2^23
 fn on_grid(z: f32, top: f32) -> f32 {
     let z = z - 0.5;
     (if z < top { z } else { top }) + MAGIC
-}
-
-/// Adds the lanes pairwise, halves first, as a tree of vector registers would.
-#[inline(always)]
-fn fold(mut sums: [f32; LANES]) -> f32 {
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            sums[lane] += sums[lane + half];
-        }
-        half /= 2;
-    }
-    sums[0]
 }
 
 /// There is no portable way to ask.

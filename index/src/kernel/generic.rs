@@ -2,6 +2,8 @@
 //!
 //! `#[inline(always)]` lets a wrapper compile them again with its own instruction set.
 
+use std::ops::AddAssign;
+
 use half::f16;
 
 pub(super) use super::codes::{
@@ -11,8 +13,8 @@ pub(super) use super::codes::{
 pub(super) use super::hadamard::{multiply, pairs, rotate, wide_steps};
 use super::{PANEL, Sums, TILE_PANELS, TILE_QUERIES, Tile};
 
-/// Partial sums of an answer's distance: as many as two AVX-512 registers hold.
-const LANES: usize = 16;
+/// Partial sums, and dimensions that are worked on at a time: as many `f32` as an AVX-512 register holds.
+pub(super) const LANES: usize = 16;
 
 #[inline(always)]
 pub(super) fn tile(
@@ -160,7 +162,7 @@ fn sums<T: Copy>(q: &[f32], x: &[T], widen: impl Fn(T) -> f64) -> Sums {
 
 /// Adds the lanes pairwise, halves first, as a tree of vector registers would.
 #[inline(always)]
-fn fold(mut sums: [f64; LANES]) -> f64 {
+pub(super) fn fold<T: Copy + AddAssign>(mut sums: [T; LANES]) -> T {
     let mut half = LANES / 2;
     while half > 0 {
         for lane in 0..half {

@@ -170,7 +170,7 @@ impl Index {
     /// Opens the index in the folder `dir`.
     ///
     /// # Errors
-    /// When there is none, it is damaged or of a newer format, a build holds the folder, or the memory allowed
+    /// When there is none, it is damaged or of another format, a build holds the folder, or the memory allowed
     /// cannot do.
     pub fn open(dir: &Path, options: &OpenOptions) -> Result<Self> {
         if !dir.is_dir() {

@@ -61,7 +61,7 @@ impl Pool {
             self.keys.push(0);
             self.rest.push((0.0, NO_ROW));
             self.put(self.distances.len() - 1, candidate);
-        } else if self.order(candidate.distance, candidate.row) < self.order_at(self.worst) {
+        } else if Order(candidate.distance, candidate.row) < self.order_at(self.worst) {
             self.put(self.worst, candidate);
         }
     }
@@ -86,11 +86,7 @@ impl Pool {
     }
 
     fn order_at(&self, at: usize) -> Order {
-        self.order(self.distances[at], self.rest[at].1)
-    }
-
-    fn order(&self, distance: f32, row: RowId) -> Order {
-        Order(distance, row)
+        Order(self.distances[at], self.rest[at].1)
     }
 
     /// The distance of the `k`-th nearest candidate, or infinity.

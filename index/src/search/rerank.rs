@@ -10,6 +10,7 @@ use super::open::Inner;
 use super::options::Hit;
 use super::pool::{Candidate, NO_ROW};
 use super::scan::aligned;
+use crate::calibration::Residency;
 use crate::error::Result;
 use crate::ids::read_id;
 use crate::posting::Codec;
@@ -52,7 +53,7 @@ impl Job {
     pub(super) fn start_rerank(&mut self, index: &Inner) -> bool {
         self.take_candidates();
         self.reranking = true;
-        let (k, width) = (self.course.k, self.course.rerank);
+        let (k, width, widest) = (self.course.k, self.course.rerank, self.widest(index));
         let reads = &mut self.row_reads;
         reads.order.clear();
         reads.sure.clear();
@@ -65,8 +66,9 @@ impl Job {
             reads.end = 0;
             return true;
         }
-        let nth = |n: usize, of: fn(&Candidate, f32) -> f32| nth_smallest(&self.candidates, n, width, of);
-        let (enough, next) = (nth(k, upper), nth(k + 1, lower));
+        let enough =
+            nth_smallest(&self.candidates, k, |found| found.distance + found.error.max(widest) * width);
+        let next = nth_smallest(&self.candidates, k + 1, |found| lower(found, width));
         for candidate in &self.candidates {
             if lower(candidate, width) > enough {
                 continue;
@@ -83,6 +85,16 @@ impl Job {
         reads.end = reads.order.len();
         reads.best.reset(k.saturating_sub(reads.sure.len()).max(1), 1);
         reads.end == 0
+    }
+
+    /// The least error that candidates are believed to have when they limit others.
+    ///
+    /// Held are the signs of all lists and all bits of some: the estimates of the latter would rule out what signs alone
+    /// show too far away, although the width was calibrated for signs against signs.
+    fn widest(&self, index: &Inner) -> f32 {
+        let is_mixed = index.held.residency == Residency::Signs && index.held.lists > 0;
+        let errors = self.candidates.iter().filter(|_| is_mixed).map(|found| found.error);
+        errors.fold(0.0, f32::max)
     }
 
     /// Goes on with the rows as far as it is possible without waiting. Says whether all are compared.
@@ -208,10 +220,10 @@ fn upper(candidate: &Candidate, width: f32) -> f32 {
 }
 
 /// The `n`-th smallest of the candidates' bounds, or infinity.
-fn nth_smallest(candidates: &[Candidate], n: usize, width: f32, of: fn(&Candidate, f32) -> f32) -> f32 {
+fn nth_smallest(candidates: &[Candidate], n: usize, bound: impl Fn(&Candidate) -> f32) -> f32 {
     if candidates.len() < n {
         return f32::INFINITY;
     }
-    let mut bounds: Vec<f32> = candidates.iter().map(|candidate| of(candidate, width)).collect();
+    let mut bounds: Vec<f32> = candidates.iter().map(bound).collect();
     *bounds.select_nth_unstable_by(n - 1, f32::total_cmp).1
 }

@@ -1,4 +1,4 @@
-//! Assignment, and the lists of copies, against their rules in plain words.
+//! The lists of copies against their rules in plain words.
 
 use proptest::prelude::*;
 
@@ -86,14 +86,6 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn with_full_breadth_the_list_is_the_nearest((dim, centroids) in rows(200), nodes in 1u32..6) {
-        let (tree, points) = (tree(dim, &centroids, nodes), points_of(&centroids));
-        let assigned = Assigner::new(&tree, nodes as usize).nearest(&points);
-        let right: Vec<u32> = points.chunks_exact(dim).map(|point| nearest(point, &tree)[0].at).collect();
-        prop_assert_eq!(assigned, right);
-    }
-
-    #[test]
     fn with_full_breadth_copies_by_rng_follow_the_rule(
         (dim, centroids) in rows(200),
         most in 1usize..8,
@@ -101,7 +93,7 @@ proptest! {
     ) {
         let (tree, points) = (tree(dim, &centroids, nodes), points_of(&centroids));
         let assigner = Assigner::new(&tree, nodes as usize);
-        let own = assigner.nearest(&points);
+        let own: Vec<u32> = points.chunks_exact(dim).map(|point| nearest(point, &tree)[0].at).collect();
         let copies = each_copies(&assigner, &points, &own, most, CopyRule::Rng);
         prop_assert_eq!(copies.len(), own.len());
         for ((point, &own), copies) in points.chunks_exact(dim).zip(&own).zip(&copies) {
@@ -119,7 +111,7 @@ proptest! {
     ) {
         let (tree, points) = (tree(dim, &centroids, nodes), points_of(&centroids));
         let assigner = Assigner::new(&tree, nodes as usize);
-        let own = assigner.nearest(&points);
+        let own: Vec<u32> = points.chunks_exact(dim).map(|point| nearest(point, &tree)[0].at).collect();
         let copies = each_copies(&assigner, &points, &own, most, CopyRule::Soar { lambda });
         for ((point, &own), copies) in points.chunks_exact(dim).zip(&own).zip(&copies) {
             let centroid = |list: u32| &centroids[list as usize * dim..][..dim];

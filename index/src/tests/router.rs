@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 
 use super::naive;
+use crate::assign;
 use crate::panels::Panels;
-use crate::router::{CentroidCodes, Near, Nearest, RouteScratch, Router, smallest_first};
+use crate::router::{Near, Nearest, RouteScratch, Router, SURVIVORS, smallest_first};
 use crate::tree::Tree;
 
 /// A dimension that codes can have, and so many centroids, row-major.
@@ -20,9 +21,7 @@ fn router(dim: usize, lists: &[f32], cuts: &[f64]) -> Router {
     let mut starts: Vec<u32> = cuts.iter().map(|cut| (cut * count as f64) as u32).collect();
     starts.extend([0, count as u32]);
     starts.sort_unstable();
-    let Tree { nodes, lists, starts } = Tree::new(Panels::from_rows(dim, lists), starts);
-    let codes = CentroidCodes::encode(&nodes, &starts, |list, out| lists.row(list as usize, out));
-    Router { nodes, starts, codes }
+    Router::of(Tree::new(Panels::from_rows(dim, lists), starts))
 }
 
 /// The centroid of a list as the router knows it.
@@ -41,9 +40,9 @@ fn slack(query: &[f32]) -> f64 {
 proptest! {
     #[test]
     fn with_full_breadth_the_nearest_lists_are_those_of_an_exact_scan(
-        (dim, lists) in centroids(80),
+        (dim, lists) in centroids(120),
         cuts in prop::collection::vec(0.0f64..1.0, 0..8),
-        n in 0usize..90,
+        n in 0usize..130,
         breadth in 0usize..10,
     ) {
         let (router, query) = (router(dim, &lists, &cuts), &lists[..dim]);
@@ -59,7 +58,7 @@ proptest! {
             let distance = f64::from(near.distance);
             prop_assert!((distance - exact[near.at as usize]).abs() <= slack(query), "{} {}", distance, exact[near.at as usize]);
             // All lists that might be among the nearest are looked at with all bits, when there are so few.
-            if 2 * n + 32 >= count {
+            if SURVIVORS.0 * n + SURVIVORS.1 >= count {
                 prop_assert!((distance - right).abs() <= slack(query), "{} instead of {}", distance, right);
             }
         }
@@ -73,6 +72,22 @@ proptest! {
         prop_assert!(narrow.iter().all(|near| all.contains(near)));
         if n >= count {
             prop_assert_eq!(&narrow[..], all);
+        }
+    }
+
+    #[test]
+    fn with_full_breadth_vectors_are_assigned_to_the_nearest_list(
+        (dim, lists) in centroids(SURVIVORS.0 + SURVIVORS.1),
+        cuts in prop::collection::vec(0.0f64..1.0, 0..8),
+    ) {
+        let router = router(dim, &lists, &cuts);
+        let points: Vec<f32> = lists.iter().rev().map(|x| x * 0.75).chain(lists.iter().copied()).collect();
+        let assigned = assign::nearest(&router, router.nodes.rows(), &points);
+        prop_assert_eq!(assigned.len() * dim, points.len());
+        for (point, list) in points.chunks_exact(dim).zip(assigned) {
+            let to = |list| naive(point, &centroid(&router, list));
+            let least = (0..router.lists() as u32).map(to).min_by(f64::total_cmp);
+            prop_assert!(to(list) <= least.unwrap_or(0.0) + slack(point), "{} instead of {:?}", to(list), least);
         }
     }
 

@@ -20,7 +20,7 @@ const ROW_US: f64 = 12.0;
 /// The price of ranking a list that may be probed, whether it is or not.
 const RANK_US: f64 = 0.5;
 /// Dimensions tried for the balls by which recall is estimated.
-const DIMENSIONS: [f32; 7] = [4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0];
+const DIMENSIONS: [f32; 9] = [4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0];
 /// How many times more lists than a fixed number may be probed where the estimate says so.
 const HORIZONS: [f64; 2] = [2.0, 4.0];
 /// Recalls to stop at that are told apart.

@@ -193,15 +193,19 @@ fn answer(query: &Query<'_>, trial: &Trial, lists: u32, scratch: &mut Scratch) -
     let upper = |note: &Note| note.distance + note.error * trial.rerank;
     let enough = nth(pool, k, upper, bounds);
     let next = nth(pool, k + 1, lower, bounds);
-    let (mut undecided, mut near, mut found) = (0, 0, 0);
-    for note in pool.iter().filter(|note| lower(note) <= enough) {
-        if !query.named || upper(note) >= next {
-            undecided += 1;
-            near += usize::from(lower(note) <= query.kth);
-        }
-        found += usize::from(wanted(&note));
-    }
-    (found.min(k) as f64 / k as f64, undecided.min(near + ROWS_AHEAD) as f64)
+    let is_undecided = |note: &Note| lower(note) <= enough && (!query.named || upper(note) >= next);
+    // Rows are compared by lower bound, and little farther than to the k-th neighbour.
+    bounds.clear();
+    bounds.extend(pool.iter().filter(|note| is_undecided(note)).map(lower));
+    let near = bounds.iter().filter(|&&bound| bound <= query.kth).count();
+    let reranked = bounds.len().min(near + ROWS_AHEAD);
+    let last = match reranked {
+        0 => f32::NEG_INFINITY,
+        n => *bounds.select_nth_unstable_by(n - 1, f32::total_cmp).1,
+    };
+    let is_met = |note: &&Note| lower(note) <= if is_undecided(note) { last } else { enough };
+    let found = pool.iter().filter(is_met).filter(wanted).count();
+    (found.min(k) as f64 / k as f64, reranked as f64)
 }
 
 /// The `n`-th smallest of the candidates' bounds, or infinity.

@@ -30,10 +30,16 @@
 
 #![forbid(unsafe_code)]
 
+pub mod field;
+pub mod filter;
 mod path;
 mod point_id;
 mod value;
 
+pub use field::FieldType;
+pub use filter::{
+    Checked, Condition, Filter, FilterError, GeoPoint, MatchValue, RangeBound, TextOptions, Tokenizer,
+};
 pub use path::{FieldPath, PATH_BYTES_MAX, PATH_STEPS_MAX, PathError, elements_at, values_at};
 pub use point_id::{PointId, PointIdError, Uuid};
 pub use value::{Number, Object, PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX, Payload, Value, ValueError};

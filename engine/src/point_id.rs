@@ -123,6 +123,11 @@ impl FromStr for PointId {
 }
 
 impl Uuid {
+    /// Whether the text is the UUID as it is printed: lower case, with hyphens.
+    pub(crate) fn is_printed_form(self, text: &str) -> bool {
+        self.printed() == *text.as_bytes()
+    }
+
     /// Hyphens at their places, or no hyphens at all; in braces or behind `urn:uuid:` if it has hyphens.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let braced = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));

@@ -151,12 +151,19 @@ fn any_element() -> impl Strategy<Value = Value> {
     ]
 }
 
+/// Few words, so that those of a query are often there, in one string or in several.
+fn any_words() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec!["red", "Red", "fox", "foxes", "fo", "x"]);
+    prop::collection::vec(word, 0..4).prop_map(|words| words.join(" "))
+}
+
 fn any_payload() -> impl Strategy<Value = Payload> {
     let array = prop::collection::vec(any_element(), 0..4);
     prop_oneof![
         1 => Just(Payload::new()),
         6 => any_element().prop_map(|value| Payload::new().with("f", value)),
         4 => array.prop_map(|values| Payload::new().with("f", values)),
+        4 => prop::collection::vec(any_words(), 1..4).prop_map(|texts| Payload::new().with("f", texts)),
     ]
 }
 
@@ -221,6 +228,7 @@ fn any_geo() -> impl Strategy<Value = Condition> {
 
 fn any_condition() -> impl Strategy<Value = Condition> {
     let scalars = prop::collection::vec(any_scalar(), 0..4).boxed();
+    let text = prop_oneof![any_words(), any_string()].boxed();
     let moment =
         prop::sample::select(vec!["2024-01-01", "2024-06-30T12:00:00Z", "1969-12-31T12:00:00", "2025-01-01"]);
     prop_oneof![
@@ -228,9 +236,9 @@ fn any_condition() -> impl Strategy<Value = Condition> {
         scalars.clone().prop_map(|values| Condition::matches_any("f", values)),
         scalars.prop_map(|values| Condition::matches_except("f", values)),
         any_string().prop_map(|prefix| Condition::matches_prefix("f", prefix)),
-        any_string().prop_map(|text| Condition::matches_text("f", text)),
-        any_string().prop_map(|text| Condition::matches_text_any("f", text)),
-        any_string().prop_map(|text| Condition::matches_phrase("f", text)),
+        text.clone().prop_map(|text| Condition::matches_text("f", text)),
+        text.clone().prop_map(|text| Condition::matches_text_any("f", text)),
+        text.prop_map(|text| Condition::matches_phrase("f", text)),
         bounded(Condition::range, any_number().prop_map(RangeBound::Number).boxed()),
         bounded(Condition::range, moment.prop_map(RangeBound::from).boxed()),
         bounded(Condition::values_count, (0_u64..4).prop_map(RangeBound::from).boxed()),

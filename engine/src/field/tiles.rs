@@ -156,9 +156,10 @@ fn relate_box(shape: &GeoBox, area: &Area) -> Relation {
     let lon = if west <= east {
         intervals((area.west, area.east), (west, east))
     } else {
-        // Outside of a box that crosses the antimeridian is the strip between its borders, without them.
+        // Outside of a box that crosses the antimeridian is the strip between its borders. Without them: but tiles
+        // are taken to be larger than they are, so one inside of the strip does not touch its borders.
         match intervals((area.west, area.east), (east, west)) {
-            Relation::Inside if area.west > east && area.east < west => Relation::Outside,
+            Relation::Inside => Relation::Outside,
             Relation::Outside => Relation::Inside,
             _ => Relation::Across,
         }

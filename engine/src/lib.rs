@@ -30,6 +30,20 @@
 
 #![forbid(unsafe_code)]
 
+pub mod field;
+pub mod filter;
+mod path;
+mod point_id;
+mod value;
+
+pub use field::FieldType;
+pub use filter::{
+    Checked, Condition, Filter, FilterError, GeoPoint, MatchValue, RangeBound, TextOptions, Tokenizer,
+};
+pub use path::{FieldPath, PATH_BYTES_MAX, PATH_STEPS_MAX, PathError, elements_at, values_at};
+pub use point_id::{PointId, PointIdError, Uuid};
+pub use value::{Number, Object, PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX, Payload, Value, ValueError};
+
 pub use nearline_index::{
     Answer, BuildOptions, BuildReport, CALIBRATED_K, CALIBRATED_TARGETS, Calibration, Codec, CopyRule, Cost,
     DIM_MAX, ElementType, FileInfo, Hit, IdSource, Index, IndexError, Info, Metric, OpenOptions, Pin, Pinned,

@@ -10,6 +10,7 @@
 //! - [`extent`]: a self-checking run of pages; [`sealed`]: files made of them; [`blob`]: large sections made of
 //!   many.
 //! - [`atomic`]: replacing a small file so that a crash leaves the old one or the new one.
+//! - [`wal`]: the write-ahead log, whose records survive once they are synced; [`commit`]: many threads share a sync.
 //!
 //! Every byte is described in `docs/format.md`.
 
@@ -18,16 +19,20 @@ pub mod blob;
 pub mod buffer;
 pub mod checksum;
 pub mod codec;
+pub mod commit;
 pub mod disk;
 pub mod error;
 pub mod extent;
 pub mod sealed;
+mod sync;
+pub mod wal;
 
 pub use atomic::{is_temp_name, replace_file};
 pub use blob::{BlobReader, BlobWriter, read_blob, write_blob};
 pub use buffer::prefer_huge_pages;
 pub use checksum::Checksum;
 pub use codec::{Decoder, Encoder};
+pub use commit::Group;
 #[cfg(any(test, feature = "sim"))]
 pub use disk::sim::{Fault, Faults, SimDisk};
 pub use disk::{
@@ -39,3 +44,4 @@ pub use extent::{
     Extent, ExtentHeader, ExtentKey, MAX_EXTENT_BYTES, MAX_PLANES, encode_extent, extent_bytes,
 };
 pub use sealed::{ExtentFile, ExtentFileWriter, Extents, FileHeader};
+pub use wal::{MAX_RECORD_BYTES, Wal, WalOptions};

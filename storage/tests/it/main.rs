@@ -3,10 +3,17 @@
 
 mod atomic;
 mod batch;
+mod commit;
 mod files;
 mod folder;
 mod several;
 mod sim;
+mod wal;
+
+/// What the source of group commit takes its locks from, when it is compiled for [`commit`] again.
+mod sync {
+    pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
+}
 
 use std::path::Path;
 

@@ -6,7 +6,7 @@
 //! # What a crash leaves, and why nothing of it comes back later
 //!
 //! A crash may leave any part of what was written since the last sync: the *torn tail*. Opening finds the sound records
-//! before it ([`recover`](self) tells it from damage), and then **never writes into that segment again**: the log goes
+//! before it (`wal/recover.rs` tells it from damage), and then **never writes into that segment again**: the log goes
 //! on in a new one. Its first record names the last lsn before it, and whatever else the old segment holds behind
 //! that lsn has no meaning from then on, sound or not. So remains of an old tail cannot be taken for records: nothing
 //! new is ever written in front of them. Overwriting them with zeros would do as well, but that would be torn in turn.

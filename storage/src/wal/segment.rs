@@ -78,7 +78,8 @@ impl Segment {
         let Ok(payload) = <[u8; START_PAYLOAD]>::try_from(start.payload) else {
             return corrupt("length of a start record", start.payload.len() as u64, START_PAYLOAD as u64);
         };
-        if durable_upto < lsn {
+        // Lsns and numbers have room to grow.
+        if !(lsn..u64::MAX / 2).contains(&durable_upto) {
             return corrupt("last durable lsn at a segment's start", durable_upto, lsn);
         }
         (segment.bytes, segment.after, segment.durable_upto) =
@@ -109,7 +110,7 @@ fn is_draft(name: &str) -> bool {
 /// The number in a segment's name, if it is one.
 fn number_of(name: &str) -> Option<u64> {
     let digits = name.strip_prefix(PREFIX)?;
-    let number = digits.parse().ok()?;
+    let number = digits.parse().ok().filter(|&number| number < u64::MAX / 2)?;
     (Segment { number, bytes: 0, after: 0, durable_upto: 0 }.name() == name).then_some(number)
 }
 
@@ -191,7 +192,15 @@ mod tests {
         for (name, number) in [("wal.000001", 1), ("wal.999999", 999_999), ("wal.1000000", 1_000_000)] {
             assert_eq!(number_of(name), Some(number));
         }
-        for name in ["wal.1", "wal.0000001", "wal.00000a", "wal.", "wal.+00001", "points.000001"] {
+        for name in [
+            "wal.1",
+            "wal.18446744073709551615",
+            "wal.0000001",
+            "wal.00000a",
+            "wal.",
+            "wal.+00001",
+            "points.000001",
+        ] {
             assert_eq!(number_of(name), None, "{name}");
         }
         assert!(is_draft(&temp_name("wal")) && !is_draft("wal.000001") && !is_draft(&temp_name("MANIFEST")));

@@ -113,6 +113,25 @@ pub enum StorageError {
         /// The folder.
         dir: PathBuf,
     },
+    /// An earlier write or sync of a log failed, so nobody knows what of it is on the disk. Trying again would
+    /// prove nothing; opening the log anew reads what is there.
+    #[error("{}: out of use until the log is opened anew, because this failed: {why}", .file.display())]
+    Poisoned {
+        /// The file whose state is unknown.
+        file: PathBuf,
+        /// The first failure.
+        why: String,
+    },
+    /// A record is larger than a log takes.
+    #[error("{}: a record of {bytes} bytes, but the log takes at most {max}; split the write", .dir.display())]
+    RecordTooLarge {
+        /// The log's folder.
+        dir: PathBuf,
+        /// The bytes of the record.
+        bytes: u64,
+        /// The bytes a record may have.
+        max: u64,
+    },
     /// There is no such file.
     #[error("{}: no such file", .file.display())]
     NotFound {
@@ -137,6 +156,16 @@ fn version_fix(found: u16, supported: u16) -> &'static str {
 }
 
 impl StorageError {
+    /// Whether there was no space. Nothing was lost: the same call may succeed once there is space again.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self, Self::DiskFull { .. })
+    }
+
+    /// Whether a log is of no more use until it is opened anew.
+    pub fn is_poisoned(&self) -> bool {
+        matches!(self, Self::Poisoned { .. })
+    }
+
     /// Wraps an error of the operating system, sorting out the kinds callers tell apart: a full disk, a
     /// missing file, a file in the way.
     pub fn io(file: &Path, op: &'static str, source: io::Error) -> Self {

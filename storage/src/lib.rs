@@ -11,6 +11,7 @@
 //!   many.
 //! - [`table`]: sorted tables of keys and values, written once; [`cache`]: their blocks, kept within a budget.
 //! - [`atomic`]: replacing a small file so that a crash leaves the old one or the new one.
+//! - [`wal`]: the write-ahead log, whose records survive once they are synced; [`commit`]: many threads share a sync.
 //!
 //! Every byte is described in `docs/format.md`.
 
@@ -20,11 +21,14 @@ pub mod buffer;
 pub mod cache;
 pub mod checksum;
 pub mod codec;
+pub mod commit;
 pub mod disk;
 pub mod error;
 pub mod extent;
 pub mod sealed;
+mod sync;
 pub mod table;
+pub mod wal;
 
 pub use atomic::{is_temp_name, replace_file};
 pub use blob::{BlobReader, BlobWriter, read_blob, write_blob};
@@ -32,6 +36,7 @@ pub use buffer::prefer_huge_pages;
 pub use cache::{BlockCache, CacheCounters};
 pub use checksum::Checksum;
 pub use codec::{Decoder, Encoder};
+pub use commit::Group;
 #[cfg(any(test, feature = "sim"))]
 pub use disk::sim::{Fault, Faults, SimDisk};
 pub use disk::{
@@ -44,3 +49,4 @@ pub use extent::{
 };
 pub use sealed::{ExtentFile, ExtentFileWriter, Extents, FileHeader};
 pub use table::{Merge, Pair, Table, TableIter, TableOptions, TableSummary, TableWriter, merge};
+pub use wal::{MAX_RECORD_BYTES, Wal, WalOptions};

@@ -3,11 +3,18 @@
 
 mod atomic;
 mod batch;
+mod commit;
 mod files;
 mod folder;
 mod several;
 mod sim;
 mod table;
+mod wal;
+
+/// What the source of group commit takes its locks from, when it is compiled for [`commit`] again.
+mod sync {
+    pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
+}
 
 use std::path::Path;
 

@@ -30,11 +30,30 @@
 
 #![forbid(unsafe_code)]
 
+mod catalog;
+mod collection;
+mod database;
+mod error;
 pub mod field;
 pub mod filter;
+mod manifest;
 mod path;
+mod point;
 mod point_id;
+mod record;
+mod schema;
+mod segment;
+mod state;
 mod value;
+
+pub use collection::{
+    Collection, Durability, Job, K_MAX, Page, Query, QueryAnswer, QueryReport, ScoredPoint, Scroll, Selector,
+    Stats, Strategy, WriteReport,
+};
+pub use database::{Database, DatabaseBuilder};
+pub use error::{OpenError, QueryError, WriteError};
+pub use point::{Point, Vector};
+pub use schema::{Schema, VECTOR_NAME_BYTES_MAX, VECTORS_MAX, VectorConfig};
 
 pub use field::FieldType;
 pub use filter::{

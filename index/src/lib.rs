@@ -7,6 +7,7 @@
 //! A map, in reading order:
 //! - `search`: [`Index`] opens a folder, [`Searcher`] answers; `router` finds lists, `posting` is a list, `rows` the raw
 //!   vectors.
+//! - `flat`: vectors without an index, compared one by one.
 //! - [`build()`]: one file a stage under `build/`; `cluster`, `tree` and `assign` are the algorithms.
 //! - `quantize`: codes and what they say of distances; `space`, `rotation`: where they are made.
 //! - `metric`, `kernel`, `panels`: distances, from the exact ones of answers to the fast ones of routing.
@@ -22,6 +23,7 @@ mod centroids;
 mod cluster;
 mod directory;
 mod error;
+mod flat;
 mod ids;
 #[doc(hidden)]
 pub mod kernel;
@@ -48,6 +50,7 @@ pub use assign::CopyRule;
 pub use build::{BuildOptions, BuildReport, IdSource, Plan, Progress, Silent, Stage, build, build_on, plan};
 pub use calibration::{CALIBRATED_K, CALIBRATED_TARGETS, Calibration, Residency, RouterSetting, Setting};
 pub use error::{IndexError, Result, SourceError};
+pub use flat::{Flat, FlatSummary, FlatWriter, Nearest};
 pub use metric::{Metric, Scorer};
 pub use posting::Codec;
 pub use search::{

@@ -79,6 +79,16 @@ impl Scorer {
         Self { metric, shape, kernel, raw: query.to_vec(), wide, norm }
     }
 
+    /// The distance of one stored row, wherever its bytes lie in memory.
+    ///
+    /// # Panics
+    /// When `row` is not of the scorer's shape.
+    pub fn distance(&self, row: &[u8]) -> f32 {
+        let (mut copy, mut distance) = (Vec::new(), [0.0]);
+        self.distances(crate::search::aligned(row, &mut copy), &mut distance);
+        distance[0]
+    }
+
     /// The distances of consecutive stored rows, one into each element of `out`.
     ///
     /// # Panics

@@ -128,7 +128,10 @@ impl Shape {
 
     /// Refuses values no distance can be computed from: NaN, infinities, and zero vectors if `zero` is false.
     /// `first` is the row number of the first row, `name` where the rows come from.
-    pub(crate) fn check_rows(self, rows: &[u8], first: u64, zero: bool, name: &str) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`IndexError::BadInput`], naming the first such row.
+    pub fn check_rows(self, rows: &[u8], first: u64, zero: bool, name: &str) -> Result<()> {
         for (i, row) in rows.chunks_exact(self.row_bytes()).enumerate() {
             if !self.is_finite(row) {
                 return Err(IndexError::input(

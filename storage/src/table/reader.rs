@@ -1,6 +1,7 @@
 //! An open table: lookups of one key or many, estimates.
 
 use std::ops::Bound;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::blob::{check, read_blob};
@@ -30,6 +31,11 @@ pub struct Table {
 }
 
 impl Table {
+    /// The file's path, for messages.
+    pub fn path(&self) -> &Path {
+        self.file.file().path()
+    }
+
     /// Opens the table in the file `name`, which must have the header `expected`.
     ///
     /// # Errors

@@ -1,0 +1,99 @@
+//! The catalog of a database: which collections there are, and what they are called.
+
+use std::collections::BTreeMap;
+
+use nearline_storage::{
+    Decoder, Disk, Encoder, ExtentFile, ExtentHeader, ExtentKey, FileHeader, PAGE, ReadRange, StorageError,
+    encode_extent, replace_file,
+};
+
+use crate::error::OpenError;
+
+const NAME: &str = "DATABASE";
+const KIND: [u8; 4] = *b"DATA";
+const EXTENT_KIND: u16 = 32;
+
+/// Where a collection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// The number of its folder.
+    pub(crate) number: u64,
+}
+
+/// All collections and aliases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Catalog {
+    /// The number that the next collection gets.
+    pub(crate) next_number: u64,
+    pub(crate) collections: BTreeMap<String, Entry>,
+    /// Other names, and the collections they stand for.
+    pub(crate) aliases: BTreeMap<String, String>,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self { next_number: 1, collections: BTreeMap::new(), aliases: BTreeMap::new() }
+    }
+}
+
+impl Catalog {
+    /// The collection of a name or alias.
+    pub(crate) fn resolve(&self, name: &str) -> Result<(&str, Entry), OpenError> {
+        let name = self.aliases.get(name).map_or(name, String::as_str);
+        let found = self.collections.get_key_value(name);
+        let missing = || OpenError::Missing { what: "collection", name: name.to_owned() };
+        found.map(|(name, entry)| (name.as_str(), *entry)).ok_or_else(missing)
+    }
+
+    /// Refuses a name that is in use.
+    pub(crate) fn check_free(&self, name: &str) -> Result<(), OpenError> {
+        let exists = |what| Err(OpenError::Exists { what, name: name.to_owned() });
+        match (self.collections.contains_key(name), self.aliases.contains_key(name)) {
+            (true, _) => exists("collection"),
+            (_, true) => exists("alias"),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn write(&self, disk: &dyn Disk) -> Result<(), StorageError> {
+        let mut out = Encoder::new();
+        out.u64(self.next_number).u32(self.collections.len() as u32);
+        for (name, entry) in &self.collections {
+            out.str(name).u64(entry.number);
+        }
+        out.u32(self.aliases.len() as u32);
+        for (alias, name) in &self.aliases {
+            out.str(alias).str(name);
+        }
+        let file_id = u64::from(u32::from_le_bytes(KIND));
+        let mut file = FileHeader { kind: KIND, file_id }.encode().to_vec();
+        let header = ExtentHeader { kind: EXTENT_KIND, codec: 0, owner: 0, count: 1 };
+        let key = ExtentKey { file_id, offset: PAGE as u64 };
+        encode_extent(&header, &[out.as_bytes()], key, &mut file);
+        replace_file(disk, NAME, &file)
+    }
+
+    /// Reads the catalog; an empty one if there is none.
+    pub(crate) fn read(disk: &dyn Disk) -> Result<Self, StorageError> {
+        let file = match ExtentFile::open(disk, NAME, KIND) {
+            Ok(file) => file,
+            Err(StorageError::NotFound { .. }) => return Ok(Self::default()),
+            Err(error) => return Err(error),
+        };
+        let range = ReadRange { offset: PAGE as u64, bytes: file.len().saturating_sub(PAGE as u64) as usize };
+        let mut bytes = Vec::new();
+        let extent = file.read_extent(range, &mut bytes)?;
+        let mut decoder = Decoder::new(extent.plane(0), file.file().path(), PAGE as u64);
+        let mut catalog = Self { next_number: decoder.u64()?, ..Self::default() };
+        for _ in 0..decoder.u32()? {
+            let name = decoder.str()?.to_owned();
+            catalog.collections.insert(name, Entry { number: decoder.u64()? });
+        }
+        for _ in 0..decoder.u32()? {
+            let alias = decoder.str()?.to_owned();
+            catalog.aliases.insert(alias, decoder.str()?.to_owned());
+        }
+        decoder.finish()?;
+        Ok(catalog)
+    }
+}

@@ -1,0 +1,188 @@
+//! A collection: points that change while they are searched.
+//!
+//! Writes go to the log, then into memory; readers hold an immutable state and never wait. In the background, points in
+//! memory are flushed into segments, and segments merged.
+
+mod flush;
+mod maintain;
+mod query;
+mod read;
+mod recover;
+mod select;
+mod snapshot;
+mod verify;
+mod write;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use nearline_index::RowId;
+use nearline_storage::{BlockCache, Disk, FolderLock, Group, StorageError, Wal};
+
+use crate::error::{OpenError, WriteError};
+use crate::manifest::Manifest;
+use crate::schema::Schema;
+use crate::state::State;
+
+pub use maintain::{Job, Stats};
+pub use query::{K_MAX, Query, QueryAnswer, QueryReport, ScoredPoint, Strategy};
+pub use read::{Page, Scroll};
+pub(crate) use snapshot::{link_all, snapshot_folder, sync};
+pub use write::{Durability, Selector, WriteReport};
+
+/// An open collection. Clones are handles on the same one; any number of threads may use it.
+///
+/// ```
+/// use nearline::{Database, Filter, Condition, Metric, Payload, Point, Query, Schema};
+///
+/// # let folder = std::env::temp_dir().join(format!("nearline-doc-collection-{}", std::process::id()));
+/// let database = Database::builder(&folder).open()?;
+/// let places = database.create_collection("places", Schema::single(2, Metric::L2))?;
+/// places.upsert([
+///     Point::new(1).vector([0.0, 0.0]).payload(Payload::new().with("city", "Berlin")),
+///     Point::new(2).vector([1.0, 0.0]).payload(Payload::new().with("city", "Paris")),
+///     Point::new(3).vector([0.0, 3.0]).payload(Payload::new().with("city", "Paris")),
+/// ])?;
+///
+/// let in_paris = Filter::must([Condition::matches("city", "Paris")]);
+/// let answer = places.query(&Query::nearest([0.0, 2.0]).k(1).filter(in_paris))?;
+/// assert_eq!(answer.hits[0].id, 3.into());
+/// # drop(places);
+/// # drop(database);
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Collection {
+    pub(crate) shared: Arc<Handle>,
+}
+
+/// What clones of a collection share. The last of them to go stops the maintenance.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) inner: Arc<Inner>,
+    maintenance: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+/// How much may be in memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Bytes of points in memory at which they are flushed.
+    pub(crate) flush_bytes: usize,
+    /// Bytes of points in memory at which writers wait for the flush.
+    pub(crate) delta_bytes: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) name: Mutex<String>,
+    pub(crate) schema: Schema,
+    pub(crate) disk: Arc<dyn Disk>,
+    cache: Arc<BlockCache>,
+    limits: Limits,
+    /// What readers take. Held for as long as it takes to clone the pointer.
+    state: Mutex<Arc<State>>,
+    writer: Mutex<Writer>,
+    group: Group<write::Item, Result<WriteReport, WriteError>>,
+    /// The manifest as it is on disk. Whoever holds it may change files: flush, merge, snapshot.
+    files: Mutex<Manifest>,
+    background: Mutex<Background>,
+    /// Told when the background has something to do, or has done something.
+    changed: Condvar,
+    /// Whether the collection was dropped: its files are going away.
+    dropped: AtomicBool,
+    _lock: FolderLock,
+}
+
+/// What writers share.
+#[derive(Debug)]
+struct Writer {
+    wal: Wal,
+    next_row: RowId,
+}
+
+/// What the maintenance is told, and what it tells.
+#[derive(Debug, Default)]
+struct Background {
+    stopping: bool,
+    /// Since the last job ended.
+    has_work: bool,
+    running: Option<(Job, std::time::Instant)>,
+    /// Why the last job failed, until one succeeds.
+    failed: Option<WriteError>,
+    jobs_done: u64,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is behind these locks is replaced as a whole: a thread that panicked left the old or the new.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Collection {
+    /// Creates the files of an empty collection.
+    pub(crate) fn create(disk: &dyn Disk, store_id: u64, schema: &Schema) -> Result<(), OpenError> {
+        let manifest = Manifest {
+            store_id,
+            schema: schema.clone(),
+            next_number: 1,
+            next_row: RowId(0),
+            flushed_lsn: 0,
+            live: 0,
+            dead: None,
+            segments: Vec::new(),
+        };
+        Ok(manifest.write(disk)?)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        locked(&self.shared.inner.name).clone()
+    }
+
+    /// What vectors its points have.
+    pub fn schema(&self) -> &Schema {
+        &self.shared.inner.schema
+    }
+}
+
+impl Inner {
+    /// The newest state.
+    pub(crate) fn state(&self) -> Arc<State> {
+        Arc::clone(&locked(&self.state))
+    }
+
+    fn publish(&self, state: State) {
+        *locked(&self.state) = Arc::new(state);
+    }
+
+    /// Tells the background that there may be something to do.
+    fn wake(&self) {
+        locked(&self.background).has_work = true;
+        self.changed.notify_all();
+    }
+
+    /// Marks the collection as gone: nothing is flushed any more.
+    pub(crate) fn mark_dropped(&self) {
+        self.dropped.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        locked(&self.inner.background).stopping = true;
+        self.inner.changed.notify_all();
+        if let Some(thread) = locked(&self.maintenance).take() {
+            // A panic of the maintenance was reported where it happened.
+            let _ = thread.join();
+        }
+        if !self.inner.dropped.load(Ordering::Acquire) {
+            // Best effort: without the seal the log only knows less about its last records.
+            let _ = locked(&self.inner.writer).wal.seal();
+        }
+    }
+}
+
+/// Whether a failed write leaves the log unusable.
+fn is_fatal(error: &StorageError) -> bool {
+    error.is_poisoned()
+}

@@ -1,0 +1,270 @@
+//! What happens in the background: flushing and merging.
+//!
+//! What is to be done is decided from a description of the collection alone; doing it is a separate matter.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::flush::dead_points;
+use super::{Collection, Inner, locked};
+use crate::error::WriteError;
+
+/// Segments side by side are merged when the older is not so many times as large as the newer.
+const GROWTH: u64 = 3;
+/// A segment is rewritten when more than one in so many of its points is dead.
+const DEAD_SHARE: u64 = 8;
+/// How long after a failure the background tries again by itself.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Something to do in the background.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Job {
+    /// Points in memory go into a segment.
+    Flush,
+    /// So many segments become one, from this one on, without the points that died.
+    Merge {
+        /// The first, counted from the oldest.
+        first: usize,
+        /// How many.
+        count: usize,
+    },
+}
+
+/// A collection as the choice of jobs sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct View {
+    /// Bytes of points in memory, and at which they are flushed.
+    pub(crate) delta_bytes: usize,
+    pub(crate) flush_bytes: usize,
+    /// Points of each segment, oldest first, and how many of them are dead.
+    pub(crate) segments: Vec<(u64, u64)>,
+}
+
+/// The next thing to do, if any.
+pub(crate) fn choose(view: &View) -> Option<Job> {
+    if view.delta_bytes >= view.flush_bytes {
+        return Some(Job::Flush);
+    }
+    let live = |at: usize| view.segments[at].0 - view.segments[at].1;
+    // The newest first: they are the smallest.
+    let pair = (1..view.segments.len()).rev().find(|&at| live(at - 1) < GROWTH * live(at).max(1));
+    if let Some(at) = pair {
+        return Some(Job::Merge { first: at - 1, count: 2 });
+    }
+    let decayed = view.segments.iter().position(|&(points, dead)| dead * DEAD_SHARE > points);
+    decayed.map(|first| Job::Merge { first, count: 1 })
+}
+
+/// What a collection is, and what its background is doing.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Points.
+    pub points: u64,
+    /// Points in memory, the log's part of them not yet in segments; those that died since among them.
+    pub points_in_memory: u64,
+    /// About how many bytes of memory those take.
+    pub delta_bytes: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Points in segments that are replaced or deleted and still take space.
+    pub dead_points: u64,
+    /// Bytes of all segments.
+    pub disk_bytes: u64,
+    /// Bytes of the log.
+    pub wal_bytes: u64,
+    /// Bytes of memory that open segments take, the cache left out.
+    pub ram_bytes: u64,
+    /// The last write.
+    pub lsn: u64,
+    /// The last write that is in segments.
+    pub flushed_lsn: u64,
+    /// What is to be done next in the background.
+    pub pending: Option<Job>,
+    /// What is being done, and for how many microseconds.
+    pub running: Option<(Job, u64)>,
+    /// Jobs done since the collection was opened.
+    pub jobs_done: u64,
+    /// Why the last job failed; it is tried again.
+    pub failure: Option<String>,
+}
+
+impl Collection {
+    /// What the collection is, and what its background is doing.
+    pub fn stats(&self) -> Stats {
+        let inner = &self.shared.inner;
+        let state = inner.state();
+        let (wal_bytes, background) = (locked(&inner.writer).wal.bytes(), locked(&inner.background));
+        let runs = state.frozen.iter().chain(&state.runs);
+        Stats {
+            points: state.live,
+            points_in_memory: runs.map(|run| run.points.len() as u64).sum(),
+            delta_bytes: state.delta_bytes() as u64,
+            segments: state.segments.len() as u64,
+            dead_points: state.segments.iter().map(|segment| dead_points(&segment.info, &state)).sum(),
+            disk_bytes: state.segments.iter().map(|segment| segment.info.bytes).sum(),
+            wal_bytes,
+            ram_bytes: state.segments.iter().map(|segment| segment.ram_bytes() as u64).sum(),
+            lsn: state.lsn,
+            flushed_lsn: state.flushed_lsn,
+            pending: choose(&inner.view()),
+            running: background.running.map(|(job, since)| (job, since.elapsed().as_micros() as u64)),
+            jobs_done: background.jobs_done,
+            failure: background.failed.as_ref().map(ToString::to_string),
+        }
+    }
+
+    /// Waits until there is nothing to be done in the background.
+    ///
+    /// # Errors
+    /// Why the last job failed, if one did.
+    pub fn wait_idle(&self) -> Result<(), WriteError> {
+        let inner = &self.shared.inner;
+        let mut background = locked(&inner.background);
+        loop {
+            if let Some(error) = &background.failed {
+                return Err(error.clone());
+            }
+            if background.stopping || (background.running.is_none() && !background.has_work) {
+                return Ok(());
+            }
+            background = wait(inner, background, None);
+        }
+    }
+}
+
+/// Starts the background of a collection.
+pub(super) fn start(inner: Arc<Inner>) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        while inner.next_work() {
+            inner.work();
+        }
+    })
+}
+
+impl Inner {
+    fn view(&self) -> View {
+        let state = self.state();
+        View {
+            delta_bytes: state.delta_bytes(),
+            flush_bytes: self.limits.flush_bytes,
+            segments: state
+                .segments
+                .iter()
+                .map(|segment| {
+                    (segment.info.points, dead_points(&segment.info, &state).min(segment.info.points))
+                })
+                .collect(),
+        }
+    }
+
+    /// Waits for something to do. Says whether to go on.
+    fn next_work(&self) -> bool {
+        let mut background = locked(&self.background);
+        while !background.stopping && !background.has_work {
+            let retry = background.failed.as_ref().map(|_| RETRY);
+            background = wait(self, background, retry);
+            background.has_work |= background.failed.is_some();
+        }
+        background.has_work = false;
+        // Others that wait learn that nothing is running only once the choice is made.
+        background.running = Some((Job::Flush, Instant::now()));
+        !background.stopping
+    }
+
+    /// Does all there is to do, one job after another.
+    fn work(&self) {
+        loop {
+            let job = choose(&self.view());
+            let mut background = locked(&self.background);
+            let Some(job) = job.filter(|_| !background.stopping) else {
+                background.running = None;
+                background.failed = None;
+                break;
+            };
+            background.running = Some((job, Instant::now()));
+            drop(background);
+            let done = self.run(job);
+            let mut background = locked(&self.background);
+            background.jobs_done += 1;
+            background.failed = done.err();
+            if background.failed.is_some() {
+                background.running = None;
+                break;
+            }
+            drop(background);
+            self.changed.notify_all();
+        }
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn run(&self, job: Job) -> Result<(), WriteError> {
+        match job {
+            Job::Flush => self.flush(),
+            Job::Merge { first, count } => self.merge(first, count),
+        }
+    }
+
+    /// Makes writers wait while too many points are in memory and the background is at it.
+    pub(super) fn wait_for_room(&self) -> Result<(), WriteError> {
+        if self.state().delta_bytes() < self.limits.delta_bytes {
+            return Ok(());
+        }
+        self.wake();
+        let mut background = locked(&self.background);
+        while self.state().delta_bytes() >= self.limits.delta_bytes && !background.stopping {
+            if let Some(error) = &background.failed {
+                return Err(error.clone());
+            }
+            background = wait(self, background, None);
+        }
+        Ok(())
+    }
+}
+
+fn wait<'a>(
+    inner: &Inner,
+    background: std::sync::MutexGuard<'a, super::Background>,
+    most: Option<Duration>,
+) -> std::sync::MutexGuard<'a, super::Background> {
+    // Looks again now and then in any case: a wake-up that was missed costs that long, no more.
+    let most = most.unwrap_or(Duration::from_millis(200));
+    match inner.changed.wait_timeout(background, most) {
+        Ok((background, _)) => background,
+        Err(poisoned) => poisoned.into_inner().0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_are_chosen_from_a_description() {
+        let view = |delta_bytes, segments: &[(u64, u64)]| View {
+            delta_bytes,
+            flush_bytes: 100,
+            segments: segments.to_vec(),
+        };
+        let merge = |first, count| Some(Job::Merge { first, count });
+        let cases = [
+            (view(0, &[]), None),
+            (view(99, &[]), None),
+            (view(100, &[]), Some(Job::Flush)),
+            (view(0, &[(10, 0)]), None),
+            (view(0, &[(10, 1)]), None),
+            (view(0, &[(10, 2)]), merge(0, 1)),
+            (view(0, &[(10, 0), (10, 0)]), merge(0, 2)),
+            (view(0, &[(30, 0), (10, 0)]), None),
+            (view(0, &[(29, 0), (10, 0)]), merge(0, 2)),
+            (view(0, &[(900, 0), (90, 0), (10, 0), (5, 0)]), merge(2, 2)),
+            (view(0, &[(900, 0), (90, 70), (10, 0)]), merge(1, 2)),
+            (view(0, &[(900, 200), (90, 0), (10, 0)]), merge(0, 1)),
+            (view(0, &[(5, 5)]), merge(0, 1)),
+        ];
+        for (view, right) in cases {
+            assert_eq!(choose(&view), right, "{view:?}");
+        }
+    }
+}

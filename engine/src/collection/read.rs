@@ -1,0 +1,276 @@
+//! Points by their ids: getting some, going through all, counting.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::ops::Bound;
+
+use nearline_index::RowId;
+use nearline_storage::StorageError;
+
+use super::{Collection, Inner};
+use crate::error::{OpenError, QueryError};
+use crate::filter::Filter;
+use crate::point::{Point, Vector};
+use crate::point_id::PointId;
+use crate::state::State;
+use crate::value::Payload;
+
+/// Points of a page unless told otherwise, and at most.
+const PAGE: usize = 10;
+const PAGE_MAX: usize = 1 << 16;
+/// Points looked at together while a filter is asked.
+const CHUNK: usize = 256;
+
+/// How to go through all points, in order of their ids.
+///
+/// ```
+/// use nearline::Scroll;
+///
+/// let scroll = Scroll::new().limit(100).with_vectors(false);
+/// # let _ = scroll;
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Scroll {
+    from: Option<PointId>,
+    limit: usize,
+    filter: Option<Filter>,
+    with_vectors: bool,
+}
+
+impl Default for Scroll {
+    fn default() -> Self {
+        Self { from: None, limit: PAGE, filter: None, with_vectors: true }
+    }
+}
+
+impl Scroll {
+    /// All points, ten at a time, with payloads and vectors.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From this id on: the [`Page::next`] of the page before.
+    pub fn from(mut self, id: impl Into<PointId>) -> Self {
+        self.from = Some(id.into());
+        self
+    }
+
+    /// So many points a page.
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Only points that match.
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = Some(filter);
+        self
+    }
+
+    /// Whether vectors are wanted.
+    pub fn with_vectors(mut self, wanted: bool) -> Self {
+        self.with_vectors = wanted;
+        self
+    }
+}
+
+/// Some points of a scroll.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Page {
+    /// The points, in order of their ids.
+    pub points: Vec<Point>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<PointId>,
+}
+
+impl Collection {
+    /// Points by their ids, in the order asked for; those that are not there are left out.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn get<I: Into<PointId>>(&self, ids: impl IntoIterator<Item = I>) -> Result<Vec<Point>, QueryError> {
+        let inner = &self.shared.inner;
+        let state = inner.state();
+        let mut rows = Vec::new();
+        for id in ids {
+            rows.extend(state.find(id.into())?);
+        }
+        inner.points(&state, &rows, true)
+    }
+
+    /// A page of points in order of their ids, of one moment. Pages of a scroll are of different moments: points written
+    /// meanwhile may or may not be in a later page, points that stay are in exactly one.
+    ///
+    /// # Errors
+    /// When an option is out of range or a file cannot be read.
+    pub fn scroll(&self, scroll: &Scroll) -> Result<Page, QueryError> {
+        if scroll.limit == 0 || scroll.limit > PAGE_MAX {
+            let (found, expected) = (scroll.limit.to_string(), format!("1 to {PAGE_MAX}"));
+            return Err(QueryError::Bad { what: "limit of a page", found, expected });
+        }
+        let inner = &self.shared.inner;
+        let state = inner.state();
+        let matching = match &scroll.filter {
+            Some(filter) => Some(inner.matching(&state, &filter.check()?)?),
+            None => None,
+        };
+        let from = scroll.from.map_or(Bound::Unbounded, Bound::Included);
+        let mut rows = Vec::new();
+        let mut next = None;
+        for found in by_id(&state, from) {
+            let (id, row) = found?;
+            if matching.as_ref().is_some_and(|rows| !rows.contains(row.0)) {
+                continue;
+            }
+            if rows.len() == scroll.limit {
+                next = Some(id);
+                break;
+            }
+            rows.push(row);
+        }
+        Ok(Page { points: inner.points(&state, &rows, scroll.with_vectors)?, next })
+    }
+
+    /// The number of points that match, or of all.
+    ///
+    /// # Errors
+    /// When the filter is wrong or a file cannot be read.
+    pub fn count(&self, filter: Option<&Filter>) -> Result<u64, QueryError> {
+        let inner = &self.shared.inner;
+        let state = inner.state();
+        match filter {
+            None => Ok(state.live),
+            Some(filter) => Ok(inner.matching(&state, &filter.check()?)?.len()),
+        }
+    }
+}
+
+type Ids<'a> = Box<dyn Iterator<Item = Result<(PointId, RowId), StorageError>> + 'a>;
+
+/// All points that are not dead, in order of their ids.
+fn by_id(
+    state: &State,
+    from: Bound<PointId>,
+) -> impl Iterator<Item = Result<(PointId, RowId), StorageError>> {
+    let is_before = move |id: PointId| match from {
+        Bound::Included(from) => id < from,
+        Bound::Excluded(from) => id <= from,
+        Bound::Unbounded => false,
+    };
+    let of_run = move |run: &'_ std::sync::Arc<crate::state::Run>| -> Vec<(PointId, RowId)> {
+        run.by_id().map(|point| (point.id, point.row)).filter(|(id, _)| !is_before(*id)).collect()
+    };
+    let runs = state.newest_runs().map(|run| Box::new(of_run(run).into_iter().map(Ok)) as Ids<'_>);
+    let segments = state.segments.iter().map(|segment| Box::new(segment.ids_from(from)) as Ids<'_>);
+    let sources: Vec<Ids<'_>> = runs.chain(segments).collect();
+    ById::new(sources).filter(|found| found.as_ref().map_or(true, |(_, row)| !state.is_dead(*row)))
+}
+
+/// Several lists of ids in order as one. An id that is in several comes once for each; all but one of its rows are dead.
+struct ById<'a> {
+    sources: Vec<Ids<'a>>,
+    heads: BinaryHeap<Reverse<(PointId, RowId, usize)>>,
+    failed: Option<StorageError>,
+}
+
+impl<'a> ById<'a> {
+    fn new(sources: Vec<Ids<'a>>) -> Self {
+        let mut all = Self { heads: BinaryHeap::new(), failed: None, sources };
+        (0..all.sources.len()).for_each(|source| all.pull(source));
+        all
+    }
+
+    fn pull(&mut self, source: usize) {
+        match self.sources[source].next() {
+            Some(Ok((id, row))) => self.heads.push(Reverse((id, row, source))),
+            Some(Err(error)) => self.failed = Some(error),
+            None => {}
+        }
+    }
+}
+
+impl Iterator for ById<'_> {
+    type Item = Result<(PointId, RowId), StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(error) = self.failed.take() {
+            self.heads.clear();
+            return Some(Err(error));
+        }
+        let Reverse((id, row, source)) = self.heads.pop()?;
+        self.pull(source);
+        Some(Ok((id, row)))
+    }
+}
+
+impl Inner {
+    /// Whole points of rows that are there, in their order.
+    fn points(&self, state: &State, rows: &[RowId], with_vectors: bool) -> Result<Vec<Point>, QueryError> {
+        let mut points = Vec::with_capacity(rows.len());
+        for rows in rows.chunks(CHUNK) {
+            for (&row, (id, payload)) in rows.iter().zip(self.documents(state, rows)?) {
+                let vectors = if with_vectors { self.vectors(state, row)? } else { BTreeMap::new() };
+                points.push(Point { id, vectors, payload });
+            }
+        }
+        Ok(points)
+    }
+
+    /// Ids and payloads of rows that are there, in their order.
+    pub(super) fn documents(
+        &self,
+        state: &State,
+        rows: &[RowId],
+    ) -> Result<Vec<(PointId, Payload)>, QueryError> {
+        let mut found: Vec<Option<(PointId, Payload)>> = rows
+            .iter()
+            .map(|&row| state.in_memory(row).map(|point| (point.id, point.payload.clone())))
+            .collect();
+        for segment in &state.segments {
+            let places: Vec<usize> =
+                (0..rows.len()).filter(|&at| found[at].is_none() && segment.covers(rows[at])).collect();
+            if places.is_empty() {
+                continue;
+            }
+            let wanted: Vec<RowId> = places.iter().map(|&at| rows[at]).collect();
+            for (at, document) in places.into_iter().zip(segment.documents(&wanted)?) {
+                found[at] = document;
+            }
+        }
+        let missing = |row: &RowId| {
+            let path = self.disk.root().join("points");
+            StorageError::corrupt(&path, 0, "row without a point", row.0.into(), row.0.into())
+        };
+        let all = found.into_iter().zip(rows).map(|(found, row)| found.ok_or_else(|| missing(row)));
+        Ok(all.collect::<Result<_, _>>()?)
+    }
+
+    /// The vectors of a row that is there.
+    pub(super) fn vectors(&self, state: &State, row: RowId) -> Result<BTreeMap<String, Vector>, QueryError> {
+        let stored = match state.in_memory(row) {
+            Some(point) => point.vectors.clone(),
+            None => self.flushed_vectors(state, row)?,
+        };
+        let named = self.schema.vectors().zip(stored);
+        Ok(named
+            .filter_map(|((name, config), bytes)| {
+                Some((name.to_owned(), Vector::from_bytes(&bytes?, config.element)))
+            })
+            .collect())
+    }
+
+    fn flushed_vectors(&self, state: &State, row: RowId) -> Result<Vec<Option<Box<[u8]>>>, QueryError> {
+        let segment = state.segments.iter().find(|segment| segment.covers(row));
+        let vectors = segment.map(|segment| segment.vectors_of(row)).transpose();
+        let vectors = vectors.map_err(|error| match error {
+            OpenError::Index(error) => QueryError::Index(error),
+            OpenError::Storage(error) => QueryError::Storage(error),
+            other => {
+                QueryError::Bad { what: "row", found: other.to_string(), expected: "a vector".to_owned() }
+            }
+        })?;
+        Ok(vectors.unwrap_or_default())
+    }
+}

@@ -1,0 +1,104 @@
+//! Opening a collection: the manifest, its segments, and what the log has beyond them.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Condvar, Mutex};
+
+use nearline_index::RowId;
+use nearline_storage::{BlockCache, Disk, Group, LockMode, StorageError, Wal, WalOptions, is_temp_name};
+use roaring::RoaringBitmap;
+
+use super::maintain;
+use super::{Background, Collection, Handle, Inner, Limits, Writer};
+use crate::error::OpenError;
+use crate::manifest::{Manifest, is_dead_file, read_dead};
+use crate::record::{Change, decode_changes};
+use crate::segment::{Segment, is_segment_file};
+use crate::state::State;
+
+impl Collection {
+    /// Opens the collection in the folder that `disk` is. With `background`, a thread flushes and merges.
+    pub(crate) fn open_on(
+        disk: Arc<dyn Disk>,
+        name: &str,
+        limits: Limits,
+        cache: Arc<BlockCache>,
+        background: bool,
+    ) -> Result<Self, OpenError> {
+        let lock = disk.lock(LockMode::Exclusive).map_err(|error| match error {
+            StorageError::Locked { dir } => OpenError::InUse { dir },
+            error => error.into(),
+        })?;
+        let manifest = Manifest::read(disk.as_ref())?;
+        remove_orphans(disk.as_ref(), &manifest)?;
+        let (state, writer) = recover(&disk, &manifest, &cache)?;
+        let inner = Arc::new(Inner {
+            name: Mutex::new(name.to_owned()),
+            schema: manifest.schema.clone(),
+            disk,
+            cache,
+            limits,
+            state: Mutex::new(Arc::new(state)),
+            writer: Mutex::new(writer),
+            group: Group::new(),
+            files: Mutex::new(manifest),
+            background: Mutex::new(Background { has_work: true, ..Background::default() }),
+            changed: Condvar::new(),
+            dropped: AtomicBool::new(false),
+            _lock: lock,
+        });
+        let thread = background.then(|| maintain::start(Arc::clone(&inner)));
+        Ok(Self { shared: Arc::new(Handle { inner, maintenance: Mutex::new(thread) }) })
+    }
+}
+
+/// Removes what a crash left between writing files and naming them in the manifest.
+fn remove_orphans(disk: &dyn Disk, manifest: &Manifest) -> Result<(), StorageError> {
+    let known: BTreeSet<String> = manifest.files().into_iter().collect();
+    let ours = |name: &str| is_segment_file(name) || is_dead_file(name) || is_temp_name(name);
+    for name in disk.list()? {
+        if ours(&name) && !known.contains(&name) {
+            disk.remove(&name)?;
+        }
+    }
+    Ok(())
+}
+
+fn recover(
+    disk: &Arc<dyn Disk>,
+    manifest: &Manifest,
+    cache: &Arc<BlockCache>,
+) -> Result<(State, Writer), OpenError> {
+    let open = |info: &crate::segment::SegmentInfo| {
+        Segment::open(disk, manifest.store_id, &manifest.schema, info.clone(), cache).map(Arc::new)
+    };
+    let segments = manifest.segments.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let dead = match manifest.dead {
+        Some(number) => read_dead(disk.as_ref(), manifest.store_id, number)?,
+        None => RoaringBitmap::new(),
+    };
+    let mut state = State {
+        lsn: manifest.flushed_lsn,
+        flushed_lsn: manifest.flushed_lsn,
+        segments,
+        dead: Arc::new(dead),
+        live: manifest.live,
+        ..State::default()
+    };
+    let mut next_row = manifest.next_row;
+    let path = disk.root().join("wal");
+    let replay = &mut |lsn: u64, bytes: &[u8]| {
+        let changes = decode_changes(bytes, &manifest.schema, &path, 0)?;
+        for change in &changes {
+            if let Change::Put { point, .. } = change {
+                next_row = next_row.max(RowId(point.row.0.saturating_add(1)));
+            }
+        }
+        state.apply(&changes, lsn);
+        Ok(())
+    };
+    let wal =
+        Wal::open(Arc::clone(disk), manifest.store_id, WalOptions::default(), manifest.flushed_lsn, replay)?;
+    state.lsn = state.lsn.max(wal.last_lsn());
+    Ok((state, Writer { wal, next_row }))
+}

@@ -1,0 +1,127 @@
+//! Snapshots: a collection as it was, under a name.
+//!
+//! Files never change, so a snapshot is links to them and a manifest of its own. What is in memory is flushed first.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nearline_storage::{IoMode, OsDisk, StorageError};
+
+use super::{Collection, locked};
+use crate::database::check_name;
+use crate::error::{OpenError, WriteError};
+use crate::manifest::Manifest;
+
+/// The folder of snapshots, inside the collection's.
+const FOLDER: &str = "snapshots";
+
+impl Collection {
+    /// Keeps all points as they are now, under a name. It takes no space until points change.
+    ///
+    /// # Errors
+    /// When there is such a snapshot, or the disk fails.
+    pub fn snapshot(&self, name: &str) -> Result<(), WriteError> {
+        check_name("snapshot", name)?;
+        let inner = &self.shared.inner;
+        inner.flush()?;
+        let manifest = locked(&inner.files);
+        let root = inner.disk.root();
+        let (folder, target) = (root.join(FOLDER), root.join(FOLDER).join(name));
+        if target.exists() {
+            return Err(OpenError::Exists { what: "snapshot", name: name.to_owned() }.into());
+        }
+        let draft = folder.join(format!(".{name}.tmp"));
+        let made = fill(root, &manifest.files(), &draft)
+            .and_then(|()| {
+                // Who opens a copy of it begins a log of its own.
+                let alone = Manifest { flushed_lsn: 0, ..manifest.clone() };
+                alone.write(&OsDisk::new(&draft, IoMode::Pread)?)
+            })
+            .and_then(|()| {
+                fs::rename(&draft, &target).map_err(|error| StorageError::io(&target, "rename", error))
+            })
+            .and_then(|()| sync(&folder))
+            .and_then(|()| inner.disk.sync_dir());
+        if made.is_err() {
+            // The first error is the one to tell.
+            let _ = fs::remove_dir_all(&draft);
+        }
+        Ok(made?)
+    }
+
+    /// The names of all snapshots, sorted.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn snapshots(&self) -> Result<Vec<String>, OpenError> {
+        Ok(names_in(&self.shared.inner.disk.root().join(FOLDER))?)
+    }
+
+    /// Drops a snapshot; the space of what only it had comes back.
+    ///
+    /// # Errors
+    /// When there is none of this name, or the disk fails.
+    pub fn drop_snapshot(&self, name: &str) -> Result<(), OpenError> {
+        let folder = snapshot_folder(self.shared.inner.disk.root(), name)?;
+        fs::remove_dir_all(&folder).map_err(|error| StorageError::io(&folder, "remove", error))?;
+        Ok(())
+    }
+}
+
+/// Makes a folder of links, in place of what an earlier attempt left.
+fn fill(from: &Path, files: &[String], draft: &Path) -> Result<(), StorageError> {
+    let clean = || if draft.exists() { fs::remove_dir_all(draft) } else { Ok(()) };
+    let made = clean().and_then(|()| fs::create_dir_all(draft));
+    made.map_err(|error| StorageError::io(draft, "make a folder", error))?;
+    files.iter().try_for_each(|file| link(&from.join(file), &draft.join(file)))?;
+    sync(draft)
+}
+
+/// The folder of a snapshot that is there.
+pub(crate) fn snapshot_folder(collection: &Path, name: &str) -> Result<PathBuf, OpenError> {
+    check_name("snapshot", name)?;
+    let folder = collection.join(FOLDER).join(name);
+    if folder.is_dir() {
+        Ok(folder)
+    } else {
+        Err(OpenError::Missing { what: "snapshot", name: name.to_owned() })
+    }
+}
+
+/// Makes a folder that has the files of another, by links where that is possible.
+pub(crate) fn link_all(from: &Path, to: &Path) -> Result<(), StorageError> {
+    fill(from, &names_in(from)?, to)
+}
+
+fn names_in(folder: &Path) -> Result<Vec<String>, StorageError> {
+    let read = || -> io::Result<Vec<String>> {
+        if !folder.exists() {
+            return Ok(Vec::new());
+        }
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let name = entry?.file_name();
+            // Names that begin with a dot are unfinished.
+            names.extend(name.to_str().filter(|name| !name.starts_with('.')).map(str::to_owned));
+        }
+        names.sort_unstable();
+        Ok(names)
+    };
+    read().map_err(|error| StorageError::io(folder, "list", error))
+}
+
+/// A second name for a file, or a copy where the file system knows no such thing.
+fn link(from: &Path, to: &Path) -> Result<(), StorageError> {
+    let linked = fs::hard_link(from, to).or_else(|_| {
+        fs::copy(from, to)?;
+        fs::File::open(to)?.sync_all()
+    });
+    linked.map_err(|error| StorageError::io(to, "link", error))
+}
+
+/// Makes the names in a folder survive a crash.
+pub(crate) fn sync(folder: &Path) -> Result<(), StorageError> {
+    let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| StorageError::io(folder, "sync", error))
+}

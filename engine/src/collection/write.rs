@@ -1,0 +1,435 @@
+//! Writing: check, resolve, log, apply, publish.
+//!
+//! Whatever can be wrong with a call is found before anything is written. Calls that come at the same time are put
+//! together: one of them writes the log for all, with one sync.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use nearline_index::RowId;
+use nearline_storage::StorageError;
+
+use super::{Collection, Inner, Writer, is_fatal, locked};
+use crate::error::{QueryError, WriteError};
+use crate::filter::{Checked, Filter};
+use crate::point::{Point, Vector};
+use crate::point_id::PointId;
+use crate::record::{Change, Stored, encode_changes};
+use crate::state::State;
+use crate::value::Payload;
+
+/// Bytes of a call in the log at most.
+const CALL_BYTES_MAX: u64 = 200 << 20;
+
+/// When a write is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// When it survives a loss of power.
+    #[default]
+    Synced,
+    /// When it is in the log's file: it survives the end of this process, not that of the machine. The next synced write
+    /// takes it along.
+    Buffered,
+}
+
+/// Which points are meant.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Selector {
+    /// Those of these ids, as far as there are any.
+    Ids(Vec<PointId>),
+    /// Those that match.
+    Filter(Filter),
+}
+
+impl From<Filter> for Selector {
+    fn from(filter: Filter) -> Self {
+        Self::Filter(filter)
+    }
+}
+
+impl<I: Into<PointId>> FromIterator<I> for Selector {
+    fn from_iter<T: IntoIterator<Item = I>>(ids: T) -> Self {
+        Self::Ids(ids.into_iter().map(Into::into).collect())
+    }
+}
+
+impl<I: Into<PointId>, const N: usize> From<[I; N]> for Selector {
+    fn from(ids: [I; N]) -> Self {
+        ids.into_iter().collect()
+    }
+}
+
+impl<I: Into<PointId>> From<Vec<I>> for Selector {
+    fn from(ids: Vec<I>) -> Self {
+        ids.into_iter().collect()
+    }
+}
+
+/// What a write did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteReport {
+    /// The number of the write; later ones have higher numbers.
+    pub lsn: u64,
+    /// Points that were written or deleted.
+    pub points: u64,
+}
+
+/// A call that waits to be written.
+#[derive(Debug)]
+pub(super) struct Item {
+    request: Request,
+    durability: Durability,
+}
+
+#[derive(Debug)]
+enum Request {
+    Upsert(Vec<NewPoint>),
+    Delete(Chosen),
+    Edit(Chosen, Edit),
+}
+
+/// A point whose vectors are known to fit.
+#[derive(Debug)]
+struct NewPoint {
+    id: PointId,
+    vectors: Vec<Option<Box<[u8]>>>,
+    payload: Payload,
+}
+
+/// A selector whose filter is known to be right.
+#[derive(Debug)]
+enum Chosen {
+    Ids(Vec<PointId>),
+    Filter(Checked),
+}
+
+/// What happens to points that are there.
+#[derive(Debug)]
+enum Edit {
+    /// Members are added to the payload.
+    SetPayload(Payload),
+    /// The payload becomes this one.
+    OverwritePayload(Payload),
+    /// Members are removed from the payload.
+    DeletePayload(Vec<String>),
+    /// Vectors are replaced or removed, by their places in the schema.
+    Vectors(Vec<(usize, Option<Box<[u8]>>)>),
+}
+
+impl Collection {
+    /// Writes points: new ones, and in place of those with the same ids. Of an id that comes twice, the last counts.
+    /// All of them or none.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing is written then.
+    pub fn upsert(&self, points: impl IntoIterator<Item = Point>) -> Result<WriteReport, WriteError> {
+        self.upsert_with(points, Durability::Synced)
+    }
+
+    /// As [`Collection::upsert`], acknowledged as asked for.
+    ///
+    /// # Errors
+    /// As [`Collection::upsert`].
+    pub fn upsert_with(
+        &self,
+        points: impl IntoIterator<Item = Point>,
+        durability: Durability,
+    ) -> Result<WriteReport, WriteError> {
+        let checked = points.into_iter().map(|point| self.check_point(point));
+        self.submit(Request::Upsert(checked.collect::<Result<_, _>>()?), durability)
+    }
+
+    /// Deletes points. Those that are not there are passed over.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing is deleted then.
+    pub fn delete(&self, points: impl Into<Selector>) -> Result<WriteReport, WriteError> {
+        self.submit(Request::Delete(check_selector(points.into())?), Durability::Synced)
+    }
+
+    /// Adds members to the payloads of points, in place of those of the same keys.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing is changed then.
+    pub fn set_payload(
+        &self,
+        points: impl Into<Selector>,
+        payload: Payload,
+    ) -> Result<WriteReport, WriteError> {
+        check_payload("to set", &payload)?;
+        self.edit(points.into(), Edit::SetPayload(payload))
+    }
+
+    /// Gives points another payload.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing is changed then.
+    pub fn overwrite_payload(
+        &self,
+        points: impl Into<Selector>,
+        payload: Payload,
+    ) -> Result<WriteReport, WriteError> {
+        check_payload("to set", &payload)?;
+        self.edit(points.into(), Edit::OverwritePayload(payload))
+    }
+
+    /// Removes members from the payloads of points.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing is changed then.
+    pub fn delete_payload<K: Into<String>>(
+        &self,
+        points: impl Into<Selector>,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<WriteReport, WriteError> {
+        let keys = keys.into_iter().map(Into::into).collect();
+        self.edit(points.into(), Edit::DeletePayload(keys))
+    }
+
+    /// Removes the payloads of points.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing is changed then.
+    pub fn clear_payload(&self, points: impl Into<Selector>) -> Result<WriteReport, WriteError> {
+        self.edit(points.into(), Edit::OverwritePayload(Payload::new()))
+    }
+
+    /// Replaces vectors of points, by name, or removes them (`None`). Other vectors and the payload stay.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing is changed then.
+    pub fn update_vectors<N: AsRef<str>>(
+        &self,
+        points: impl Into<Selector>,
+        vectors: impl IntoIterator<Item = (N, Option<Vector>)>,
+    ) -> Result<WriteReport, WriteError> {
+        let encode = |(name, vector): (N, Option<Vector>)| {
+            let at = self.find_vector("of the call", name.as_ref())?;
+            let bytes = vector.map(|vector| self.encode_vector("of the call", name.as_ref(), &vector));
+            Ok((at, bytes.transpose()?))
+        };
+        let vectors = vectors.into_iter().map(encode).collect::<Result<_, WriteError>>()?;
+        self.edit(points.into(), Edit::Vectors(vectors))
+    }
+
+    fn edit(&self, points: Selector, edit: Edit) -> Result<WriteReport, WriteError> {
+        self.submit(Request::Edit(check_selector(points)?, edit), Durability::Synced)
+    }
+
+    fn submit(&self, request: Request, durability: Durability) -> Result<WriteReport, WriteError> {
+        let inner = &self.shared.inner;
+        inner.wait_for_room()?;
+        inner.group.submit(Item { request, durability }, |items| inner.commit(items))
+    }
+
+    fn check_point(&self, point: Point) -> Result<NewPoint, WriteError> {
+        let id = point.id.to_string();
+        let mut vectors: Vec<Option<Box<[u8]>>> = (0..self.schema().len()).map(|_| None).collect();
+        for (name, vector) in &point.vectors {
+            vectors[self.find_vector(&id, name)?] = Some(self.encode_vector(&id, name, vector)?);
+        }
+        check_payload(&id, &point.payload)?;
+        Ok(NewPoint { id: point.id, vectors, payload: point.payload })
+    }
+
+    fn find_vector(&self, id: &str, name: &str) -> Result<usize, WriteError> {
+        self.schema().find(name).map(|(at, _)| at).ok_or_else(|| WriteError::Vector {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            found: "a name that is not in the schema".to_owned(),
+            expected: self.schema().names(),
+        })
+    }
+
+    fn encode_vector(&self, id: &str, name: &str, vector: &Vector) -> Result<Box<[u8]>, WriteError> {
+        let wrong = |(found, expected)| WriteError::Vector {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            found,
+            expected,
+        };
+        let unknown = || ("a name that is not in the schema".to_owned(), self.schema().names());
+        let config = self.schema().find(name).map(|(_, config)| config);
+        config.ok_or_else(unknown).and_then(|config| config.encode(vector)).map_err(wrong)
+    }
+}
+
+fn check_payload(id: &str, payload: &Payload) -> Result<(), WriteError> {
+    payload.check().map_err(|source| WriteError::Payload { id: id.to_owned(), source })
+}
+
+fn check_selector(points: Selector) -> Result<Chosen, WriteError> {
+    Ok(match points {
+        Selector::Ids(ids) => Chosen::Ids(ids),
+        Selector::Filter(filter) => Chosen::Filter(filter.check()?),
+    })
+}
+
+impl Inner {
+    /// Writes a group of calls: each into the log, then one sync, then all into the state.
+    fn commit(&self, items: Vec<Item>) -> Vec<Result<WriteReport, WriteError>> {
+        let mut writer = locked(&self.writer);
+        let mut state = (*self.state()).clone();
+        let wants_sync = items.iter().any(|item| item.durability == Durability::Synced);
+        let mut results: Vec<Result<WriteReport, WriteError>> =
+            items.into_iter().map(|item| self.log(&mut writer, &mut state, item.request)).collect();
+        if wants_sync
+            && state.lsn > writer.wal.durable_lsn()
+            && let Err(error) = writer.wal.sync()
+        {
+            let error = refused(error);
+            results
+                .iter_mut()
+                .filter(|result| result.is_ok())
+                .for_each(|result| *result = Err(error.clone()));
+            return results;
+        }
+        let is_full = state.delta_bytes() >= self.limits.flush_bytes;
+        self.publish(state);
+        drop(writer);
+        if is_full {
+            self.wake();
+        }
+        results
+    }
+
+    /// Turns a call into changes, appends them to the log and applies them to a state that nobody sees yet.
+    fn log(
+        &self,
+        writer: &mut Writer,
+        state: &mut State,
+        request: Request,
+    ) -> Result<WriteReport, WriteError> {
+        let first = writer.next_row;
+        let changes = match self.resolve(state, writer, request) {
+            Ok(changes) => changes,
+            Err(error) => {
+                writer.next_row = first;
+                return Err(error);
+            }
+        };
+        let points = changes.len() as u64;
+        if points == 0 {
+            return Ok(WriteReport { lsn: state.lsn, points });
+        }
+        let bytes = encode_changes(&changes);
+        if bytes.len() as u64 > CALL_BYTES_MAX {
+            writer.next_row = first;
+            let found = bytes.len() as u64;
+            return Err(WriteError::TooLarge { what: "bytes of one call", found, max: CALL_BYTES_MAX });
+        }
+        match writer.wal.append(&[&bytes]) {
+            Ok(lsn) => {
+                state.apply(&changes, lsn);
+                Ok(WriteReport { lsn, points })
+            }
+            Err(error) => {
+                writer.next_row = first;
+                Err(refused(error))
+            }
+        }
+    }
+
+    fn resolve(
+        &self,
+        state: &State,
+        writer: &mut Writer,
+        request: Request,
+    ) -> Result<Vec<Change>, WriteError> {
+        match request {
+            Request::Upsert(points) => {
+                // The last of an id counts, and they get their rows in the order they came.
+                let mut last: BTreeMap<PointId, usize> = BTreeMap::new();
+                points.iter().enumerate().for_each(|(at, point)| {
+                    last.insert(point.id, at);
+                });
+                let counts = |(at, point): &(usize, NewPoint)| last.get(&point.id) == Some(at);
+                points
+                    .into_iter()
+                    .enumerate()
+                    .filter(counts)
+                    .map(|(_, point)| put(state, writer, point))
+                    .collect()
+            }
+            Request::Delete(chosen) => {
+                let rows = self.rows_of(state, &chosen)?;
+                Ok(rows.into_iter().map(|row| Change::Delete { row }).collect())
+            }
+            Request::Edit(chosen, edit) => {
+                let rows = self.rows_of(state, &chosen)?;
+                let mut changes = Vec::with_capacity(rows.len());
+                for row in rows {
+                    let Some(old) = state.stored(row)? else { continue };
+                    let edited = edited(&old, &edit)?;
+                    changes.push(put(state, writer, edited)?);
+                }
+                Ok(changes)
+            }
+        }
+    }
+
+    /// The rows of points that are there, each once, in ascending order.
+    fn rows_of(&self, state: &State, chosen: &Chosen) -> Result<Vec<RowId>, WriteError> {
+        let mut rows = Vec::new();
+        match chosen {
+            Chosen::Ids(ids) => {
+                for &id in ids {
+                    rows.extend(state.find(id)?);
+                }
+            }
+            Chosen::Filter(filter) => {
+                let matching = self.matching(state, filter).map_err(|error| match error {
+                    QueryError::Storage(error) => WriteError::Storage(error),
+                    QueryError::Index(error) => WriteError::Index(error),
+                    // Filters were checked before.
+                    QueryError::Bad { .. } | QueryError::Filter(_) => unreachable!("{error}"),
+                })?;
+                rows.extend(matching.iter().map(RowId));
+            }
+        }
+        rows.sort_unstable();
+        rows.dedup();
+        Ok(rows)
+    }
+}
+
+/// A new row for a point, in place of what its id has now.
+fn put(state: &State, writer: &mut Writer, point: NewPoint) -> Result<Change, WriteError> {
+    let NewPoint { id, vectors, payload } = point;
+    let row = writer.next_row;
+    if row.0 == u32::MAX {
+        let max = u64::from(u32::MAX);
+        return Err(WriteError::TooLarge {
+            what: "rows ever written to the collection",
+            found: max + 1,
+            max,
+        });
+    }
+    let replaced = state.find(id)?;
+    writer.next_row = RowId(row.0 + 1);
+    Ok(Change::Put { point: Arc::new(Stored { row, id, vectors, payload }), replaced })
+}
+
+fn edited(old: &Stored, edit: &Edit) -> Result<NewPoint, WriteError> {
+    let (mut vectors, mut payload) = (old.vectors.clone(), old.payload.clone());
+    match edit {
+        Edit::SetPayload(new) => new.iter().for_each(|(key, value)| {
+            payload.insert(key, value.clone());
+        }),
+        Edit::OverwritePayload(new) => payload = new.clone(),
+        Edit::DeletePayload(keys) => keys.iter().for_each(|key| {
+            payload.remove(key);
+        }),
+        Edit::Vectors(new) => new.iter().for_each(|(at, vector)| vectors[*at].clone_from(vector)),
+    }
+    check_payload(&old.id.to_string(), &payload)?;
+    Ok(NewPoint { id: old.id, vectors, payload })
+}
+
+/// What a failure of the log means for a call.
+fn refused(error: StorageError) -> WriteError {
+    let fatal = is_fatal(&error);
+    let error = Arc::new(error);
+    if fatal { WriteError::Poisoned { cause: error } } else { WriteError::Storage(error) }
+}

@@ -1,0 +1,361 @@
+//! A database: a folder of collections.
+//!
+//! Collections lie in folders of generated names; the catalog says what they are called. It is replaced as a whole, so a
+//! collection is there or not, whatever crashes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nearline_storage::{BlockCache, Disk, FolderLock, IoMode, LockMode, OsDisk, StorageError};
+
+use crate::catalog::{Catalog, Entry};
+use crate::collection::{Collection, Handle, Limits, link_all, snapshot_folder, sync};
+use crate::error::OpenError;
+use crate::schema::Schema;
+
+/// The least memory a database can do with, in bytes.
+const MEMORY_MIN: u64 = 16 << 20;
+/// What it takes if nothing else is said.
+const MEMORY_USUAL: u64 = 256 << 20;
+/// Bytes of points in memory at which they are flushed, at most.
+const FLUSH_BYTES_MAX: u64 = 64 << 20;
+
+const NAME_EXPECTED: &str =
+    "1 to 255 letters, digits, or any of _ - . and space, the first a letter or digit";
+
+/// Opens a database as wanted.
+///
+/// ```
+/// # let folder = std::env::temp_dir().join(format!("nearline-doc-builder-{}", std::process::id()));
+/// let database = nearline::Database::builder(&folder).memory_budget(64 << 20).open()?;
+/// assert!(database.collections().is_empty());
+/// # drop(database);
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct DatabaseBuilder {
+    path: PathBuf,
+    memory_bytes: u64,
+    io: IoMode,
+    background: bool,
+}
+
+impl DatabaseBuilder {
+    /// Bytes of memory for points not flushed yet, and for what was read from files; 256 MiB unless told otherwise.
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.memory_bytes = bytes;
+        self
+    }
+
+    /// How the disk is read.
+    pub fn io(mut self, io: IoMode) -> Self {
+        self.io = io;
+        self
+    }
+
+    /// Whether threads flush and merge in the background, one a collection. Without them, call
+    /// [`Collection::flush`] and [`Collection::compact`].
+    pub fn background(mut self, wanted: bool) -> Self {
+        self.background = wanted;
+        self
+    }
+
+    /// Opens the database, or makes an empty one if there is nothing.
+    ///
+    /// # Errors
+    /// When the memory is too little, the folder is in use, or its files cannot be read.
+    pub fn open(self) -> Result<Database, OpenError> {
+        if self.memory_bytes < MEMORY_MIN {
+            return Err(OpenError::Name {
+                what: "memory budget",
+                found: format!("{} bytes", self.memory_bytes),
+                expected: "16 MiB or more",
+            });
+        }
+        fs::create_dir_all(&self.path)
+            .map_err(|error| StorageError::io(&self.path, "make a folder", error))?;
+        let disk = OsDisk::new(&self.path, self.io)?;
+        let lock = disk.lock(LockMode::Exclusive).map_err(|error| match error {
+            StorageError::Locked { dir } => OpenError::InUse { dir },
+            error => error.into(),
+        })?;
+        let catalog = Catalog::read(&disk)?;
+        let cache = Arc::new(BlockCache::new((self.memory_bytes / 2) as usize));
+        let inner = Inner {
+            options: self,
+            disk,
+            cache,
+            catalog: Mutex::new(catalog),
+            open: Mutex::default(),
+            _lock: lock,
+        };
+        inner.remove_orphans()?;
+        Ok(Database { inner: Arc::new(inner) })
+    }
+}
+
+/// An open database. Clones are handles on the same one; any number of threads may use it.
+#[derive(Clone, Debug)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    options: DatabaseBuilder,
+    disk: OsDisk,
+    cache: Arc<BlockCache>,
+    catalog: Mutex<Catalog>,
+    /// Collections that somebody has open, by their folders.
+    open: Mutex<BTreeMap<String, std::sync::Weak<Handle>>>,
+    _lock: FolderLock,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Database {
+    /// A builder for the database in a folder.
+    pub fn builder(path: impl AsRef<Path>) -> DatabaseBuilder {
+        let path = path.as_ref().to_owned();
+        DatabaseBuilder { path, memory_bytes: MEMORY_USUAL, io: IoMode::Auto, background: true }
+    }
+
+    /// Makes an empty collection.
+    ///
+    /// # Errors
+    /// When the name is taken or cannot be one, the schema is wrong, or the disk fails.
+    pub fn create_collection(&self, name: &str, schema: Schema) -> Result<Collection, OpenError> {
+        check_name("collection", name)?;
+        schema.check()?;
+        let inner = &self.inner;
+        let mut catalog = locked(&inner.catalog);
+        catalog.check_free(name)?;
+        let number = catalog.next_number;
+        let folder = folder_name(number);
+        let path = inner.disk.root().join(&folder);
+        fs::create_dir(&path).map_err(|error| StorageError::io(&path, "make a folder", error))?;
+        let disk = OsDisk::new(&path, inner.options.io)?;
+        Collection::create(&disk, store_id(number), &schema)?;
+        inner.disk.sync_dir()?;
+        inner.adopt(&mut catalog, |catalog| {
+            catalog.next_number += 1;
+            catalog.collections.insert(name.to_owned(), Entry { number });
+        })?;
+        drop(catalog);
+        self.collection(name)
+    }
+
+    /// Opens a collection, by its name or an alias.
+    ///
+    /// # Errors
+    /// When there is none, or its files cannot be read.
+    pub fn collection(&self, name: &str) -> Result<Collection, OpenError> {
+        let inner = &self.inner;
+        let (name, number) = {
+            let catalog = locked(&inner.catalog);
+            let (name, entry) = catalog.resolve(name)?;
+            (name.to_owned(), entry.number)
+        };
+        let folder = folder_name(number);
+        let mut open = locked(&inner.open);
+        if let Some(shared) = open.get(&folder).and_then(std::sync::Weak::upgrade) {
+            return Ok(Collection { shared });
+        }
+        let disk = OsDisk::new(&inner.disk.root().join(&folder), inner.options.io)?;
+        let background = inner.options.background;
+        let cache = Arc::clone(&inner.cache);
+        let collection = Collection::open_on(Arc::new(disk), &name, inner.limits(), cache, background)?;
+        open.insert(folder, Arc::downgrade(&collection.shared));
+        Ok(collection)
+    }
+
+    /// The names of all collections, sorted.
+    pub fn collections(&self) -> Vec<String> {
+        locked(&self.inner.catalog).collections.keys().cloned().collect()
+    }
+
+    /// Drops a collection with its aliases and snapshots. Handles on it go on answering, and refuse writes when they
+    /// need more files.
+    ///
+    /// # Errors
+    /// When there is none of this name, or the disk fails.
+    pub fn drop_collection(&self, name: &str) -> Result<(), OpenError> {
+        let inner = &self.inner;
+        let mut catalog = locked(&inner.catalog);
+        let Some(entry) = catalog.collections.get(name).copied() else {
+            return Err(OpenError::Missing { what: "collection", name: name.to_owned() });
+        };
+        inner.adopt(&mut catalog, |catalog| {
+            catalog.collections.remove(name);
+            catalog.aliases.retain(|_, target| target != name);
+        })?;
+        let folder = folder_name(entry.number);
+        if let Some(shared) = locked(&inner.open).remove(&folder).and_then(|shared| shared.upgrade()) {
+            shared.inner.mark_dropped();
+        }
+        // What cannot be removed now is, when the database opens.
+        let _ = fs::remove_dir_all(inner.disk.root().join(&folder));
+        Ok(())
+    }
+
+    /// Gives a collection another name; aliases follow.
+    ///
+    /// # Errors
+    /// When there is none of this name, the new one is taken or cannot be one, or the disk fails.
+    pub fn rename_collection(&self, from: &str, to: &str) -> Result<(), OpenError> {
+        check_name("collection", to)?;
+        let inner = &self.inner;
+        let mut catalog = locked(&inner.catalog);
+        let Some(entry) = catalog.collections.get(from).copied() else {
+            return Err(OpenError::Missing { what: "collection", name: from.to_owned() });
+        };
+        catalog.check_free(to)?;
+        inner.adopt(&mut catalog, |catalog| {
+            catalog.collections.remove(from);
+            catalog.collections.insert(to.to_owned(), entry);
+            catalog
+                .aliases
+                .values_mut()
+                .filter(|target| *target == from)
+                .for_each(|target| to.clone_into(target));
+        })?;
+        if let Some(shared) =
+            locked(&inner.open).get(&folder_name(entry.number)).and_then(|shared| shared.upgrade())
+        {
+            to.clone_into(&mut locked(&shared.inner.name));
+        }
+        Ok(())
+    }
+
+    /// Makes another name for a collection, or moves it there from another one: in one step, so that whoever opens it by
+    /// the alias finds the old one or the new one.
+    ///
+    /// # Errors
+    /// When there is no such collection, one has this name, it cannot be one, or the disk fails.
+    pub fn set_alias(&self, alias: &str, collection: &str) -> Result<(), OpenError> {
+        check_name("alias", alias)?;
+        let mut catalog = locked(&self.inner.catalog);
+        if catalog.collections.contains_key(alias) {
+            return Err(OpenError::Exists { what: "collection", name: alias.to_owned() });
+        }
+        let target = catalog.resolve(collection)?.0.to_owned();
+        self.inner.adopt(&mut catalog, |catalog| {
+            catalog.aliases.insert(alias.to_owned(), target);
+        })
+    }
+
+    /// Removes an alias; the collection stays.
+    ///
+    /// # Errors
+    /// When there is none of this name, or the disk fails.
+    pub fn drop_alias(&self, alias: &str) -> Result<(), OpenError> {
+        let mut catalog = locked(&self.inner.catalog);
+        if !catalog.aliases.contains_key(alias) {
+            return Err(OpenError::Missing { what: "alias", name: alias.to_owned() });
+        }
+        self.inner.adopt(&mut catalog, |catalog| {
+            catalog.aliases.remove(alias);
+        })
+    }
+
+    /// All aliases with the names of their collections.
+    pub fn aliases(&self) -> BTreeMap<String, String> {
+        locked(&self.inner.catalog).aliases.clone()
+    }
+
+    /// Makes a new collection of a snapshot.
+    ///
+    /// # Errors
+    /// When there is no such collection or snapshot, the new name is taken or cannot be one, or the disk fails.
+    pub fn restore_snapshot(
+        &self,
+        collection: &str,
+        snapshot: &str,
+        name: &str,
+    ) -> Result<Collection, OpenError> {
+        check_name("collection", name)?;
+        let inner = &self.inner;
+        let mut catalog = locked(&inner.catalog);
+        let number = catalog.resolve(collection)?.1.number;
+        catalog.check_free(name)?;
+        let source = snapshot_folder(&inner.disk.root().join(folder_name(number)), snapshot)?;
+        let number = catalog.next_number;
+        link_all(&source, &inner.disk.root().join(folder_name(number)))?;
+        sync(inner.disk.root())?;
+        inner.adopt(&mut catalog, |catalog| {
+            catalog.next_number += 1;
+            catalog.collections.insert(name.to_owned(), Entry { number });
+        })?;
+        drop(catalog);
+        self.collection(name)
+    }
+}
+
+impl Inner {
+    fn limits(&self) -> Limits {
+        let flush_bytes = (self.options.memory_bytes / 8).min(FLUSH_BYTES_MAX) as usize;
+        Limits { flush_bytes, delta_bytes: 2 * flush_bytes }
+    }
+
+    /// Changes the catalog, on disk first.
+    fn adopt(&self, catalog: &mut Catalog, change: impl FnOnce(&mut Catalog)) -> Result<(), OpenError> {
+        let mut next = catalog.clone();
+        change(&mut next);
+        next.write(&self.disk)?;
+        *catalog = next;
+        Ok(())
+    }
+
+    /// Removes folders of collections that the catalog does not know.
+    fn remove_orphans(&self) -> Result<(), OpenError> {
+        let catalog = locked(&self.catalog);
+        let known: BTreeSet<String> =
+            catalog.collections.values().map(|entry| folder_name(entry.number)).collect();
+        let root = self.disk.root();
+        let failed = |error| StorageError::io(root, "list", error);
+        for entry in fs::read_dir(root).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let Some(name) = name.to_str() else { continue };
+            if is_folder_name(name) && !known.contains(name) {
+                let path = root.join(name);
+                fs::remove_dir_all(&path).map_err(|error| StorageError::io(&path, "remove", error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn folder_name(number: u64) -> String {
+    format!("collection.{number:06}")
+}
+
+fn is_folder_name(name: &str) -> bool {
+    name.strip_prefix("collection.").is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Tells the files of a collection from those of all others, of other databases, too.
+fn store_id(number: u64) -> u64 {
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+    let mixed = nanos ^ (u64::from(std::process::id()) << 32) ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed ^ (mixed >> 31)).wrapping_mul(0x94d0_49bb_1331_11eb)
+}
+
+/// Refuses names that could not be used everywhere.
+pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), OpenError> {
+    let allowed = |c: char| c.is_alphanumeric() || "_-. ".contains(c);
+    let right = name.len() <= 255
+        && name.chars().next().is_some_and(char::is_alphanumeric)
+        && name.chars().all(allowed);
+    if right {
+        Ok(())
+    } else {
+        Err(OpenError::Name { what, found: name.to_owned(), expected: NAME_EXPECTED })
+    }
+}

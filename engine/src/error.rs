@@ -1,0 +1,195 @@
+//! What can go wrong, by phase: opening, writing, reading.
+//!
+//! A user's mistake and a broken disk are never the same variant.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nearline_index::IndexError;
+use nearline_storage::StorageError;
+
+use crate::filter::FilterError;
+use crate::value::ValueError;
+
+/// Why a database or a collection could not be opened, created or dropped.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// A name that cannot be one.
+    #[error("{what} {found:?}: expected {expected}")]
+    Name {
+        /// What is named.
+        what: &'static str,
+        /// The name given.
+        found: String,
+        /// What names look like.
+        expected: &'static str,
+    },
+    /// There is none of this name.
+    #[error("there is no {what} {name:?}")]
+    Missing {
+        /// `collection` or `snapshot`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// There is one of this name already.
+    #[error("there is a {what} {name:?} already; drop it, or choose another name")]
+    Exists {
+        /// `collection` or `snapshot`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A schema that no collection can have.
+    #[error("schema: {found}; expected {expected}")]
+    Schema {
+        /// What is wrong.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// Another process, or another handle of this one, has the folder open.
+    #[error("{}: in use by another process or handle; close it there first", .dir.display())]
+    InUse {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The disk failed, or its bytes are damaged.
+    #[error(transparent)]
+    Storage(Arc<StorageError>),
+    /// Vectors could not be read.
+    #[error(transparent)]
+    Index(Arc<IndexError>),
+}
+
+/// Why points were not written. Nothing of the call took effect, unless [`WriteError::is_in_doubt`].
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// A vector does not fit the schema.
+    #[error("point {id}, vector {name:?}: {found}; expected {expected}")]
+    Vector {
+        /// The point.
+        id: String,
+        /// The vector's name.
+        name: String,
+        /// What it is.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// A payload cannot be kept.
+    #[error("point {id}: {source}")]
+    Payload {
+        /// The point.
+        id: String,
+        /// What is wrong with it.
+        source: ValueError,
+    },
+    /// A filter cannot be understood.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// A call is larger than the log takes, or all row numbers are used up.
+    #[error("{what}: {found}; at most {max}")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// How large it is.
+        found: u64,
+        /// How large it may be.
+        max: u64,
+    },
+    /// An earlier write may or may not have reached the disk. The collection goes on answering; open it anew to write.
+    #[error("the collection takes no writes until it is opened anew: {cause}")]
+    Poisoned {
+        /// What happened.
+        cause: Arc<StorageError>,
+    },
+    /// The disk failed, or its bytes are damaged.
+    #[error(transparent)]
+    Storage(Arc<StorageError>),
+    /// Vectors could not be read.
+    #[error(transparent)]
+    Index(Arc<IndexError>),
+}
+
+impl WriteError {
+    /// Whether the same call may succeed later without anything being mended: there was no space on the disk.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Storage(error) if matches!(**error, StorageError::DiskFull { .. }))
+    }
+
+    /// Whether the write may be found after the collection was opened anew, although this call failed.
+    pub fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::Poisoned { .. })
+    }
+}
+
+/// Why a question was not answered.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// A value that no such question can have.
+    #[error("{what}: {found}; expected {expected}")]
+    Bad {
+        /// The argument.
+        what: &'static str,
+        /// Its value.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// A filter cannot be understood.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// The disk failed, or its bytes are damaged.
+    #[error(transparent)]
+    Storage(Arc<StorageError>),
+    /// Vectors could not be read.
+    #[error(transparent)]
+    Index(Arc<IndexError>),
+}
+
+impl QueryError {
+    /// Whether the same question may be answered later without anything being mended; never so far.
+    pub fn is_retryable(&self) -> bool {
+        false
+    }
+}
+
+macro_rules! from_below {
+    ($($error:ty),*) => {$(
+        impl From<StorageError> for $error {
+            fn from(error: StorageError) -> Self {
+                Self::Storage(Arc::new(error))
+            }
+        }
+
+        impl From<IndexError> for $error {
+            fn from(error: IndexError) -> Self {
+                match error {
+                    IndexError::Storage(error) => error.into(),
+                    error => Self::Index(Arc::new(error)),
+                }
+            }
+        }
+    )*};
+}
+
+from_below!(OpenError, WriteError, QueryError);
+
+impl From<OpenError> for WriteError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Storage(error) => Self::Storage(error),
+            OpenError::Index(error) => Self::Index(error),
+            // Nothing else comes from files that are open.
+            other => Self::Storage(Arc::new(StorageError::io(
+                std::path::Path::new("collection"),
+                "read",
+                std::io::Error::other(other.to_string()),
+            ))),
+        }
+    }
+}

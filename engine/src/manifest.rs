@@ -1,0 +1,134 @@
+//! The manifest of a collection: the one file that decides what is live.
+
+use nearline_index::RowId;
+use nearline_storage::{
+    Decoder, Disk, Encoder, ExtentFile, ExtentFileWriter, ExtentHeader, ExtentKey, FileHeader, PAGE,
+    ReadRange, StorageError, encode_extent, read_blob, replace_file, write_blob,
+};
+use roaring::RoaringBitmap;
+
+use crate::schema::Schema;
+use crate::segment::SegmentInfo;
+
+/// The manifest's name.
+pub(crate) const MANIFEST: &str = "COLLECTION";
+const KIND: [u8; 4] = *b"COLL";
+const EXTENT_KIND: u16 = 30;
+const DEAD_KIND: [u8; 4] = *b"DEAD";
+const DEAD_EXTENT_KIND: u16 = 31;
+/// Segments at most: more than merging ever leaves.
+const SEGMENTS_MAX: usize = 1 << 16;
+
+/// What a collection is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Manifest {
+    /// Tells the files of this collection from those of all others.
+    pub(crate) store_id: u64,
+    pub(crate) schema: Schema,
+    /// The number that the next segment or file of tombstones gets.
+    pub(crate) next_number: u64,
+    /// The row that the next point gets, as far as the log was flushed.
+    pub(crate) next_row: RowId,
+    /// Everything up to this record of the log is in the segments.
+    pub(crate) flushed_lsn: u64,
+    /// Points that were not dead then.
+    pub(crate) live: u64,
+    /// The number of the file of tombstones of then, if there were any.
+    pub(crate) dead: Option<u64>,
+    pub(crate) segments: Vec<SegmentInfo>,
+}
+
+impl Manifest {
+    /// The names of all files it needs, itself and the log left out.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let segments = self.segments.iter().flat_map(SegmentInfo::files);
+        segments.chain(self.dead.map(dead_name)).collect()
+    }
+
+    /// The name of a file of tombstones.
+    pub(crate) fn dead_file(number: u64) -> String {
+        dead_name(number)
+    }
+
+    pub(crate) fn write(&self, disk: &dyn Disk) -> Result<(), StorageError> {
+        let mut out = Encoder::new();
+        out.u64(self.store_id).u64(self.next_number).u32(self.next_row.0).u64(self.flushed_lsn);
+        out.u64(self.live).u64(self.dead.unwrap_or(0));
+        self.schema.encode(&mut out);
+        out.u32(self.segments.len() as u32);
+        self.segments.iter().for_each(|segment| segment.encode(&mut out));
+        let file_id = u64::from(u32::from_le_bytes(KIND));
+        let mut file = FileHeader { kind: KIND, file_id }.encode().to_vec();
+        let header = ExtentHeader { kind: EXTENT_KIND, codec: 0, owner: 0, count: 1 };
+        let key = ExtentKey { file_id, offset: PAGE as u64 };
+        encode_extent(&header, &[out.as_bytes()], key, &mut file);
+        replace_file(disk, MANIFEST, &file)
+    }
+
+    pub(crate) fn read(disk: &dyn Disk) -> Result<Self, StorageError> {
+        let file = ExtentFile::open(disk, MANIFEST, KIND)?;
+        let range = ReadRange { offset: PAGE as u64, bytes: file.len().saturating_sub(PAGE as u64) as usize };
+        let mut bytes = Vec::new();
+        let extent = file.read_extent(range, &mut bytes)?;
+        let mut decoder = Decoder::new(extent.plane(0), file.file().path(), PAGE as u64);
+        let (store_id, next_number) = (decoder.u64()?, decoder.u64()?);
+        let (next_row, flushed_lsn) = (RowId(decoder.u32()?), decoder.u64()?);
+        let (live, dead) = (decoder.u64()?, decoder.u64()?);
+        let dead = Some(dead).filter(|&number| number != 0);
+        let schema = Schema::decode(&mut decoder)?;
+        let at = decoder.offset();
+        let count = decoder.u32()? as usize;
+        if count > SEGMENTS_MAX {
+            return Err(decoder.wrong(at, "segments of a collection", count as u64, SEGMENTS_MAX as u64));
+        }
+        let segments =
+            (0..count).map(|_| SegmentInfo::decode(&mut decoder, &schema)).collect::<Result<_, _>>()?;
+        decoder.finish()?;
+        Ok(Self { store_id, schema, next_number, next_row, flushed_lsn, live, dead, segments })
+    }
+}
+
+fn dead_name(number: u64) -> String {
+    format!("dead.{number:06}")
+}
+
+/// Whether a file of tombstones may have this name.
+pub(crate) fn is_dead_file(name: &str) -> bool {
+    name.starts_with("dead.")
+}
+
+/// Writes the rows that are dead into a file of their own.
+pub(crate) fn write_dead(
+    disk: &dyn Disk,
+    store_id: u64,
+    number: u64,
+    dead: &RoaringBitmap,
+) -> Result<(), StorageError> {
+    let mut bytes = Vec::with_capacity(dead.serialized_size());
+    // Writing into memory does not fail.
+    let written = dead.serialize_into(&mut bytes);
+    debug_assert!(written.is_ok());
+    let header = FileHeader { kind: DEAD_KIND, file_id: store_id ^ number };
+    let mut writer = ExtentFileWriter::create(disk, &dead_name(number), header)?;
+    write_blob(&mut writer, DEAD_EXTENT_KIND, &bytes)?;
+    writer.sync()
+}
+
+/// Reads the rows that are dead.
+pub(crate) fn read_dead(disk: &dyn Disk, store_id: u64, number: u64) -> Result<RoaringBitmap, StorageError> {
+    let file = ExtentFile::open(disk, &dead_name(number), DEAD_KIND)?;
+    let path = file.file().path();
+    if file.file_id() != store_id ^ number {
+        return Err(StorageError::corrupt(
+            path,
+            0,
+            "identity of the file",
+            file.file_id(),
+            store_id ^ number,
+        ));
+    }
+    let range = ReadRange { offset: PAGE as u64, bytes: file.len().saturating_sub(PAGE as u64) as usize };
+    let bytes = read_blob(&file, DEAD_EXTENT_KIND, range)?;
+    RoaringBitmap::deserialize_from(&bytes[..])
+        .map_err(|_| StorageError::corrupt(path, PAGE as u64, "bitmap of tombstones", bytes.len() as u64, 0))
+}

@@ -1,0 +1,306 @@
+//! A segment: the points of some rows in immutable files, written by a flush or a merge.
+//!
+//! `points.N` has each point's id and payload by row, `ids.N` the row by id, `vectors.N.V` the vectors of the schema's
+//! V-th name by row. Points that died later are still in it; the collection's tombstones tell.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use nearline_index::{Flat, FlatWriter, RowId};
+use nearline_storage::{
+    BlockCache, Decoder, Disk, Encoder, FileHeader, StorageError, Table, TableOptions, TableWriter,
+};
+
+use crate::error::OpenError;
+use crate::point_id::PointId;
+use crate::record::{Stored, decode_document, encode_document, row_key, row_of};
+use crate::schema::Schema;
+use crate::value::Payload;
+
+const POINTS_KIND: [u8; 4] = *b"PNTS";
+const IDS_KIND: [u8; 4] = *b"PIDS";
+/// Payloads are larger than rows and ids: more of them fit a block.
+const POINTS_BLOCK_BYTES: usize = 16_384;
+
+/// What the manifest knows of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentInfo {
+    /// The N of its files.
+    pub(crate) number: u64,
+    /// Points in it.
+    pub(crate) points: u64,
+    /// The lowest and the highest row.
+    pub(crate) first: RowId,
+    pub(crate) last: RowId,
+    /// Vectors of each name; files are there where there are any.
+    pub(crate) vectors: Vec<u64>,
+    /// Bytes of all files.
+    pub(crate) bytes: u64,
+}
+
+impl SegmentInfo {
+    pub(crate) fn encode(&self, out: &mut Encoder) {
+        out.u64(self.number).u64(self.points).u32(self.first.0).u32(self.last.0).u64(self.bytes);
+        self.vectors.iter().for_each(|&count| {
+            out.u64(count);
+        });
+    }
+
+    pub(crate) fn decode(decoder: &mut Decoder<'_>, schema: &Schema) -> Result<Self, StorageError> {
+        let (number, points) = (decoder.u64()?, decoder.u64()?);
+        let at = decoder.offset();
+        let (first, last) = (RowId(decoder.u32()?), RowId(decoder.u32()?));
+        if last < first || points > u64::from(last.0 - first.0) + 1 {
+            return Err(decoder.wrong(at, "last row of a segment", last.0.into(), first.0.into()));
+        }
+        let bytes = decoder.u64()?;
+        let vectors = (0..schema.len()).map(|_| decoder.u64()).collect::<Result<_, _>>()?;
+        Ok(Self { number, points, first, last, vectors, bytes })
+    }
+
+    /// The names that files of a segment of this number may have.
+    pub(crate) fn all_files(number: u64, vectors: usize) -> Vec<String> {
+        let vectors = (0..vectors).map(|at| vectors_name(number, at));
+        [points_name(number), ids_name(number)].into_iter().chain(vectors).collect()
+    }
+
+    /// The names of its files.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let vectors = self.vectors.iter().enumerate().filter(|(_, count)| **count > 0);
+        let mut names = vec![points_name(self.number), ids_name(self.number)];
+        names.extend(vectors.map(|(at, _)| vectors_name(self.number, at)));
+        names
+    }
+}
+
+fn points_name(number: u64) -> String {
+    format!("points.{number:06}")
+}
+
+fn ids_name(number: u64) -> String {
+    format!("ids.{number:06}")
+}
+
+fn vectors_name(number: u64, at: usize) -> String {
+    format!("vectors.{number:06}.{at:02}")
+}
+
+/// Whether a segment of some number has a file of this name.
+pub(crate) fn is_segment_file(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default();
+    ["points", "ids", "vectors"].contains(&stem) && name.contains('.')
+}
+
+/// An open segment.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) info: SegmentInfo,
+    points: Table,
+    ids: Table,
+    pub(crate) vectors: Vec<Option<Flat>>,
+}
+
+impl Segment {
+    pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
+        store_id: u64,
+        schema: &Schema,
+        info: SegmentInfo,
+        cache: &Arc<BlockCache>,
+    ) -> Result<Self, OpenError> {
+        let table = |name: String, kind, part| {
+            Table::open(disk, &name, header(kind, store_id, info.number, part), Arc::clone(cache))
+        };
+        let points = table(points_name(info.number), POINTS_KIND, 0)?;
+        let ids = table(ids_name(info.number), IDS_KIND, 1)?;
+        let mut vectors = Vec::with_capacity(schema.len());
+        for (at, (_, config)) in schema.vectors().enumerate() {
+            let count = info.vectors[at];
+            vectors.push(match count {
+                0 => None,
+                _ => {
+                    let (name, id) = (vectors_name(info.number, at), file_id(store_id, info.number, 2 + at));
+                    Some(Flat::open(disk.as_ref(), &name, id, config.shape(), count)?)
+                }
+            });
+        }
+        Ok(Self { info, points, ids, vectors })
+    }
+
+    /// The row of an id, dead or alive.
+    pub(crate) fn find(&self, id: PointId) -> Result<Option<RowId>, StorageError> {
+        let Some(value) = self.ids.get(&id.key())? else { return Ok(None) };
+        row_of(&value, self.path()).map(Some)
+    }
+
+    /// Whether a row may be in it.
+    pub(crate) fn covers(&self, row: RowId) -> bool {
+        (self.info.first..=self.info.last).contains(&row)
+    }
+
+    /// Ids and payloads of rows, in their order; `None` where a row is not in it.
+    pub(crate) fn documents(&self, rows: &[RowId]) -> Result<Vec<Option<(PointId, Payload)>>, StorageError> {
+        let keys: Vec<[u8; 4]> = rows.iter().map(|&row| row_key(row)).collect();
+        let found = self.points.get_many(&keys)?;
+        found
+            .into_iter()
+            .map(|bytes| bytes.map(|bytes| decode_document(&bytes, self.path())).transpose())
+            .collect()
+    }
+
+    /// All points in order of their rows.
+    pub(crate) fn scan(&self) -> impl Iterator<Item = Result<(RowId, PointId, Payload), StorageError>> {
+        self.points.scan().map(|pair| {
+            let (key, value) = pair?;
+            let (id, payload) = decode_document(&value, self.path())?;
+            Ok((row_of(&key, self.path())?, id, payload))
+        })
+    }
+
+    /// Ids from a bound on, in ascending order, with their rows.
+    pub(crate) fn ids_from(
+        &self,
+        from: Bound<PointId>,
+    ) -> impl Iterator<Item = Result<(PointId, RowId), StorageError>> {
+        let key = from.map(|id| id.key());
+        let from = key.as_ref().map(|key| &key[..]);
+        self.ids.range(from, Bound::Unbounded).map(|pair| {
+            let (key, value) = pair?;
+            let corrupt = || StorageError::corrupt(self.path(), 0, "point id", key.len() as u64, 17);
+            Ok((PointId::from_key(&key).ok_or_else(corrupt)?, row_of(&value, self.path())?))
+        })
+    }
+
+    /// A whole point, if its row is in it.
+    pub(crate) fn stored(&self, row: RowId) -> Result<Option<Stored>, OpenError> {
+        let Some((id, payload)) = self.documents(&[row])?.pop().flatten() else { return Ok(None) };
+        Ok(Some(Stored { row, id, vectors: self.vectors_of(row)?, payload }))
+    }
+
+    /// The vectors of a row, in the schema's order.
+    pub(crate) fn vectors_of(&self, row: RowId) -> Result<Vec<Option<Box<[u8]>>>, OpenError> {
+        let get = |flat: &Option<Flat>| {
+            let found = flat.as_ref().map(|flat| flat.get(row)).transpose();
+            found.map(|found| found.flatten().map(Vec::into_boxed_slice))
+        };
+        Ok(self.vectors.iter().map(get).collect::<Result<_, _>>()?)
+    }
+
+    /// Bytes of memory it takes, beside what the cache holds.
+    pub(crate) fn ram_bytes(&self) -> usize {
+        self.points.ram_bytes() + self.ids.ram_bytes()
+    }
+
+    /// Reads all of it and checks that its files agree.
+    pub(crate) fn verify(&self) -> Result<(), OpenError> {
+        self.points.verify()?;
+        self.ids.verify()?;
+        self.vectors.iter().flatten().try_for_each(Flat::verify)?;
+        let mut count = 0;
+        for point in self.scan() {
+            let (row, id, _) = point?;
+            count += 1;
+            let found = self.find(id)?;
+            if found != Some(row) {
+                let found = found.map_or(u64::MAX, |row| row.0.into());
+                return Err(StorageError::corrupt(self.path(), 0, "row of an id", found, row.0.into()).into());
+            }
+        }
+        if count != self.info.points {
+            return Err(StorageError::corrupt(self.path(), 0, "points", count, self.info.points).into());
+        }
+        Ok(())
+    }
+
+    fn path(&self) -> &std::path::Path {
+        self.points.path()
+    }
+}
+
+/// Writes the files of a segment from points in order of their rows.
+pub(crate) struct SegmentWriter<'a> {
+    disk: &'a dyn Disk,
+    store_id: u64,
+    schema: &'a Schema,
+    info: SegmentInfo,
+    points: TableWriter,
+    vectors: Vec<Option<FlatWriter>>,
+    ids: Vec<(PointId, RowId)>,
+}
+
+impl<'a> SegmentWriter<'a> {
+    pub(crate) fn create(
+        disk: &'a dyn Disk,
+        store_id: u64,
+        schema: &'a Schema,
+        number: u64,
+    ) -> Result<Self, OpenError> {
+        let options = TableOptions { block_bytes: POINTS_BLOCK_BYTES, filter_bits: 0 };
+        let header = header(POINTS_KIND, store_id, number, 0);
+        let points = TableWriter::create(disk, &points_name(number), header, options)?;
+        let info = SegmentInfo {
+            number,
+            points: 0,
+            first: RowId(0),
+            last: RowId(0),
+            vectors: vec![0; schema.len()],
+            bytes: 0,
+        };
+        let vectors = (0..schema.len()).map(|_| None).collect();
+        Ok(Self { disk, store_id, schema, info, points, vectors, ids: Vec::new() })
+    }
+
+    /// Adds a point; its row is above those before it, its id is new.
+    pub(crate) fn push(&mut self, point: &Stored) -> Result<(), OpenError> {
+        self.points.push(&row_key(point.row), &encode_document(point.id, &point.payload))?;
+        self.ids.push((point.id, point.row));
+        for (at, vector) in point.vectors.iter().enumerate() {
+            let (Some(vector), Some(config)) = (vector, self.schema.config(at)) else { continue };
+            if self.vectors[at].is_none() {
+                let number = self.info.number;
+                let (name, id) = (vectors_name(number, at), file_id(self.store_id, number, 2 + at));
+                self.vectors[at] = Some(FlatWriter::create(self.disk, &name, id, config.shape())?);
+            }
+            if let Some(writer) = &mut self.vectors[at] {
+                writer.push(point.row, vector)?;
+            }
+        }
+        if self.info.points == 0 {
+            self.info.first = point.row;
+        }
+        self.info.last = point.row;
+        self.info.points += 1;
+        Ok(())
+    }
+
+    /// Ends all files and makes their bytes survive a crash; the folder is up to the caller.
+    pub(crate) fn finish(mut self) -> Result<SegmentInfo, OpenError> {
+        self.info.bytes += self.points.finish()?.bytes;
+        self.ids.sort_unstable();
+        let header = header(IDS_KIND, self.store_id, self.info.number, 1);
+        let name = ids_name(self.info.number);
+        let mut ids = TableWriter::create(self.disk, &name, header, TableOptions::default())?;
+        for (id, row) in &self.ids {
+            ids.push(&id.key(), &row_key(*row))?;
+        }
+        self.info.bytes += ids.finish()?.bytes;
+        for (writer, count) in self.vectors.into_iter().zip(&mut self.info.vectors) {
+            if let Some(writer) = writer {
+                let written = writer.finish()?;
+                *count = written.rows;
+                self.info.bytes += written.bytes;
+            }
+        }
+        Ok(self.info)
+    }
+}
+
+fn header(kind: [u8; 4], store_id: u64, number: u64, part: usize) -> FileHeader {
+    FileHeader { kind, file_id: file_id(store_id, number, part) }
+}
+
+/// Files of a collection have numbers of their own: no two of its files, nor of two collections, are alike.
+fn file_id(store_id: u64, number: u64, part: usize) -> u64 {
+    let mixed = store_id ^ (number * 128 + part as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+}

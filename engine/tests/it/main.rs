@@ -1,0 +1,5 @@
+//! Collections as their users see them.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails should say where")]
+
+mod basics;

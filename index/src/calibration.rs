@@ -118,7 +118,8 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// The setting for a recall@k: the next larger `k` and target there is, or `None` when every list is needed.
+    /// The setting for a recall@k: the next larger `k` and target there is, or `None` when no setting short of comparing
+    /// everything is known to reach it.
     ///
     /// A `k` above the largest calibrated one probes more lists in proportion.
     pub fn setting(&self, residency: Residency, k: usize, target: f32) -> Option<Setting> {
@@ -135,6 +136,8 @@ impl Calibration {
             let scale = |n: u32| (f64::from(n) * factor).min(f64::from(u32::MAX)) as u32;
             setting.nprobe = scale(setting.nprobe);
             setting.depth = scale(setting.depth);
+            setting.breadth = self.breadth(setting.nprobe as usize).unwrap_or(u32::MAX);
+            setting.stop = f32::INFINITY;
         }
         Some(setting)
     }

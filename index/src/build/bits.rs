@@ -24,23 +24,24 @@ const RECALL: f64 = 0.96;
 const RECALL_ALONE: f64 = 0.99;
 const LANE_BITS: u64 = 9;
 
-/// Chooses the fewest bits that find nearly all neighbours by codes alone, within the disk an index may take.
+/// Chooses the fewest bits that find nearly all neighbours by codes alone, within the disk an index may take. Where no code
+/// is short enough beside the vectors themselves, lists hold the vectors.
 pub(super) fn choose(build: &Build<'_>) -> Result<Codec> {
     let trial = Trial::prepare(build)?;
     let wanted = if build.options.rerank { RECALL } else { RECALL_ALONE };
-    let most = most_bits(build);
+    let Some(most) = most_bits(build) else { return Ok(Codec::Raw) };
     let bits = (1..most).find(|&bits| trial.recall(bits) >= wanted).unwrap_or(most);
     Ok(Codec::Rabitq { bits })
 }
 
 /// The most bits with which an index that keeps its rows is no larger than it should be.
-fn most_bits(build: &Build<'_>) -> u8 {
+fn most_bits(build: &Build<'_>) -> Option<u8> {
     if !build.options.rerank {
-        return 8;
+        return Some(8);
     }
     let dim = build.space().dim();
     let layout = |bits| ListLayout { codec: Codec::Rabitq { bits }, shape: build.shape, dim };
-    (1..=8).rev().find(|&bits| is_affordable(layout(bits))).unwrap_or(1)
+    (1..=8).rev().find(|&bits| is_affordable(layout(bits)))
 }
 
 /// A part of the sample as lists, some of its rows as queries, and their exact neighbours.

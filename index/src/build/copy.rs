@@ -19,6 +19,9 @@ use crate::rows::{RowLayout, RowPage};
 use crate::space::Space;
 use crate::tree::Tree;
 
+/// A copy whose squared distance to its list is more than so many times that to the vector's own list says too little of
+/// the vector, and makes the bounds of the whole list wider.
+const RATIO_MAX: f32 = 4.0;
 /// Blocks between two checkpoints. Work, not time: so the same build goes through the same steps on any machine.
 const CHECKPOINT_BLOCKS: usize = 16;
 
@@ -104,7 +107,7 @@ fn copy_all(build: &Build<'_>, state: &mut super::state::State, writers: &mut Wr
             .collect();
         let entries = (first..).zip(rows.as_chunks().0).zip(vectors.chunks_exact(row_bytes)).zip(&chosen);
         for (((slot, row), vector), copies) in entries {
-            for copy in copies {
+            for copy in copies.iter().filter(|copy| copy.ratio <= RATIO_MAX) {
                 let (slot, ratio) = ((slot as u32).to_le_bytes(), copy.ratio.to_le_bytes());
                 writers.push(copy.list, u32::from_le_bytes(*row), &[&slot, &ratio, vector])?;
             }

@@ -27,8 +27,9 @@ pub(super) const POSTINGS: usize = 0;
 pub(super) const ROWS: usize = 1;
 /// Lists scored between two looks at the estimated recall.
 pub(crate) const STOP_STEP: usize = 4;
-/// Candidates kept when nothing was calibrated: so many times k.
+/// Candidates kept when nothing was calibrated: so many times k, and so many more where only signs are known.
 const DEPTH: usize = 4;
+const SIGNS_DEPTH: usize = 60;
 /// Lists a query has in flight ahead of the one it waits for, at least; and out of all it probes.
 const AHEAD_MIN: usize = 4;
 const AHEAD_SHARE: f32 = 6.0;
@@ -73,7 +74,8 @@ impl Course {
             nprobe: lists,
             stop: f32::INFINITY,
             breadth: nodes,
-            depth: options.k.saturating_mul(DEPTH),
+            depth: options.k.saturating_mul(DEPTH)
+                + if residency == Residency::Signs { SIGNS_DEPTH } else { 0 },
             rerank: 1.0,
             exact: options.rerank == Rerank::Exact,
             ahead: lists,

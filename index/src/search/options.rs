@@ -7,7 +7,8 @@ use crate::vector::RowId;
 /// Which lists a search reads.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Probe {
-    /// As many as the calibration says reach this mean recall@k; 1 reads all.
+    /// As many as the calibration says reach this mean recall@k. 1 compares all vectors, and so does a recall that nothing
+    /// less is known to reach.
     TargetRecall(f32),
     /// The nearest so many.
     Lists(usize),
@@ -68,15 +69,6 @@ impl SearchOptions {
                 Err(IndexError::option("target recall", target, "above 0 and at most 1"))
             }
             _ => Ok(()),
-        }
-    }
-
-    /// Whether every vector is to be looked at.
-    pub(super) fn wants_all(&self) -> bool {
-        match self.probe {
-            Probe::All => true,
-            Probe::TargetRecall(target) => target == 1.0,
-            Probe::Lists(_) => false,
         }
     }
 }

@@ -20,7 +20,8 @@ pub(super) struct Candidate {
     pub(super) row: RowId,
 }
 
-/// A bounded set of candidates. A vector that is offered again stays once, with its smallest distance.
+/// A bounded set of candidates. A vector that is offered again stays once, with the distance that is known best: the
+/// smallest of several estimates would be too small.
 ///
 /// Few candidates are ever let in, so that a scan over all of them each time is cheap.
 #[derive(Debug, Default)]
@@ -51,7 +52,8 @@ impl Pool {
     /// Offers a candidate.
     pub(super) fn push(&mut self, candidate: Candidate) {
         if let Some(at) = self.keys.iter().position(|&key| key == candidate.key) {
-            if candidate.distance < self.distances[at] {
+            let (error, distance) = (self.rest[at].0, self.distances[at]);
+            if (candidate.error, candidate.distance) < (error, distance) {
                 self.put(at, candidate);
             }
             return;

@@ -10,7 +10,7 @@ use nearline_storage::{BatchReader, Completed};
 
 use super::job::{Course, Job, POSTINGS, ROWS, Scratch, micros, tag};
 use super::open::{Inner, RowFile};
-use super::options::{Answer, Cost, Hit, SearchOptions};
+use super::options::{Answer, Cost, Hit, Probe, SearchOptions};
 use super::rerank::name;
 use super::scan::aligned;
 use crate::error::{IndexError, Result};
@@ -65,7 +65,7 @@ impl Searcher {
     ) -> Result<()> {
         options.check(self.index.info.rows)?;
         queries.iter().try_for_each(|query| self.check(query))?;
-        let done = match self.index.rows.is_some() && options.wants_all() {
+        let done = match self.index.rows.is_some() && self.wants_all(options) {
             true => self.search_rows(queries, options, keep),
             false => self.search_lists(queries, options, overlap, keep),
         };
@@ -74,6 +74,16 @@ impl Searcher {
             self.jobs.iter_mut().for_each(|job| job.number = None);
         }
         done
+    }
+
+    /// Whether every vector is to be compared: if it is asked for, or if nothing less is known to reach the recall.
+    fn wants_all(&self, options: &SearchOptions) -> bool {
+        let calibration = &self.index.info.calibration;
+        let is_known = |target| calibration.setting(self.index.held.residency, options.k, target).is_some();
+        match options.probe {
+            Probe::TargetRecall(target) => target == 1.0 || !is_known(target),
+            probe => probe == Probe::All,
+        }
     }
 
     fn check(&self, query: &[u8]) -> Result<()> {

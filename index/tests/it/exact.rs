@@ -20,6 +20,16 @@ fn check(rows: &Rows, queries: &Rows, options: &BuildOptions<'_>, ks: &[usize]) 
             let right = brute_force(options.metric, rows, query, k);
             assert_eq!(found, right, "{} {}, {} rows, k {k}", options.metric, rows.shape.element, rows.len());
         }
+        // The same by way of the lists: with room for all, no candidate is lost to an estimate.
+        let lists = SearchOptions {
+            k: rows.len(),
+            probe: Probe::Lists(usize::MAX),
+            rerank: Rerank::Exact,
+            ..SearchOptions::default()
+        };
+        let found = pairs(&searcher.search(query, &lists).unwrap());
+        let right = brute_force(options.metric, rows, query, rows.len());
+        assert_eq!(found, right, "{} {}, {} rows, by lists", options.metric, rows.shape.element, rows.len());
     }
     let info = index.info();
     assert_eq!(info.has_rows, info.codec != Codec::Raw && options.rerank);

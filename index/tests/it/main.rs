@@ -11,6 +11,7 @@ mod exact;
 mod formats;
 mod kernel;
 mod real;
+mod recall;
 mod residency;
 mod resume;
 mod rounds;

@@ -109,13 +109,17 @@ impl Chooser<'_> {
     /// The cheapest setting and its price, if any. No fewer than `least` lists can do; the fewest that do come first.
     fn cheapest(&self, k: u32, target: f32, least: u32) -> (u32, Option<(f64, Setting)>) {
         let mut fixed: Vec<(Trial, Outcome)> = Vec::new();
-        let widths = WIDTHS.iter().filter(|&&width| self.is_possible(width));
-        for &width in widths {
+        for &width in WIDTHS.iter().filter(|&&width| self.is_possible(width)) {
             // Without a second look there is no use for more than are wanted.
             let depths = if width == 0.0 { vec![k as usize] } else { depths(self.residency(), k as usize) };
             for depth in depths {
                 fixed.extend(self.fixed(k as usize, depth, width, target, least));
             }
+        }
+        // Where lists alone do not help, more candidates may.
+        let widest = WIDTHS[WIDTHS.len() - 1];
+        if fixed.is_empty() && self.is_possible(widest) {
+            fixed.extend(self.fixed(k as usize, KEPT, widest, target, least));
         }
         let by_price = |a: &(Trial, Outcome), b: &(Trial, Outcome)| self.price(a).total_cmp(&self.price(b));
         let fewest = fixed.iter().map(|(trial, _)| trial.nprobe).min().unwrap_or(least);

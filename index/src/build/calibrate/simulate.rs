@@ -63,15 +63,15 @@ struct Query<'a> {
 struct Scratch {
     pool: Vec<Note>,
     bounds: Vec<f32>,
-    /// For each row of a query, the last run in which it was met.
-    met: Vec<u32>,
+    /// For each row of a query, the last run in which it was met, and its place in the pool.
+    met: Vec<(u32, u32)>,
     run: u32,
 }
 
 impl Scratch {
     /// Forgets which rows were met.
     fn start(&mut self) {
-        self.met.resize(ROOM, 0);
+        self.met.resize(ROOM, (0, 0));
         self.run += 1;
         self.pool.clear();
     }
@@ -176,13 +176,23 @@ fn answer(query: &Query<'_>, trial: &Trial, lists: u32, scratch: &mut Scratch) -
         }
         // The router passes over lists of nodes it does not look into; so few that the ranks of others stay.
         let seen = note.rank < lists && note.node_rank < trial.breadth;
-        if seen && std::mem::replace(&mut met[note.row as usize], *run) != *run {
+        let (last_run, at) = met[note.row as usize];
+        if seen && last_run != *run {
+            met[note.row as usize] = (*run, pool.len() as u32);
             pool.push(*note);
+        } else if seen && note.error < pool[at as usize].error {
+            // Of several estimates the one that is known best counts.
+            pool[at as usize] = *note;
         }
     }
     // What the signs rule out is not looked at any closer; the limit only falls while lists are scored.
-    let limit = if pool.len() < trial.depth { f32::INFINITY } else { pool[pool.len() - 1].distance };
+    let farthest = pool.iter().map(|note| note.distance).fold(f32::NEG_INFINITY, f32::max);
+    let limit = if pool.len() < trial.depth { f32::INFINITY } else { farthest };
     pool.retain(|note| note.lower <= limit);
+    // Notes came by distance, but for those that took another's place.
+    if trial.rerank == 0.0 {
+        pool.sort_by(|a, b| a.distance.total_cmp(&b.distance));
+    }
     let k = trial.k;
     let wanted = |note: &&Note| note.neighbour != NO_NEIGHBOUR && (note.neighbour as usize) < k;
     if trial.rerank == 0.0 {

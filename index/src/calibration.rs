@@ -85,7 +85,8 @@ pub struct Setting {
     pub bytes: f32,
     /// What the reads cost a disk, in microseconds, on average.
     pub disk_us: f32,
-    /// The share of the nearest `nprobe` lists, by an exact scan, that the router finds.
+    /// The share of the nearest `nprobe` lists, by an exact scan, that are in the nodes the router looks into. What its
+    /// scan by signs loses of them is not in it.
     pub router_recall: f32,
 }
 
@@ -96,7 +97,7 @@ pub struct RouterSetting {
     pub nprobe: u32,
     /// Nodes to look into.
     pub breadth: u32,
-    /// The share of the nearest lists, by an exact scan, that are found.
+    /// The share of the nearest lists, by an exact scan, that are in these nodes.
     pub recall: f32,
 }
 

@@ -2,16 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use nearline_storage::{
-    Decoder, Disk, Encoder, ExtentFile, ExtentHeader, ExtentKey, FileHeader, PAGE, ReadRange, StorageError,
-    encode_extent, replace_file,
-};
+use nearline_storage::{Decoder, Disk, Encoder, StorageError, read_record, replace_record};
 
 use crate::error::OpenError;
 
 const NAME: &str = "DATABASE";
 const KIND: [u8; 4] = *b"DATA";
-const EXTENT_KIND: u16 = 32;
 
 /// Where a collection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +41,12 @@ impl Catalog {
         found.map(|(name, entry)| (name.as_str(), *entry)).ok_or_else(missing)
     }
 
+    /// Adds a collection under the next number.
+    pub(crate) fn add(&mut self, name: &str) {
+        self.collections.insert(name.to_owned(), Entry { number: self.next_number });
+        self.next_number += 1;
+    }
+
     /// Refuses a name that is in use.
     pub(crate) fn check_free(&self, name: &str) -> Result<(), OpenError> {
         let exists = |what| Err(OpenError::Exists { what, name: name.to_owned() });
@@ -65,25 +67,18 @@ impl Catalog {
         for (alias, name) in &self.aliases {
             out.str(alias).str(name);
         }
-        let file_id = u64::from(u32::from_le_bytes(KIND));
-        let mut file = FileHeader { kind: KIND, file_id }.encode().to_vec();
-        let header = ExtentHeader { kind: EXTENT_KIND, codec: 0, owner: 0, count: 1 };
-        let key = ExtentKey { file_id, offset: PAGE as u64 };
-        encode_extent(&header, &[out.as_bytes()], key, &mut file);
-        replace_file(disk, NAME, &file)
+        replace_record(disk, NAME, KIND, out.as_bytes())
     }
 
     /// Reads the catalog; an empty one if there is none.
     pub(crate) fn read(disk: &dyn Disk) -> Result<Self, StorageError> {
-        let file = match ExtentFile::open(disk, NAME, KIND) {
-            Ok(file) => file,
-            Err(StorageError::NotFound { .. }) => return Ok(Self::default()),
-            Err(error) => return Err(error),
-        };
-        let range = ReadRange { offset: PAGE as u64, bytes: file.len().saturating_sub(PAGE as u64) as usize };
-        let mut bytes = Vec::new();
-        let extent = file.read_extent(range, &mut bytes)?;
-        let mut decoder = Decoder::new(extent.plane(0), file.file().path(), PAGE as u64);
+        match read_record(disk, NAME, KIND, Self::decode) {
+            Err(StorageError::NotFound { .. }) => Ok(Self::default()),
+            read => read,
+        }
+    }
+
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, StorageError> {
         let mut catalog = Self { next_number: decoder.u64()?, ..Self::default() };
         for _ in 0..decoder.u32()? {
             let name = decoder.str()?.to_owned();
@@ -93,7 +88,6 @@ impl Catalog {
             let alias = decoder.str()?.to_owned();
             catalog.aliases.insert(alias, decoder.str()?.to_owned());
         }
-        decoder.finish()?;
         Ok(catalog)
     }
 }

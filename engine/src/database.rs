@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use nearline_storage::{BlockCache, Disk, FolderLock, IoMode, LockMode, OsDisk, StorageError};
 
-use crate::catalog::{Catalog, Entry};
+use crate::catalog::Catalog;
 use crate::collection::{Collection, Handle, Limits, link_all, snapshot_folder, sync};
 use crate::error::OpenError;
 use crate::schema::Schema;
@@ -20,6 +20,8 @@ use crate::schema::Schema;
 const MEMORY_MIN: u64 = 16 << 20;
 /// What it takes if nothing else is said.
 const MEMORY_USUAL: u64 = 256 << 20;
+/// The share of the memory that blocks read from files get: one in so many bytes.
+const CACHE_SHARE: u64 = 4;
 /// Bytes of points in memory at which they are flushed, at most.
 const FLUSH_BYTES_MAX: u64 = 64 << 20;
 
@@ -85,7 +87,7 @@ impl DatabaseBuilder {
             error => error.into(),
         })?;
         let catalog = Catalog::read(&disk)?;
-        let cache = Arc::new(BlockCache::new((self.memory_bytes / 2) as usize));
+        let cache = Arc::new(BlockCache::new((self.memory_bytes / CACHE_SHARE) as usize));
         let inner = Inner {
             options: self,
             disk,
@@ -144,10 +146,7 @@ impl Database {
         let disk = OsDisk::new(&path, inner.options.io)?;
         Collection::create(&disk, store_id(number), &schema)?;
         inner.disk.sync_dir()?;
-        inner.adopt(&mut catalog, |catalog| {
-            catalog.next_number += 1;
-            catalog.collections.insert(name.to_owned(), Entry { number });
-        })?;
+        inner.adopt(&mut catalog, |catalog| catalog.add(name))?;
         drop(catalog);
         self.collection(name)
     }
@@ -289,10 +288,7 @@ impl Database {
         let number = catalog.next_number;
         link_all(&source, &inner.disk.root().join(folder_name(number)))?;
         sync(inner.disk.root())?;
-        inner.adopt(&mut catalog, |catalog| {
-            catalog.next_number += 1;
-            catalog.collections.insert(name.to_owned(), Entry { number });
-        })?;
+        inner.adopt(&mut catalog, |catalog| catalog.add(name))?;
         drop(catalog);
         self.collection(name)
     }

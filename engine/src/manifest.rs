@@ -2,8 +2,8 @@
 
 use nearline_index::RowId;
 use nearline_storage::{
-    Decoder, Disk, Encoder, ExtentFile, ExtentFileWriter, ExtentHeader, ExtentKey, FileHeader, PAGE,
-    ReadRange, StorageError, encode_extent, read_blob, replace_file, write_blob,
+    Decoder, Disk, Encoder, ExtentFile, ExtentFileWriter, FileHeader, PAGE, ReadRange, StorageError,
+    read_blob, read_record, replace_record, write_blob,
 };
 use roaring::RoaringBitmap;
 
@@ -13,7 +13,6 @@ use crate::segment::SegmentInfo;
 /// The manifest's name.
 pub(crate) const MANIFEST: &str = "COLLECTION";
 const KIND: [u8; 4] = *b"COLL";
-const EXTENT_KIND: u16 = 30;
 const DEAD_KIND: [u8; 4] = *b"DEAD";
 const DEAD_EXTENT_KIND: u16 = 31;
 /// Segments at most: more than merging ever leaves.
@@ -57,33 +56,25 @@ impl Manifest {
         self.schema.encode(&mut out);
         out.u32(self.segments.len() as u32);
         self.segments.iter().for_each(|segment| segment.encode(&mut out));
-        let file_id = u64::from(u32::from_le_bytes(KIND));
-        let mut file = FileHeader { kind: KIND, file_id }.encode().to_vec();
-        let header = ExtentHeader { kind: EXTENT_KIND, codec: 0, owner: 0, count: 1 };
-        let key = ExtentKey { file_id, offset: PAGE as u64 };
-        encode_extent(&header, &[out.as_bytes()], key, &mut file);
-        replace_file(disk, MANIFEST, &file)
+        replace_record(disk, MANIFEST, KIND, out.as_bytes())
     }
 
     pub(crate) fn read(disk: &dyn Disk) -> Result<Self, StorageError> {
-        let file = ExtentFile::open(disk, MANIFEST, KIND)?;
-        let range = ReadRange { offset: PAGE as u64, bytes: file.len().saturating_sub(PAGE as u64) as usize };
-        let mut bytes = Vec::new();
-        let extent = file.read_extent(range, &mut bytes)?;
-        let mut decoder = Decoder::new(extent.plane(0), file.file().path(), PAGE as u64);
+        read_record(disk, MANIFEST, KIND, Self::decode)
+    }
+
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, StorageError> {
         let (store_id, next_number) = (decoder.u64()?, decoder.u64()?);
         let (next_row, flushed_lsn) = (RowId(decoder.u32()?), decoder.u64()?);
         let (live, dead) = (decoder.u64()?, decoder.u64()?);
         let dead = Some(dead).filter(|&number| number != 0);
-        let schema = Schema::decode(&mut decoder)?;
+        let schema = Schema::decode(decoder)?;
         let at = decoder.offset();
         let count = decoder.u32()? as usize;
         if count > SEGMENTS_MAX {
             return Err(decoder.wrong(at, "segments of a collection", count as u64, SEGMENTS_MAX as u64));
         }
-        let segments =
-            (0..count).map(|_| SegmentInfo::decode(&mut decoder, &schema)).collect::<Result<_, _>>()?;
-        decoder.finish()?;
+        let segments = (0..count).map(|_| SegmentInfo::decode(decoder, &schema)).collect::<Result<_, _>>()?;
         Ok(Self { store_id, schema, next_number, next_row, flushed_lsn, live, dead, segments })
     }
 }

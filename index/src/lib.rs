@@ -33,7 +33,6 @@ mod panels;
 mod posting;
 mod quantize;
 mod random;
-mod record;
 mod rotation;
 mod router;
 mod rows;

@@ -1,12 +1,11 @@
 //! The manifest: the one file that makes a folder an index, and the names of all others.
 
-use nearline_storage::{Decoder, Disk, Encoder, StorageError};
+use nearline_storage::{Decoder, Disk, Encoder, StorageError, read_record, replace_record};
 
 use crate::build::STATE;
 use crate::error::{IndexError, Result};
 use crate::metric::Metric;
 use crate::posting::{Codec, ListLayout};
-use crate::record;
 use crate::space::dim_of;
 use crate::vector::{DIM_MAX, ElementType, Shape};
 
@@ -144,7 +143,7 @@ impl Manifest {
     pub(crate) fn publish(&self, disk: &dyn Disk) -> Result<()> {
         let mut body = Encoder::new();
         self.encode(&mut body);
-        record::replace(disk, MANIFEST, KIND, body.as_bytes())
+        Ok(replace_record(disk, MANIFEST, KIND, body.as_bytes())?)
     }
 
     /// Reads the folder's manifest.
@@ -161,7 +160,7 @@ impl Manifest {
             };
             return Err(IndexError::NotAnIndex { dir: disk.root().to_owned(), found });
         }
-        record::read(disk, MANIFEST, KIND, Self::decode_body)
+        Ok(read_record(disk, MANIFEST, KIND, Self::decode_body)?)
     }
 
     fn encode(&self, out: &mut Encoder) {

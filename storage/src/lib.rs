@@ -11,6 +11,7 @@
 //!   many.
 //! - [`table`]: sorted tables of keys and values, written once; [`cache`]: their blocks, kept within a budget.
 //! - [`atomic`]: replacing a small file so that a crash leaves the old one or the new one.
+//! - [`record`]: small files of one extent, replaced so.
 //! - [`wal`]: the write-ahead log, whose records survive once they are synced; [`commit`]: many threads share a sync.
 //!
 //! Every byte is described in `docs/format.md`.
@@ -25,6 +26,7 @@ pub mod commit;
 pub mod disk;
 pub mod error;
 pub mod extent;
+pub mod record;
 pub mod sealed;
 mod sync;
 pub mod table;
@@ -47,6 +49,7 @@ pub use error::{Result, StorageError};
 pub use extent::{
     Extent, ExtentHeader, ExtentKey, MAX_EXTENT_BYTES, MAX_PLANES, encode_extent, extent_bytes,
 };
+pub use record::{read_record, replace_record};
 pub use sealed::{ExtentFile, ExtentFileWriter, Extents, FileHeader};
 pub use table::{Merge, Pair, Table, TableIter, TableOptions, TableSummary, TableWriter, merge};
 pub use wal::{MAX_RECORD_BYTES, Wal, WalOptions};

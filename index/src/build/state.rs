@@ -1,11 +1,10 @@
 //! What an interrupted build has done: one small file, replaced after each durable step.
 
-use nearline_storage::{Checksum, Decoder, Disk, Encoder, StorageError};
+use nearline_storage::{Checksum, Decoder, Disk, Encoder, StorageError, read_record, replace_record};
 
 use super::Stage;
 use super::partition::Written;
 use crate::error::Result;
-use crate::record;
 
 /// The state's file name.
 pub(crate) const STATE: &str = "build.state";
@@ -106,12 +105,12 @@ impl State {
             }
         }
         out.u32(self.tail.len() as u32).raw(&self.tail);
-        record::replace(disk, STATE, KIND, out.as_bytes())
+        Ok(replace_record(disk, STATE, KIND, out.as_bytes())?)
     }
 
     /// Reads the state of an interrupted build.
     pub(crate) fn load(disk: &dyn Disk) -> Result<Self> {
-        record::read(disk, STATE, KIND, Self::decode)
+        Ok(read_record(disk, STATE, KIND, Self::decode)?)
     }
 
     fn decode(body: &mut Decoder<'_>) -> Result<Self, StorageError> {

@@ -4,11 +4,12 @@
 //! V-th name by row. Points that died later are still in it; the collection's tombstones tell.
 
 use std::ops::Bound;
+use std::path::Path;
 use std::sync::Arc;
 
 use nearline_index::{Flat, FlatWriter, RowId};
 use nearline_storage::{
-    BlockCache, Decoder, Disk, Encoder, FileHeader, StorageError, Table, TableOptions, TableWriter,
+    BlockCache, Decoder, Disk, Encoder, FileHeader, StorageError, Table, TableIter, TableOptions, TableWriter,
 };
 
 use crate::error::OpenError;
@@ -166,9 +167,13 @@ impl Segment {
         let from = key.as_ref().map(|key| &key[..]);
         self.ids.range(from, Bound::Unbounded).map(|pair| {
             let (key, value) = pair?;
-            let corrupt = || StorageError::corrupt(self.path(), 0, "point id", key.len() as u64, 17);
-            Ok((PointId::from_key(&key).ok_or_else(corrupt)?, row_of(&value, self.path())?))
+            decode_id_row(&key, &value, self.path())
         })
+    }
+
+    /// All ids with their rows, as they lie in their file.
+    pub(crate) fn ids(&self) -> TableIter<'_> {
+        self.ids.scan()
     }
 
     /// A whole point, if its row is in it.
@@ -212,7 +217,7 @@ impl Segment {
         Ok(())
     }
 
-    fn path(&self) -> &std::path::Path {
+    fn path(&self) -> &Path {
         self.points.path()
     }
 }
@@ -225,7 +230,6 @@ pub(crate) struct SegmentWriter<'a> {
     info: SegmentInfo,
     points: TableWriter,
     vectors: Vec<Option<FlatWriter>>,
-    ids: Vec<(PointId, RowId)>,
 }
 
 impl<'a> SegmentWriter<'a> {
@@ -247,13 +251,12 @@ impl<'a> SegmentWriter<'a> {
             bytes: 0,
         };
         let vectors = (0..schema.len()).map(|_| None).collect();
-        Ok(Self { disk, store_id, schema, info, points, vectors, ids: Vec::new() })
+        Ok(Self { disk, store_id, schema, info, points, vectors })
     }
 
-    /// Adds a point; its row is above those before it, its id is new.
+    /// Adds a point; its row is above those before it.
     pub(crate) fn push(&mut self, point: &Stored) -> Result<(), OpenError> {
         self.points.push(&row_key(point.row), &encode_document(point.id, &point.payload))?;
-        self.ids.push((point.id, point.row));
         for (at, vector) in point.vectors.iter().enumerate() {
             let (Some(vector), Some(config)) = (vector, self.schema.config(at)) else { continue };
             if self.vectors[at].is_none() {
@@ -273,15 +276,19 @@ impl<'a> SegmentWriter<'a> {
         Ok(())
     }
 
-    /// Ends all files and makes their bytes survive a crash; the folder is up to the caller.
-    pub(crate) fn finish(mut self) -> Result<SegmentInfo, OpenError> {
+    /// Ends all files and makes their bytes survive a crash; the folder is up to the caller. `of_points` are their ids and rows, in
+    /// order.
+    pub(crate) fn finish(
+        mut self,
+        of_points: impl Iterator<Item = Result<(PointId, RowId), StorageError>>,
+    ) -> Result<SegmentInfo, OpenError> {
         self.info.bytes += self.points.finish()?.bytes;
-        self.ids.sort_unstable();
         let header = header(IDS_KIND, self.store_id, self.info.number, 1);
         let name = ids_name(self.info.number);
         let mut ids = TableWriter::create(self.disk, &name, header, TableOptions::default())?;
-        for (id, row) in &self.ids {
-            ids.push(&id.key(), &row_key(*row))?;
+        for found in of_points {
+            let (id, row) = found?;
+            ids.push(&id.key(), &row_key(row))?;
         }
         self.info.bytes += ids.finish()?.bytes;
         for (writer, count) in self.vectors.into_iter().zip(&mut self.info.vectors) {
@@ -293,6 +300,12 @@ impl<'a> SegmentWriter<'a> {
         }
         Ok(self.info)
     }
+}
+
+/// An entry of a file of ids.
+pub(crate) fn decode_id_row(key: &[u8], value: &[u8], path: &Path) -> Result<(PointId, RowId), StorageError> {
+    let corrupt = || StorageError::corrupt(path, 0, "point id", key.len() as u64, 17);
+    Ok((PointId::from_key(key).ok_or_else(corrupt)?, row_of(value, path)?))
 }
 
 fn header(kind: [u8; 4], store_id: u64, number: u64, part: usize) -> FileHeader {

@@ -1,12 +1,17 @@
 //! Moving points from memory into segments, and segments into one.
 
+use std::path::Path;
 use std::sync::Arc;
+
+use nearline_index::RowId;
+use nearline_storage::StorageError;
 
 use super::{Collection, Inner, is_fatal, locked};
 use crate::error::WriteError;
 use crate::manifest::{Manifest, write_dead};
-use crate::record::Stored;
-use crate::segment::{Segment, SegmentInfo, SegmentWriter};
+use crate::point_id::PointId;
+use crate::record::{Stored, row_of};
+use crate::segment::{Segment, SegmentInfo, SegmentWriter, decode_id_row};
 use crate::state::State;
 
 impl Collection {
@@ -34,16 +39,13 @@ impl Collection {
 impl Inner {
     pub(super) fn flush(&self) -> Result<(), WriteError> {
         let mut manifest = locked(&self.files);
-        let Some((state, next)) = self.freeze(&manifest)? else { return Ok(()) };
-        let mut next = next;
-        let segment = self.write_segment(&mut next, |number, write| {
-            state.frozen.iter().flat_map(|run| &run.points).try_for_each(|point| {
-                match state.is_dead(point.row) {
-                    true => Ok(()),
-                    false => write(number, point),
-                }
-            })
-        })?;
+        let Some((state, mut next)) = self.freeze(&manifest)? else { return Ok(()) };
+        let live =
+            || state.frozen.iter().flat_map(|run| &run.points).filter(|point| !state.is_dead(point.row));
+        let mut ids: Vec<(PointId, RowId)> = live().map(|point| (point.id, point.row)).collect();
+        ids.sort_unstable();
+        let fill = |write: &mut Push<'_>| live().try_for_each(|point| write(point));
+        let segment = self.write_segment(&mut next, fill, ids.into_iter().map(Ok))?;
         let old_dead = next.dead.take();
         if !state.dead.is_empty() {
             next.dead = Some(next.next_number);
@@ -107,9 +109,13 @@ impl Inner {
             return Ok(());
         }
         let mut next = manifest.clone();
-        let merged = self.write_segment(&mut next, |number, write| {
-            sources.iter().try_for_each(|source| copy_live(source, &state, number, write))
-        })?;
+        let fill =
+            |write: &mut Push<'_>| sources.iter().try_for_each(|source| copy_live(source, &state, write));
+        // An id may be in several of them: the newest row counts, and is dead if the point was deleted.
+        let of_sources = sources.iter().rev().map(|source| source.ids());
+        let ids =
+            nearline_storage::merge(of_sources, |_, row| is_live(row, &state)).map(|pair| id_and_row(&pair?));
+        let merged = self.write_segment(&mut next, fill, ids)?;
         let info = merged.as_ref().map(|segment| segment.info.clone());
         next.segments.splice(first..first + sources.len(), info);
         self.adopt(&mut manifest, next)?;
@@ -121,16 +127,17 @@ impl Inner {
         Ok(())
     }
 
-    /// Writes a segment of the points that `fill` gives and opens it; `None` if there were none. The manifest to be gets
-    /// the next number.
+    /// Writes a segment of the points that `fill` gives and opens it; `None` if there were none. `ids` are theirs, in
+    /// order. The manifest to be gets the next number.
     fn write_segment(
         &self,
         next: &mut Manifest,
-        fill: impl FnOnce(u64, &mut Push<'_>) -> Result<(), WriteError>,
+        fill: impl FnOnce(&mut Push<'_>) -> Result<(), WriteError>,
+        ids: impl Iterator<Item = Result<(PointId, RowId), StorageError>>,
     ) -> Result<Option<Arc<Segment>>, WriteError> {
         let number = next.next_number;
         next.next_number += 1;
-        let written = self.try_write_segment(next, number, fill);
+        let written = self.try_write_segment(next, number, fill, ids);
         if written.is_err() {
             // The number is used up only if files of it are left; they are removed when the collection opens.
             self.remove(&SegmentInfo::all_files(number, self.schema.len()));
@@ -142,10 +149,11 @@ impl Inner {
         &self,
         next: &Manifest,
         number: u64,
-        fill: impl FnOnce(u64, &mut Push<'_>) -> Result<(), WriteError>,
+        fill: impl FnOnce(&mut Push<'_>) -> Result<(), WriteError>,
+        ids: impl Iterator<Item = Result<(PointId, RowId), StorageError>>,
     ) -> Result<Option<Arc<Segment>>, WriteError> {
         let mut writer: Option<SegmentWriter<'_>> = None;
-        fill(number, &mut |number, point| {
+        fill(&mut |point| {
             if writer.is_none() {
                 let disk = self.disk.as_ref();
                 writer = Some(SegmentWriter::create(disk, next.store_id, &self.schema, number)?);
@@ -156,7 +164,7 @@ impl Inner {
             }
         })?;
         let Some(writer) = writer else { return Ok(None) };
-        let info = writer.finish()?;
+        let info = writer.finish(ids)?;
         let segment = Segment::open(&self.disk, next.store_id, &self.schema, info, &self.cache)?;
         Ok(Some(Arc::new(segment)))
     }
@@ -209,16 +217,25 @@ impl Inner {
 }
 
 /// Takes a point into a segment.
-type Push<'a> = dyn FnMut(u64, &Stored) -> Result<(), WriteError> + 'a;
+type Push<'a> = dyn FnMut(&Stored) -> Result<(), WriteError> + 'a;
 
-fn copy_live(source: &Segment, state: &State, number: u64, write: &mut Push<'_>) -> Result<(), WriteError> {
+fn copy_live(source: &Segment, state: &State, write: &mut Push<'_>) -> Result<(), WriteError> {
     for point in source.scan() {
         let (row, id, payload) = point?;
         if !state.is_dead(row) {
-            write(number, &Stored { row, id, vectors: source.vectors_of(row)?, payload })?;
+            write(&Stored { row, id, vectors: source.vectors_of(row)?, payload })?;
         }
     }
     Ok(())
+}
+
+fn is_live(row: &[u8], state: &State) -> bool {
+    // A row that is none is found when it is decoded.
+    row_of(row, Path::new("ids")).map_or(true, |row| !state.is_dead(row))
+}
+
+fn id_and_row((key, value): &(Vec<u8>, Vec<u8>)) -> Result<(PointId, RowId), StorageError> {
+    decode_id_row(key, value, Path::new("ids"))
 }
 
 /// Points of a segment that died since it was written.

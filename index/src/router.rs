@@ -246,7 +246,9 @@ impl Router {
             }
             let entry = (list.at - self.starts[node]) as usize;
             let distance = scratch.distances[node];
-            list.distance = scratch.query.full(&self.coded(node as u32), entry, distance);
+            let distance = scratch.query.full(&self.coded(node as u32), entry, distance);
+            // Roots are taken of it: what rounding has brought below 0 is 0. It is a number in any case.
+            list.distance = distance.max(0.0);
         }
     }
 }

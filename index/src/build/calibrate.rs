@@ -11,7 +11,7 @@ mod sight;
 mod simulate;
 mod truth;
 
-use nearline_storage::{BlobReader, ExtentFile, ReadRange};
+use nearline_storage::{BlobReader, ExtentFile, PAGE, ReadRange};
 
 use self::collect::{BATCH_BYTES, NOTE_BYTES, PROBED_BYTES, ROOM};
 use self::sight::RANKED;
@@ -130,10 +130,8 @@ fn load_queries(build: &Build<'_>, space: &Space) -> Result<Queries> {
 /// Of the rows that stage `sample` kept, as many as the plan allows: it may be another by now.
 fn kept_rows(build: &Build<'_>) -> Result<(Option<Vec<u32>>, Vec<u8>)> {
     let file = ExtentFile::open(build.disk.as_ref(), QUERIES, ROWS_FILE)?;
-    let (first, count) = match file.extents().next()? {
-        Some((range, extent)) => (range, extent.plane(0).len() / 4),
-        None => return Ok((Some(Vec::new()), Vec::new())),
-    };
+    let count = build.rows_kept as usize;
+    let first = ReadRange { offset: PAGE as u64, bytes: nearline_storage::extent_bytes(&[count * 4]) };
     let rest = ReadRange { offset: first.end(), bytes: file.len().saturating_sub(first.end()) as usize };
     let mut kept = vec![0u32; count];
     BlobReader::new(&file, ROWS_KIND, first)?.read(bytemuck::cast_slice_mut(&mut kept))?;

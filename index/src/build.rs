@@ -20,6 +20,8 @@ mod state;
 
 use nearline_storage::IoMode;
 
+#[cfg(test)]
+pub(crate) use plan::nodes_of;
 pub use plan::{Plan, plan};
 pub use run::{build, build_on};
 pub(crate) use state::STATE;

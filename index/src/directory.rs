@@ -1,9 +1,12 @@
 //! The posting directory: where each list lies. One blob of 24 bytes a list: offset `u64`, bytes `u32`, entries `u32`,
 //! entries whose nearest list it is (primaries) `u32`, the slot of the first of them `u32`.
 
+use std::path::Path;
+
 use nearline_storage::{BlobReader, ExtentFile, PAGE, ReadRange, StorageError};
 
 use crate::error::Result;
+use crate::posting::Posting;
 
 /// The kind of the directory's extents.
 pub(crate) const EXTENT_KIND: u16 = 6;
@@ -23,6 +26,31 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn range(self) -> ReadRange {
         ReadRange { offset: self.offset, bytes: self.bytes as usize }
+    }
+
+    /// Checks that the list found in `range` of `file` is the one that the directory has here.
+    ///
+    /// # Errors
+    /// `Corrupt` with the list's offset if it is not.
+    pub(crate) fn check(
+        self,
+        range: ReadRange,
+        posting: &Posting<'_>,
+        file: &Path,
+    ) -> Result<(), StorageError> {
+        let checks = [
+            ("offset of a posting list", range.offset, self.offset),
+            ("bytes of a posting list", range.bytes as u64, self.bytes.into()),
+            ("entries of a posting list", posting.entries as u64, self.entries.into()),
+            ("primaries of a posting list", posting.primaries as u64, self.primaries.into()),
+            ("first slot of a posting list", posting.first_slot.into(), self.first_slot.into()),
+        ];
+        match checks.into_iter().find(|(_, found, expected)| found != expected) {
+            Some((what, found, expected)) => {
+                Err(StorageError::corrupt(file, range.offset, what, found, expected))
+            }
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn encode(self) -> [u8; PLACE_BYTES] {
@@ -87,6 +115,12 @@ impl Directory {
             return Err(misplaced(file, lists, "slot of a posting list", slot, rows));
         }
         Ok(Self { places })
+    }
+
+    /// A directory that was not read from a file.
+    #[cfg(test)]
+    pub(crate) fn of(places: Vec<Place>) -> Self {
+        Self { places }
     }
 
     /// Where a list lies.

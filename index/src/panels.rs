@@ -37,6 +37,12 @@ impl Panels {
         rows.div_ceil(PANEL) * PANEL * (dim + 1) * size_of::<f32>()
     }
 
+    /// Bytes of memory that it has.
+    #[cfg(test)]
+    pub(crate) fn memory_bytes(&self) -> usize {
+        (self.values.capacity() + self.norms.capacity()) * size_of::<f32>()
+    }
+
     pub(crate) fn rows(&self) -> usize {
         self.rows
     }

@@ -80,11 +80,16 @@ impl ListLayout {
     /// Bytes of a list's extent.
     pub(crate) fn extent_bytes(&self, entries: usize, primaries: usize) -> usize {
         let head = HEAD + if self.code().is_some() { (entries - primaries) * 4 } else { 0 };
-        let [a, b] = match self.code() {
+        let [a, b] = self.plane_bytes(entries);
+        nearline_storage::extent_bytes(&[head, a, b])
+    }
+
+    /// Bytes of the two planes behind the head of so many entries: row ids and vectors, or signs and records.
+    pub(crate) fn plane_bytes(&self, entries: usize) -> [usize; 2] {
+        match self.code() {
             None => [entries * 4, entries * self.shape.row_bytes()],
             Some(code) => [code.blocks(entries) * code.block_bytes(), entries * code.record_bytes()],
-        };
-        nearline_storage::extent_bytes(&[head, a, b])
+        }
     }
 
     /// Bytes of an entry, headers and padding left out.
@@ -155,10 +160,7 @@ impl<'a> Posting<'a> {
         let primaries = word(1) as usize;
         // Raw lists are never reranked: nobody asks for the slots of their copies.
         let copies = if layout.code().is_some() { entries.saturating_sub(primaries) as u64 } else { 0 };
-        let [first, second] = match layout.code() {
-            None => [entries * 4, entries * layout.shape.row_bytes()],
-            Some(code) => [code.blocks(entries) * code.block_bytes(), entries * code.record_bytes()],
-        };
+        let [first, second] = layout.plane_bytes(entries);
         let checks = [
             ("kind of extent", u64::from(header.kind), u64::from(EXTENT_KIND)),
             ("codec", u64::from(header.codec), u64::from(layout.codec.code())),

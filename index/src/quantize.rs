@@ -100,6 +100,17 @@ pub(crate) struct Bounds {
     pub(crate) full_slope: f32,
 }
 
+impl Bounds {
+    /// How far off an estimate by all bits may be for a query at this squared distance from the centroid; infinite
+    /// where nothing is known. A distance that rounding has brought below 0 is 0.
+    pub(crate) fn full_error(self, centroid_distance: f32) -> f32 {
+        let squared = if centroid_distance < 0.0 { 0.0 } else { centroid_distance };
+        let error = self.full_slope * squared.sqrt();
+        // An infinite slope times nothing is no number, and would be lost in comparisons.
+        if error.is_nan() { f32::INFINITY } else { error }
+    }
+}
+
 /// A coded list in memory. Its bytes may lie anywhere.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CodedList<'a> {

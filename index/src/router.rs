@@ -68,7 +68,14 @@ impl CentroidCodes {
     /// Encodes the centroids that `centroid` gives by list; `nodes` are those of the nodes.
     pub(crate) fn encode(nodes: &Panels, starts: &[u32], mut centroid: impl FnMut(u32, &mut [f32])) -> Self {
         let shape = CodeShape { dim: nodes.dim(), bits: CENTROID_BITS };
-        let mut codes = Self { blocks: block_starts(starts), ..Self::default() };
+        let blocks = block_starts(starts);
+        let (lists, last) = (starts.last().map_or(0, |&lists| lists as usize), blocks[blocks.len() - 1]);
+        let mut codes = Self {
+            signs: Vec::with_capacity(last * shape.block_bytes()),
+            records: Vec::with_capacity(lists * shape.record_bytes()),
+            bounds: Vec::with_capacity(blocks.len() - 1),
+            blocks,
+        };
         let mut node = vec![0.0; shape.dim];
         for (number, range) in starts.windows(2).enumerate() {
             nodes.row(number, &mut node);
@@ -88,7 +95,8 @@ impl CentroidCodes {
 
 /// Blocks of signs before each node.
 fn block_starts(starts: &[u32]) -> Vec<usize> {
-    let mut blocks = vec![0];
+    let mut blocks = Vec::with_capacity(starts.len());
+    blocks.push(0);
     let mut sum = 0;
     for range in starts.windows(2) {
         sum += ((range[1] - range[0]) as usize).div_ceil(BLOCK);
@@ -126,6 +134,16 @@ impl Router {
             + blocks * shape.block_bytes()
             + lists * shape.record_bytes()
             + (nodes + 1) * node
+    }
+
+    /// Bytes of memory that it has.
+    #[cfg(test)]
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let CentroidCodes { signs, records, bounds, blocks } = &self.codes;
+        let tables = self.starts.capacity() * size_of::<u32>()
+            + bounds.capacity() * size_of::<Bounds>()
+            + blocks.capacity() * size_of::<usize>();
+        self.nodes.memory_bytes() + signs.capacity() + records.capacity() + tables
     }
 
     fn dim(&self) -> usize {
@@ -246,7 +264,9 @@ impl Router {
             }
             let entry = (list.at - self.starts[node]) as usize;
             let distance = scratch.distances[node];
-            list.distance = scratch.query.full(&self.coded(node as u32), entry, distance);
+            let distance = scratch.query.full(&self.coded(node as u32), entry, distance);
+            // Roots are taken of it: what rounding has brought below 0 is 0. It is a number in any case.
+            list.distance = distance.max(0.0);
         }
     }
 }

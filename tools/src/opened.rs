@@ -108,6 +108,11 @@ impl Opened {
         Ok(Self { index, searchers, queries, overlap })
     }
 
+    /// The name of what of the lists is held in RAM.
+    pub(crate) fn residency(&self) -> &'static str {
+        self.index.info().pinned.residency.name()
+    }
+
     /// Whether queries need a direction.
     pub(crate) fn directed(&self) -> bool {
         self.index.info().metric == Metric::Cosine

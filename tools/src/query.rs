@@ -38,7 +38,7 @@ pub(crate) struct Args {
     /// File for the microseconds of each query, as f32
     #[arg(long)]
     lat: Option<PathBuf>,
-    /// File for totals as JSON: wall_s, reads, read_bytes, enters
+    /// File for totals as JSON: wall_s, reads, read_bytes, enters, cut, residency
     #[arg(long)]
     stats: Option<PathBuf>,
 }
@@ -56,6 +56,10 @@ struct Summary {
     reads_per_query: f64,
     bytes_per_query: f64,
     enters_per_query: f64,
+    /// Queries that --max-bytes-read or --max-ms cut short.
+    cut: u64,
+    /// What of the lists is held in RAM.
+    residency: &'static str,
     rss_bytes: u64,
 }
 
@@ -65,6 +69,8 @@ struct Stats {
     reads: u64,
     read_bytes: u64,
     enters: u64,
+    cut: u64,
+    residency: &'static str,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -83,12 +89,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         write(path, bytemuck::cast_slice(&latencies))?;
     }
     if let Some(path) = &args.stats {
-        let stats =
-            Stats { wall_s: tally.wall_s, reads: tally.reads, read_bytes: tally.bytes, enters: tally.enters };
+        let stats = Stats {
+            wall_s: tally.wall_s,
+            reads: tally.reads,
+            read_bytes: tally.bytes,
+            enters: tally.enters,
+            cut: tally.cut,
+            residency: opened.residency(),
+        };
         write(path, &serde_json::to_vec(&stats)?)?;
     }
     ids.finish()?;
-    report(args, &summary(&tally, &mut latencies, k, opened.searchers.len()), &opened)
+    report(args, &summary(&tally, &mut latencies, &opened, k), &opened)
 }
 
 /// Bytes held for a query and its answer.
@@ -148,12 +160,12 @@ fn write(path: &std::path::Path, bytes: &[u8]) -> anyhow::Result<()> {
     output.finish()
 }
 
-fn summary(tally: &Tally, latencies: &mut [f32], k: usize, threads: usize) -> Summary {
+fn summary(tally: &Tally, latencies: &mut [f32], opened: &Opened, k: usize) -> Summary {
     let latency = search::latency(latencies);
     Summary {
         queries: tally.queries,
         k,
-        threads,
+        threads: opened.searchers.len(),
         mean_us: latency.mean_us,
         p50_us: latency.p50_us,
         p99_us: latency.p99_us,
@@ -162,6 +174,8 @@ fn summary(tally: &Tally, latencies: &mut [f32], k: usize, threads: usize) -> Su
         reads_per_query: tally.per_query(tally.reads),
         bytes_per_query: tally.per_query(tally.bytes),
         enters_per_query: tally.per_query(tally.enters),
+        cut: tally.cut,
+        residency: opened.residency(),
         rss_bytes: machine::peak_rss_bytes(),
     }
 }
@@ -184,7 +198,11 @@ fn report(args: &Args, summary: &Summary, opened: &Opened) -> anyhow::Result<()>
         Size(summary.bytes_per_query as u64).to_string(),
     ]);
     print::line(table)?;
-    let (threads, rss) = (summary.threads, Size(summary.rss_bytes));
-    print::line(format!("{threads} threads, peak RAM {rss}, {}", opened.index.io()))?;
+    let Summary { threads, residency, cut, .. } = summary;
+    let (rss, io) = (Size(summary.rss_bytes), opened.index.io());
+    print::line(format!("{threads} threads, peak RAM {rss}, residency {residency}, {io}"))?;
+    if *cut > 0 {
+        print::line(format!("{} queries cut short by --max-bytes-read or --max-ms", size::count(*cut)))?;
+    }
     print::line(format!("ids in {}", args.output.display()))
 }

@@ -82,6 +82,10 @@ pub(crate) struct Row {
     pub(crate) route_us: f64,
     pub(crate) scan_us: f64,
     pub(crate) rerank_us: f64,
+    /// Queries that --max-bytes-read or --max-ms cut short.
+    pub(crate) cut: u64,
+    /// What of the lists is held in RAM.
+    pub(crate) residency: &'static str,
     /// What the kernel read from storage for this process meanwhile.
     pub(crate) kernel_bytes_per_query: f64,
     /// The process's largest resident size so far.
@@ -93,7 +97,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let picture = Picture::open(&args.plot)?;
     let mut bench = Bench::open(&args.search, &args.groundtruth, args.threads)?;
     if !args.search.json {
-        print::line(bench.opened.index.io())?;
+        print::line(format!("residency {}, {}", bench.opened.residency(), bench.opened.index.io()))?;
         print::line(HEAD)?;
     }
     let rows = measure(args, &mut bench)?;
@@ -244,6 +248,8 @@ impl Bench {
             route_us: tally.us_per_query(tally.route_us),
             scan_us: tally.us_per_query(tally.scan_us),
             rerank_us: tally.us_per_query(tally.rerank_us),
+            cut: tally.cut,
+            residency: self.opened.residency(),
             kernel_bytes_per_query: tally.per_query(kernel_bytes),
             rss_bytes: machine::peak_rss_bytes(),
         })
@@ -285,15 +291,14 @@ fn check_truth_fits(path: &std::path::Path, memory: Option<Size>) -> anyhow::Res
 }
 
 /// Headings for [`Row::text`].
-pub(crate) const HEAD: &str =
-    "target  nprobe  recall   mean µs    p50 µs    p99 µs       QPS   lists   reads   bytes/query   peak RAM";
+pub(crate) const HEAD: &str = "target  nprobe  recall   mean µs    p50 µs    p99 µs       QPS   lists   reads   bytes/query   peak RAM     cut";
 
 impl Row {
     /// A line under [`HEAD`].
     pub(crate) fn text(&self) -> String {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
         format!(
-            "{:>6}  {:>6}  {:.4}  {:>8.0}  {:>8.0}  {:>8.0}  {:>8.0}  {:>6.1}  {:>6.1}  {:>12}  {:>9}",
+            "{:>6}  {:>6}  {:.4}  {:>8.0}  {:>8.0}  {:>8.0}  {:>8.0}  {:>6.1}  {:>6.1}  {:>12}  {:>9}  {:>6}",
             or_dash(self.target_recall.map(|target| target.to_string())),
             or_dash(self.nprobe.map(|nprobe| nprobe.to_string())),
             self.recall,
@@ -305,6 +310,7 @@ impl Row {
             self.reads_per_query,
             Size(self.bytes_per_query as u64).to_string(),
             Size(self.rss_bytes).to_string(),
+            self.cut,
         )
     }
 }

@@ -1,6 +1,9 @@
 //! What a build will cost, before it starts.
 
-use super::{BuildOptions, partition};
+#[cfg(test)]
+mod tests;
+
+use super::{BuildOptions, calibrate, partition};
 use crate::directory::PLACE_BYTES;
 use crate::error::{IndexError, Result};
 use crate::panels::Panels;
@@ -14,6 +17,8 @@ use crate::vector::{DIM_MAX, Shape, VectorSource};
 /// Rows of the data that stand in for queries when none are given.
 const CALIBRATION_ROWS: u64 = 1_000;
 const CALIBRATION_ROWS_MIN: u64 = 64;
+/// Queries there must be memory for.
+const QUERIES_MIN: u64 = 8;
 /// Bytes set aside for the program itself, its stacks and what the allocator keeps.
 pub(crate) const PROGRAM_BYTES: u64 = 64 << 20;
 /// Partitions at most: each is an open file.
@@ -110,13 +115,18 @@ pub(crate) fn plan_with(source: &dyn VectorSource, options: &BuildOptions<'_>, c
     let layout = ListLayout { codec, shape, dim: dim_of(options.metric, shape) };
     let (replicas, list_vectors, list_cap) = list_sizes(layout, options);
     let lists = rows.div_ceil(list_vectors as u64);
-    let root = (lists as f64).sqrt();
-    let nodes = (lists as f64 / NODE_LISTS).clamp(root, NODES * root).ceil() as u64;
+    let nodes = nodes_of(lists);
     let mut plan =
         Plan { codec, replicas, rows, routing_dim: layout.dim, lists, nodes, list_cap, ..Plan::default() };
-    plan.share_memory(shape, options)?;
+    plan.share_memory(layout, options)?;
     plan.predict(layout, options);
     Ok(plan)
+}
+
+/// Nodes of a router over so many lists.
+pub(crate) fn nodes_of(lists: u64) -> u64 {
+    let root = (lists as f64).sqrt();
+    (lists as f64 / NODE_LISTS).clamp(root, NODES * root).ceil() as u64
 }
 
 /// Copies at most, vectors a list on average, entries a list at most.
@@ -215,30 +225,41 @@ fn check(source: &dyn VectorSource, options: &BuildOptions<'_>) -> Result<Shape>
 
 impl Plan {
     /// Divides the budget among what each stage holds.
-    fn share_memory(&mut self, shape: Shape, options: &BuildOptions<'_>) -> Result<()> {
-        let budget = options.memory_bytes;
+    fn share_memory(&mut self, layout: ListLayout, options: &BuildOptions<'_>) -> Result<()> {
+        let (shape, budget) = (layout.shape, options.memory_bytes);
         let row = self.routing_dim as u64 * 4;
         // Held while copies are assigned: the tree, its centroids once more, and the router. Splits add to the lists.
         let (dim, lists, nodes) = (self.routing_dim, self.lists as usize, self.nodes as usize);
         let centroids = Panels::bytes(dim, lists);
-        let held = (Tree::bytes(dim, lists, nodes) + centroids + Router::bytes(dim, lists, nodes)) as u64;
+        let router = Router::bytes(dim, lists, nodes);
+        let held = (Tree::bytes(dim, lists, nodes) + centroids + router) as u64;
         let floor = held + held / 4 + (4 << 20) + 64 * (row + shape.row_bytes() as u64 * 4);
         check_budget(floor, budget)?;
         let free = budget - held;
         self.block_rows = (free / 8 / (row + shape.row_bytes() as u64 + 256)).clamp(64, 32_768) as usize;
         self.sample_rows = (budget / 3 / (row + 8)).min(self.nodes * SAMPLE_PER_NODE).clamp(1, self.rows);
-        // Calibration holds the queries three times: as read, embedded and in panels.
-        let query_row = shape.row_bytes() as u64 + 2 * row + 4096;
-        // Of few rows a tenth, so that calibration stays a small part of the work.
-        let most = (self.rows / 10).max(CALIBRATION_ROWS_MIN).min(self.rows);
-        self.query_rows = (budget / 16 / query_row).clamp(1, CALIBRATION_ROWS).min(most);
         // A window is held as read, and once more as encoded extents.
         self.window_bytes = (free / 4).max(1 << 20);
         let payload = shape.row_bytes() + COPY_BYTES;
         let entries = self.rows * (self.replicas as u64).saturating_sub(1).max(1) * entry_bytes(payload);
         self.partitions = entries.div_ceil(self.window_bytes).clamp(1, self.lists.min(PARTITIONS_MAX));
-        self.memory_bytes = self.peak_bytes(held, row, shape);
+        let needs = calibrate::needs(self, layout, options);
+        let router = (router + router / 4) as u64;
+        self.query_rows = self.queries_within(budget.saturating_sub(router), &needs);
+        // A file of fewer queries takes no more than those.
+        let given = options.calibration_queries.map_or(u64::MAX, VectorSource::count);
+        let queries = self.query_rows.min(given);
+        let calibrate = needs.iter().map(|need| need.fixed + queries * need.query).max().unwrap_or(0);
+        self.memory_bytes = self.peak_bytes(held, row, shape).max(router + calibrate);
         check_budget(self.memory_bytes, budget)
+    }
+
+    /// The queries to calibrate with that so many bytes suffice for, or the fewest there must be.
+    fn queries_within(&self, bytes: u64, needs: &[calibrate::Need]) -> u64 {
+        let fit = needs.iter().map(|need| bytes.saturating_sub(need.fixed) / need.query).min();
+        // Of few rows a tenth, so that calibration stays a small part of the work.
+        let most = (self.rows / 10).max(CALIBRATION_ROWS_MIN).min(self.rows);
+        fit.unwrap_or(0).clamp(QUERIES_MIN, CALIBRATION_ROWS).min(most)
     }
 
     fn peak_bytes(&self, held: u64, row: u64, shape: Shape) -> u64 {

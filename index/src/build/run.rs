@@ -60,7 +60,9 @@ pub fn build_on(
     let shape = Shape { element: source.element(), dim: source.dim() };
     let report = BuildReport { plan: plan.clone(), rows: plan.rows, ..BuildReport::default() };
     let resolved = state.codec.checked_sub(1).and_then(Codec::from_code);
-    let mut build = Build { disk, source, options: *options, progress, plan, shape, state, report };
+    let rows_kept = plan.query_rows;
+    let mut build =
+        Build { disk, source, options: *options, progress, plan, rows_kept, shape, state, report };
     if let Some(codec) = resolved {
         build.settle(codec)?;
     }
@@ -79,6 +81,8 @@ pub(crate) struct Build<'a> {
     pub(crate) options: BuildOptions<'a>,
     pub(crate) progress: &'a dyn Progress,
     pub(crate) plan: Plan,
+    /// Rows that are kept to stand in for queries: as the plan had it before the codec was known.
+    pub(crate) rows_kept: u64,
     pub(crate) shape: Shape,
     pub(crate) state: State,
     pub(crate) report: BuildReport,

@@ -51,7 +51,7 @@ pub(crate) fn run(build: &mut Build<'_>) -> Result<()> {
 pub(crate) fn calibration_rows(build: &Build<'_>) -> Vec<u64> {
     match build.options.calibration_queries {
         Some(_) => Vec::new(),
-        None => Random::new(build.options.seed, LANE_QUERIES).strata(build.plan.query_rows, build.plan.rows),
+        None => Random::new(build.options.seed, LANE_QUERIES).strata(build.rows_kept, build.plan.rows),
     }
 }
 

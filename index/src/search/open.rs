@@ -213,8 +213,15 @@ impl Index {
         };
         let layout = manifest.list_layout();
         let hottest = calibration.hottest();
-        let choice =
-            choose(options, layout, &directory, &calibration, &hottest, memory.free, rows.is_some())?;
+        let ground = Ground {
+            layout,
+            directory: &directory,
+            calibration: &calibration,
+            hottest: &hottest,
+            free: memory.free,
+            has_rows: rows.is_some(),
+        };
+        let choice = choose(options.pin, &ground)?;
         let held = Held::load(choice, layout, &directory, &hottest, &postings)?;
         let pinned = Pinned { residency: held.residency, lists: held.lists as u64, bytes: held.bytes() };
         let caps = Caps::new(calibration.dimension);
@@ -331,60 +338,75 @@ impl Memory {
     }
 }
 
-/// Chooses what to hold of the lists.
-fn choose(
-    options: &OpenOptions,
+/// What decides which lists can be held.
+struct Ground<'a> {
     layout: ListLayout,
-    directory: &Directory,
-    calibration: &Calibration,
-    hottest: &[u32],
+    directory: &'a Directory,
+    calibration: &'a Calibration,
+    /// All lists, the hottest first.
+    hottest: &'a [u32],
+    /// Bytes there are for them; `None` for no limit.
     free: Option<u64>,
     has_rows: bool,
-) -> Result<Choice> {
-    let nothing = Choice { residency: Residency::Lists, hot: 0, bytes: 0 };
-    let fit = |residency| residency::fit(residency, layout, directory, hottest, free.unwrap_or(u64::MAX));
-    let all = |residency| residency::fit(residency, layout, directory, hottest, u64::MAX);
-    let possible = |residency: Residency| match residency {
-        Residency::Lists => true,
-        Residency::Signs => layout.codec != Codec::Raw && has_rows,
-        Residency::Codes => layout.codec != Codec::Raw,
-    };
-    match options.pin {
-        Pin::Nothing => Ok(nothing),
-        Pin::Auto if free.is_none() => Ok(nothing),
-        Pin::Auto => {
-            let choices = Residency::ALL.into_iter().filter(|&residency| possible(residency)).filter_map(fit);
-            let price = |choice: &Choice| price(choice, calibration, hottest);
-            Ok(choices.min_by(|a, b| price(a).total_cmp(&price(b))).unwrap_or(nothing))
+}
+
+impl Ground<'_> {
+    /// Whether such lists can be held so at all.
+    fn allows(&self, residency: Residency) -> bool {
+        match residency {
+            Residency::Lists => true,
+            Residency::Signs => self.layout.codec != Codec::Raw && self.has_rows,
+            Residency::Codes => self.layout.codec != Codec::Raw,
         }
-        Pin::Residency(residency) if !possible(residency) => {
+    }
+
+    /// As much as fits so many bytes.
+    fn fit(&self, residency: Residency, free: u64) -> Option<Choice> {
+        residency::fit(residency, self.layout, self.directory, self.hottest, free)
+    }
+
+    /// What a typical query costs the disk, in microseconds.
+    fn price(&self, choice: &Choice) -> f64 {
+        let (k, target) = TYPICAL;
+        let setting = self.calibration.setting(choice.residency, k, target);
+        let Some(setting) = setting else { return f64::INFINITY };
+        let share = self.calibration.share_of(self.hottest, choice.hot);
+        let price = f64::from(setting.disk_us);
+        match choice.residency {
+            // Of the reads, those of lists.
+            Residency::Lists => {
+                let of_lists = setting.lists / (setting.lists + setting.reranked).max(1.0);
+                price * (1.0 - share * f64::from(of_lists))
+            }
+            // What is held with all bits hardly ever needs the disk.
+            Residency::Signs => price * (1.0 - 0.9 * share),
+            Residency::Codes => price,
+        }
+    }
+}
+
+/// Chooses what to hold of the lists.
+fn choose(pin: Pin, ground: &Ground<'_>) -> Result<Choice> {
+    let nothing = Choice { residency: Residency::Lists, hot: 0, bytes: 0 };
+    let fit = |residency| ground.fit(residency, ground.free.unwrap_or(u64::MAX));
+    match pin {
+        Pin::Nothing => Ok(nothing),
+        Pin::Auto if ground.free.is_none() => Ok(nothing),
+        Pin::Auto => {
+            let allowed = Residency::ALL.into_iter().filter(|&residency| ground.allows(residency));
+            let by_price = |a: &Choice, b: &Choice| ground.price(a).total_cmp(&ground.price(b));
+            Ok(allowed.filter_map(fit).min_by(by_price).unwrap_or(nothing))
+        }
+        Pin::Residency(residency) if !ground.allows(residency) => {
             let expected = "lists, or an index of codes (for signs: one that keeps its rows)";
             Err(IndexError::option("--pin", residency.name(), expected))
         }
         Pin::Residency(residency) => fit(residency).ok_or_else(|| IndexError::Budget {
             what: "what --pin names",
-            needed: all(residency).map_or(0, |choice| choice.bytes),
-            allowed: free.unwrap_or(u64::MAX),
+            needed: ground.fit(residency, u64::MAX).map_or(0, |choice| choice.bytes),
+            allowed: ground.free.unwrap_or(u64::MAX),
             fix: "raise --memory, or pin less",
         }),
-    }
-}
-
-/// What a typical query costs the disk, in microseconds.
-fn price(choice: &Choice, calibration: &Calibration, hottest: &[u32]) -> f64 {
-    let (k, target) = TYPICAL;
-    let Some(setting) = calibration.setting(choice.residency, k, target) else { return f64::INFINITY };
-    let share = calibration.share_of(hottest, choice.hot);
-    let price = f64::from(setting.disk_us);
-    match choice.residency {
-        // Of the reads, those of lists.
-        Residency::Lists => {
-            let of_lists = setting.lists / (setting.lists + setting.reranked).max(1.0);
-            price * (1.0 - share * f64::from(of_lists))
-        }
-        // What is held with all bits hardly ever needs the disk.
-        Residency::Signs => price * (1.0 - 0.9 * share),
-        Residency::Codes => price,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use nearline_storage::{BatchReader, ReadRange};
 
 use super::job::{Job, ROWS, Scratch, micros, tag};
-use super::open::Inner;
+use super::open::{Inner, RowFile};
 use super::options::Hit;
 use super::pool::{Candidate, NO_ROW};
 use super::scan::aligned;
@@ -24,27 +24,68 @@ pub(crate) const ROWS_AHEAD: usize = 16;
 /// The rows a query reads.
 #[derive(Debug, Default)]
 pub(super) struct RowReads {
-    /// Candidates to compare, by lower bound (which is a distance of the metric).
-    order: Vec<(f32, Candidate)>,
+    /// Candidates to compare, by lower bound.
+    order: Vec<Undecided>,
     submitted: usize,
     compared: usize,
     end: usize,
+    /// The pages that hold their rows.
     pages: Vec<Page>,
+    /// The offset of each candidate's page, with the candidate's place in the order: to find those of one page.
+    by_page: Vec<(u64, u32)>,
     /// Candidates that are among the nearest whatever their exact distance.
     sure: Vec<Candidate>,
     best: TopK,
     found: Vec<Hit>,
 }
 
+/// A candidate whose place only its row can tell.
+#[derive(Debug)]
+struct Undecided {
+    /// The least distance, of the metric, that it may have.
+    bound: f32,
+    candidate: Candidate,
+    /// The number of the page that holds its row, and which row of the page that is.
+    page: u32,
+    at: usize,
+}
+
+/// A page of rows: read when it is first needed, kept until it is needed no more.
 #[derive(Debug)]
 struct Page {
     range: ReadRange,
+    is_read: bool,
     bytes: Option<Vec<u8>>,
+    /// Candidates in it that are not compared yet.
+    left: u32,
 }
 
 impl RowReads {
+    /// Takes in a page.
     pub(super) fn deliver(&mut self, page: usize, bytes: Vec<u8>) {
-        self.pages[page].bytes = Some(bytes);
+        if let Some(page) = self.pages.get_mut(page) {
+            page.bytes = Some(bytes);
+        }
+    }
+
+    /// Finds the pages of all candidates in order, each page once.
+    fn find_pages(&mut self, rows: &RowFile, total: u64) {
+        let Self { order, pages, by_page, .. } = self;
+        by_page.clear();
+        for (undecided, number) in order.iter_mut().zip(0..) {
+            let (range, at) = rows.layout.place(undecided.candidate.key, total);
+            undecided.at = at;
+            by_page.push((range.offset, number));
+        }
+        by_page.sort_unstable();
+        for together in by_page.chunk_by(|a, b| a.0 == b.0) {
+            for &(_, number) in together {
+                order[number as usize].page = pages.len() as u32;
+            }
+            let key = order[together[0].1 as usize].candidate.key;
+            let (range, _) = rows.layout.place(key, total);
+            pages.push(Page { range, is_read: false, bytes: None, left: together.len() as u32 });
+        }
     }
 }
 
@@ -78,11 +119,15 @@ impl Job {
                 reads.sure.push(*candidate);
             } else {
                 let bound = index.space.metric_distance(lower(candidate, width), self.norm);
-                reads.order.push((bound, *candidate));
+                reads.order.push(Undecided { bound, candidate: *candidate, page: 0, at: 0 });
             }
         }
-        reads.order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.key.cmp(&b.1.key)));
+        let key = |undecided: &Undecided| undecided.candidate.key;
+        reads.order.sort_by(|a, b| a.bound.total_cmp(&b.bound).then(key(a).cmp(&key(b))));
         reads.end = reads.order.len();
+        if let Some(rows) = &index.rows {
+            reads.find_pages(rows, index.info.rows);
+        }
         reads.best.reset(k.saturating_sub(reads.sure.len()).max(1), 1);
         reads.end == 0
     }
@@ -125,23 +170,26 @@ impl Job {
         let (Some(scorer), Some(rows)) = (&self.scorer, &index.rows) else { return Ok(()) };
         let reads = &mut self.row_reads;
         while reads.compared < reads.submitted {
-            let (_, candidate) = reads.order[reads.compared];
-            let (range, at) = rows.layout.place(candidate.key, index.info.rows);
-            let page = reads.pages.iter().find(|page| page.range == range);
-            let Some(bytes) = page.and_then(|page| page.bytes.as_ref()) else { return Ok(()) };
-            let (key, path) = (rows.file.key(range.offset), rows.file.file().path());
-            let page = RowPage::decode(bytes, key, path, rows.layout, index.info.rows)?;
-            if let Some((row, vector)) = page.get(at) {
+            let &Undecided { page, at, .. } = &reads.order[reads.compared];
+            let page = &mut reads.pages[page as usize];
+            let Some(bytes) = &page.bytes else { return Ok(()) };
+            let (key, path) = (rows.file.key(page.range.offset), rows.file.file().path());
+            let read = RowPage::decode(bytes, key, path, rows.layout, index.info.rows)?;
+            if let Some((row, vector)) = read.get(at) {
                 let mut distance = [0.0];
                 scorer.distances(aligned(vector, &mut scratch.copy), &mut distance);
                 reads.best.push(topk::Candidate { distance: distance[0], row: RowId(row) });
                 self.cost.reranked += 1;
             }
+            page.left -= 1;
+            if page.left == 0 {
+                scratch.buffers.extend(page.bytes.take());
+            }
             reads.compared += 1;
             // In order of lower bound: behind the first that cannot enter, none can. What may be in flight by then is
             // compared, whether it is or not: what is answered must not depend on the disk.
             let limit = reads.best.limit();
-            if reads.order[reads.compared..reads.end].first().is_some_and(|next| next.0 > limit) {
+            if reads.order[reads.compared..reads.end].first().is_some_and(|next| next.bound > limit) {
                 reads.end = reads.end.min(reads.compared - 1 + ROWS_AHEAD);
             }
         }
@@ -149,12 +197,14 @@ impl Job {
     }
 
     fn submit_rows(&mut self, index: &Inner, reader: &mut dyn BatchReader, slot: usize) -> Result<()> {
-        let Some(rows) = &index.rows else { return Ok(()) };
+        if index.rows.is_none() {
+            return Ok(());
+        }
         let until = self.row_reads.end.min(self.row_reads.compared + ROWS_AHEAD);
         while self.row_reads.submitted < until {
-            let (_, candidate) = self.row_reads.order[self.row_reads.submitted];
-            let (range, _) = rows.layout.place(candidate.key, index.info.rows);
-            if !self.row_reads.pages.iter().any(|page| page.range == range) {
+            let number = self.row_reads.order[self.row_reads.submitted].page as usize;
+            let Page { range, is_read, .. } = self.row_reads.pages[number];
+            if !is_read {
                 if self.is_over_budget(range) {
                     (self.cut, self.row_reads.end) = (true, self.row_reads.submitted);
                     return Ok(());
@@ -162,8 +212,8 @@ impl Job {
                 if !reader.has_room(range) {
                     return Ok(());
                 }
-                reader.submit(tag(slot, self.row_reads.pages.len()), ROWS, range)?;
-                self.row_reads.pages.push(Page { range, bytes: None });
+                reader.submit(tag(slot, number), ROWS, range)?;
+                self.row_reads.pages[number].is_read = true;
                 self.count(range);
             }
             self.row_reads.submitted += 1;
@@ -185,7 +235,8 @@ impl Job {
         }
         // Cut short, what was not compared counts as estimated.
         let uncompared = if self.cut { &reads.order[reads.compared.min(reads.order.len())..] } else { &[] };
-        let named = uncompared.iter().map(|(_, candidate)| candidate).filter(|found| found.row != NO_ROW);
+        let named =
+            uncompared.iter().map(|undecided| &undecided.candidate).filter(|found| found.row != NO_ROW);
         for candidate in reads.sure.iter().chain(named) {
             let distance = match raw {
                 true => candidate.distance,

@@ -1,12 +1,15 @@
 //! What of the posting lists is held in RAM.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
-use nearline_storage::{ExtentFile, prefer_huge_pages};
+use nearline_storage::{ExtentFile, StorageError, prefer_huge_pages};
 
 use crate::calibration::Residency;
 use crate::directory::{Directory, Place};
-use crate::error::Result;
+use crate::error::{IndexError, Result};
 use crate::posting::{Body, ListLayout, Posting};
 use crate::quantize::{Bounds, CodedList};
 
@@ -44,11 +47,8 @@ pub(super) struct Choice {
 
 /// Bytes of a list's signs, records and slots, of which `entries` are held.
 fn part_bytes(layout: ListLayout, place: Place, whole: bool) -> [u64; 3] {
-    let entries = if whole { place.entries } else { place.primaries } as usize;
-    let [signs, records] = match layout.code() {
-        None => [entries * 4, entries * layout.shape.row_bytes()],
-        Some(code) => [code.blocks(entries) * code.block_bytes(), entries * code.record_bytes()],
-    };
+    let entries = if whole { place.entries } else { place.primaries };
+    let [signs, records] = layout.plane_bytes(entries as usize);
     let slots = if whole && layout.code().is_some() { (place.entries - place.primaries) * 4 } else { 0 };
     [signs as u64, records as u64, u64::from(slots)]
 }
@@ -124,13 +124,19 @@ impl Held {
         hottest[..choice.hot].iter().for_each(|&list| hot[list as usize] = true);
         let mut held = Self::with_room(residency, layout, places, &hot);
         held.lists = choice.hot;
-        let mut extents = postings.extents();
-        let mut list = 0;
+        let path = postings.file().path();
+        let (mut extents, mut list) = (postings.extents(), 0);
         while let Some((range, extent)) = extents.next()? {
-            let path = postings.file().path();
+            let Some(place) = places.get(list) else {
+                return Err(wrong_count(postings, range.offset, list + 1, places.len()));
+            };
             let posting = Posting::of(&extent, range.offset, path, list as u64, layout)?;
+            place.check(range, &posting, path)?;
             held.take(list, &posting, hot[list]);
             list += 1;
+        }
+        if list < places.len() {
+            return Err(wrong_count(postings, postings.len(), list, places.len()));
         }
         Ok(held)
     }
@@ -163,16 +169,14 @@ impl Held {
         let whole = self.residency == Residency::Lists;
         let entries = if whole { posting.entries } else { posting.primaries };
         let (signs, records) = match posting.body {
-            Body::Raw { rows, vectors } => {
-                (&rows[..entries * 4], &vectors[..entries * self.layout.shape.row_bytes()])
-            }
+            Body::Raw { rows, vectors } => (rows, vectors),
             Body::Coded(coded) => {
-                let (code, all) = (coded.shape, coded);
-                let signs = code.blocks(entries) * code.block_bytes();
                 self.bounds.push(coded.bounds);
-                (&all.signs[..signs], &all.records[..entries * code.record_bytes()])
+                (coded.signs, coded.records)
             }
         };
+        let [sign_bytes, record_bytes] = self.layout.plane_bytes(entries);
+        let (signs, records) = (&signs[..sign_bytes], &records[..record_bytes]);
         let append = |at: &mut Vec<u64>, to: &mut Vec<u8>, bytes: &[u8], wanted: bool| {
             at.push(if wanted { to.len() as u64 } else { NONE });
             if wanted {
@@ -238,6 +242,12 @@ pub(super) struct HeldList<'a> {
     pub(super) posting: Posting<'a>,
     /// Whether there are records; otherwise only signs.
     pub(super) all_bits: bool,
+}
+
+/// There are more lists, or fewer, than the directory knows.
+fn wrong_count(postings: &ExtentFile, offset: u64, found: usize, expected: usize) -> IndexError {
+    let file = postings.file().path();
+    StorageError::corrupt(file, offset, "number of posting lists", found as u64, expected as u64).into()
 }
 
 fn range(at: u64, bytes: u64) -> Range<usize> {

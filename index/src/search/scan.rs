@@ -1,5 +1,8 @@
 //! Scoring a list into the pool of candidates.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 use super::options::Cost;
@@ -82,7 +85,7 @@ fn refine(scan: &Coded<'_>, block: Range<usize>, signs: &SignEstimates, pool: &m
             codes.prefetch(block.start + usize::from(entry));
         }
     }
-    let error = codes.bounds.full_slope * squared.sqrt();
+    let error = codes.bounds.full_error(squared);
     for &entry in &survivors[..count] {
         if signs.lower[usize::from(entry)] > limit {
             continue;
@@ -103,7 +106,10 @@ fn take_signs(list: &HeldList<'_>, block: Range<usize>, signs: &SignEstimates, p
     for (at, (&distance, &lower)) in block.zip(signs.estimate.iter().zip(&signs.lower)) {
         if distance <= pool.limit() {
             let key = list.posting.slot(at);
-            pool.push(Candidate { distance, error: distance - lower, key, row: NO_ROW });
+            // Both infinite, they say nothing.
+            let error = distance - lower;
+            let error = if error.is_nan() { f32::INFINITY } else { error };
+            pool.push(Candidate { distance, error, key, row: NO_ROW });
         }
     }
 }

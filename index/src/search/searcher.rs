@@ -65,13 +65,18 @@ impl Searcher {
     ) -> Result<()> {
         options.check(self.index.info.rows)?;
         queries.iter().try_for_each(|query| self.check(query))?;
+        if self.reader.in_flight() > 0 {
+            // A search that failed has left reads behind.
+            self.reader.reset()?;
+        }
         let done = match self.index.rows.is_some() && self.wants_all(options) {
             true => self.search_rows(queries, options, keep),
             false => self.search_lists(queries, options, overlap, keep),
         };
         if done.is_err() {
-            self.reader.reset()?;
             self.jobs.iter_mut().for_each(|job| job.number = None);
+            // What went wrong first is told. If this fails as well, the next search tries again.
+            let _ = self.reader.reset();
         }
         done
     }

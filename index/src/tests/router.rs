@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::naive;
 use crate::assign;
+use crate::build::nodes_of;
 use crate::panels::Panels;
 use crate::router::{Near, Nearest, RouteScratch, Router, SURVIVORS, smallest_first};
 use crate::tree::Tree;
@@ -157,5 +158,36 @@ proptest! {
         right.sort();
         right.truncate(room);
         prop_assert_eq!(nearest.finish(), right);
+    }
+}
+
+#[test]
+fn a_router_takes_little_more_than_its_codes() {
+    for dim in [96, 128, 384, 768] {
+        for lists in [10_000, 100_000, 1_000_000] {
+            let nodes = nodes_of(lists as u64) as usize;
+            let centroid = Router::bytes(dim, lists, nodes).div_ceil(lists);
+            // A code of 8 bits a dimension.
+            assert!(centroid >= dim, "{centroid} bytes of {dim}");
+            assert!(2 * centroid <= 3 * dim + 128, "{lists} lists, {nodes} nodes: {centroid} bytes of {dim}");
+        }
+    }
+}
+
+#[test]
+fn a_router_takes_no_more_than_was_counted_on() {
+    for (dim, count) in [(16, 1), (16, 33), (32, 700), (96, 1_500), (128, 200)] {
+        let lists: Vec<f32> = (0..count * dim).map(|i| (i % 251) as f32).collect();
+        let nodes = nodes_of(count as u64) as usize;
+        for least in [0.0, 0.3] {
+            // Nodes of as many lists, and of fewer and fewer.
+            let cut = |node: usize| (node as f64 / nodes as f64).powf(1.0 + least);
+            let cuts: Vec<f64> = (1..nodes).map(cut).collect();
+            let router = router(dim, &lists, &cuts);
+            assert_eq!((router.lists(), router.nodes.rows()), (count, nodes));
+            let (real, counted) = (router.memory_bytes(), Router::bytes(dim, count, nodes));
+            assert!(real <= counted, "{count} x {dim}, {nodes} nodes: {real} bytes, not {counted}");
+            assert!(counted <= 2 * real, "{count} x {dim}, {nodes} nodes: {counted} bytes for {real}");
+        }
     }
 }

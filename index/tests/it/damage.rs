@@ -5,7 +5,10 @@ use std::os::unix::fs::FileExt;
 use std::sync::LazyLock;
 
 use nearline_index::*;
-use nearline_storage::{Checksum, Disk, Fault, Faults, IoMode, SimDisk, StorageError};
+use nearline_storage::{
+    Checksum, Disk, Extent, ExtentFile, ExtentKey, Fault, Faults, IoMode, SimDisk, StorageError,
+    encode_extent,
+};
 
 use crate::common::*;
 
@@ -175,6 +178,44 @@ fn a_file_of_another_index_is_not_taken_for_ours() {
         let mut mixed = ours.clone();
         mixed.insert(name.clone(), ours[instead].clone());
         noticed(&sim_of(&mixed), name);
+    }
+}
+
+/// The same files with another directory, whose checksum is right; `change` gets the list's 24 bytes.
+fn with_place(files: &BTreeMap<String, Vec<u8>>, list: usize, change: &dyn Fn(&mut [u8])) -> SimDisk {
+    let disk = sim_of(files);
+    let file = ExtentFile::open(&disk, "directory.000001", *b"DIRE").unwrap();
+    let key = ExtentKey { file_id: file.file_id(), offset: 4096 };
+    let bytes = &files["directory.000001"][4096..];
+    let extent = Extent::decode(bytes, key, file.file().path()).unwrap();
+    let mut places = extent.plane(0).to_vec();
+    change(&mut places[list * 24..][..24]);
+    let mut changed = Vec::new();
+    encode_extent(&extent.header, &[&places], key, &mut changed);
+    disk.open_rw("directory.000001").unwrap().write_at(4096, &changed).unwrap();
+    disk
+}
+
+#[test]
+fn a_directory_that_does_not_fit_the_lists_is_noticed_when_they_are_held() {
+    let add = |at: usize, n: u8| move |place: &mut [u8]| place[at] = place[at].wrapping_add(n);
+    for (disk, residencies) in [(small(), &Residency::ALL[..]), (small_raw(), &Residency::ALL[..1])] {
+        let files = files(&disk);
+        for &residency in residencies {
+            let open = |disk: &SimDisk, pin| open_with(disk, &OpenOptions { pin, ..OpenOptions::default() });
+            let pin = Pin::Residency(residency);
+            open(&with_place(&files, 1, &|_| {}), pin).unwrap();
+            // Entries, a few or very many: more than the list has, or fewer.
+            for (at, n) in [(12, 1), (12, 255), (13, 1)] {
+                let changed = with_place(&files, 1, &add(at, n));
+                let error = open(&changed, pin).unwrap_err();
+                let IndexError::Storage(StorageError::Corrupt { file, offset, what, .. }) = &error else {
+                    panic!("{residency:?}: {error}")
+                };
+                assert!(file.ends_with("postings.000001"), "{error}");
+                assert!(*offset >= 4096 && *what == "entries of a posting list", "{error}");
+            }
+        }
     }
 }
 

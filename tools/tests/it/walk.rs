@@ -55,6 +55,41 @@ fn query_writes_latencies_and_totals() {
 }
 
 #[test]
+fn query_says_what_was_cut_short_and_what_is_held() {
+    shared();
+    let line = "query --index index --queries queries.fbin --k 10 --threads 1 --output cut.ibin --nprobe 8";
+    let files = "--stats cut.json --json";
+    let stats = || serde_json::from_slice::<serde_json::Value>(&read("cut.json")).unwrap();
+    for (limit, cut) in [("", 0), ("--max-bytes-read 4KiB", 100), ("--max-ms 0", 100)] {
+        let pins = [("none", "lists"), ("lists", "lists"), ("signs", "signs"), ("codes", "codes")];
+        for (pin, residency) in pins.into_iter().filter(|pin| cut == 0 || pin.0 == "none") {
+            let [summary] = &ok(&format!("{line} {limit} --pin {pin} {files}")).json()[..] else { panic!() };
+            assert_eq!((&summary["cut"], &summary["residency"]), (&cut.into(), &residency.into()), "{limit}");
+            assert_eq!((&stats()["cut"], &stats()["residency"]), (&cut.into(), &residency.into()), "{limit}");
+        }
+        let text = ok(&format!("{line} {limit} --pin none")).stdout;
+        assert!(text.contains("residency lists"), "{text}");
+        assert_eq!(text.contains("100 queries cut short"), cut > 0, "{text}");
+    }
+}
+
+#[test]
+fn recall_says_what_was_cut_short_and_what_is_held() {
+    shared();
+    let line = "recall --index index --queries queries.fbin --groundtruth truth.bin --nprobe 8";
+    for (limit, cut) in [("", 0), ("--max-bytes-read 4KiB", 100)] {
+        let [row] = &ok(&format!("{line} {limit} --pin none --json")).json()[..] else { panic!() };
+        assert_eq!((&row["cut"], &row["residency"]), (&cut.into(), &"lists".into()), "{limit}");
+        let text = ok(&format!("{line} {limit} --pin none")).stdout;
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with("residency lists, ") && lines[1].ends_with(" cut"), "{text}");
+        assert!(lines[2].ends_with(&format!(" {cut}")), "{text}");
+    }
+    let [row] = &ok(&format!("{line} --pin codes --json")).json()[..] else { panic!() };
+    assert_eq!(row["residency"], "codes");
+}
+
+#[test]
 fn recall_prints_an_object_for_each_setting() {
     shared();
     let line = "recall --index index --queries queries.fbin --groundtruth truth.bin --k 10 --json";

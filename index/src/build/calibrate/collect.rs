@@ -21,7 +21,7 @@ use crate::topk::Candidate;
 /// Candidates kept for each query and residency.
 pub(super) const KEPT: usize = 4 * NEIGHBOURS;
 /// Bytes of lists that are looked at together.
-const BATCH_BYTES: u64 = 4 << 20;
+pub(crate) const BATCH_BYTES: u64 = 4 << 20;
 /// A candidate that is no true neighbour.
 pub(super) const NO_NEIGHBOUR: u32 = u32::MAX;
 
@@ -265,6 +265,10 @@ struct Keeper {
 
 /// Notes kept on the way: a vector and its copies have one each.
 pub(super) const ROOM: usize = 2 * KEPT;
+/// Bytes of one of them.
+pub(crate) const NOTE_BYTES: usize = size_of::<Note>();
+/// Bytes of a list that a query probes.
+pub(crate) const PROBED_BYTES: usize = size_of::<Probed>();
 
 impl Keeper {
     fn new(residency: Residency, own: Option<u32>) -> Self {

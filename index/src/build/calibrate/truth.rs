@@ -14,6 +14,10 @@ use crate::vector::RowId;
 
 /// Rows compared at a time.
 const BLOCK: usize = 64;
+/// Bytes of a query and a row that is near it.
+pub(super) const PAIR_BYTES: usize = size_of::<(u32, Candidate)>();
+/// Rows that may be near all queries, however little memory there is.
+pub(super) const STEP_MIN: usize = 2 * NEIGHBOURS;
 
 /// The nearest rows of each query by distance in the routing space, nearest first.
 ///
@@ -29,7 +33,7 @@ pub(super) fn exact(build: &Build<'_>, space: &Space, queries: &Queries) -> Resu
         let (mut rest, mut first) = (points.as_slice(), first);
         while !rest.is_empty() {
             // At most about as many rows as were seen before: few of them are nearer than the limits then.
-            let step = (first as usize).clamp(2 * NEIGHBOURS, step_max).min(rest.len() / queries.dim);
+            let step = (first as usize).clamp(STEP_MIN, step_max).min(rest.len() / queries.dim);
             let (now, later) = rest.split_at(step * queries.dim);
             compare(&panels, now, first, queries.rows.as_deref(), &mut best);
             (rest, first) = (later, first + step as u64);
@@ -43,8 +47,8 @@ pub(super) fn exact(build: &Build<'_>, space: &Space, queries: &Queries) -> Resu
 /// Rows compared between two looks at the limits: so few that even if all of them were nearer than the limits of all
 /// queries, they would fit the memory. The answers do not depend on it.
 fn step_max(window_bytes: u64, queries: usize) -> usize {
-    let pair = size_of::<(u32, Candidate)>() as u64;
-    (window_bytes / (pair * queries.max(1) as u64)).clamp(2 * NEIGHBOURS as u64, 1 << 14) as usize
+    let pair = PAIR_BYTES as u64;
+    (window_bytes / (pair * queries.max(1) as u64)).clamp(STEP_MIN as u64, 1 << 14) as usize
 }
 
 /// Offers the rows from `first` on to all queries.

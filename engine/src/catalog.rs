@@ -45,6 +45,12 @@ impl Catalog {
         found.map(|(name, entry)| (name.as_str(), *entry)).ok_or_else(missing)
     }
 
+    /// The number of a new folder. Not even a collection that could not be made leaves its number to another.
+    pub(crate) fn take_number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number - 1
+    }
+
     /// Refuses a name that is in use.
     pub(crate) fn check_free(&self, name: &str) -> Result<(), OpenError> {
         let exists = |what| Err(OpenError::Exists { what, name: name.to_owned() });

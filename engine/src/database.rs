@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nearline_storage::{BlockCache, Disk, FolderLock, IoMode, LockMode, OsDisk, StorageError};
+use nearline_storage::{BlockCache, Disk, FolderLock, IoMode, LockMode, OsDisk, StorageError, WalOptions};
 
 use crate::catalog::{Catalog, Entry};
 use crate::collection::{Collection, Handle, Limits, link_all, snapshot_folder, sync};
@@ -22,6 +22,8 @@ const MEMORY_MIN: u64 = 16 << 20;
 const MEMORY_USUAL: u64 = 256 << 20;
 /// Bytes of points in memory at which they are flushed, at most.
 const FLUSH_BYTES_MAX: u64 = 64 << 20;
+/// How often to look whether a collection is closed.
+const CLOSING: Duration = Duration::from_millis(1);
 
 const NAME_EXPECTED: &str =
     "1 to 255 letters, digits, or any of _ - . and space, the first a letter or digit";
@@ -137,7 +139,7 @@ impl Database {
         let inner = &self.inner;
         let mut catalog = locked(&inner.catalog);
         catalog.check_free(name)?;
-        let number = catalog.next_number;
+        let number = catalog.take_number();
         let folder = folder_name(number);
         let path = inner.disk.root().join(&folder);
         fs::create_dir(&path).map_err(|error| StorageError::io(&path, "make a folder", error))?;
@@ -145,7 +147,6 @@ impl Database {
         Collection::create(&disk, store_id(number), &schema)?;
         inner.disk.sync_dir()?;
         inner.adopt(&mut catalog, |catalog| {
-            catalog.next_number += 1;
             catalog.collections.insert(name.to_owned(), Entry { number });
         })?;
         drop(catalog);
@@ -164,16 +165,26 @@ impl Database {
             (name.to_owned(), entry.number)
         };
         let folder = folder_name(number);
-        let mut open = locked(&inner.open);
-        if let Some(shared) = open.get(&folder).and_then(std::sync::Weak::upgrade) {
-            return Ok(Collection { shared });
+        loop {
+            let mut open = locked(&inner.open);
+            let known = open.get(&folder);
+            if let Some(shared) = known.and_then(std::sync::Weak::upgrade) {
+                return Ok(Collection { shared });
+            }
+            let was_open = known.is_some();
+            match inner.open_folder(&folder, &name) {
+                // Another thread is just dropping the last handle, and waits for the maintenance to end.
+                Err(OpenError::InUse { .. }) if was_open => {
+                    drop(open);
+                    std::thread::sleep(CLOSING);
+                }
+                opened => {
+                    let collection = opened?;
+                    open.insert(folder, Arc::downgrade(&collection.shared));
+                    return Ok(collection);
+                }
+            }
         }
-        let disk = OsDisk::new(&inner.disk.root().join(&folder), inner.options.io)?;
-        let background = inner.options.background;
-        let cache = Arc::clone(&inner.cache);
-        let collection = Collection::open_on(Arc::new(disk), &name, inner.limits(), cache, background)?;
-        open.insert(folder, Arc::downgrade(&collection.shared));
-        Ok(collection)
     }
 
     /// The names of all collections, sorted.
@@ -286,11 +297,12 @@ impl Database {
         let number = catalog.resolve(collection)?.1.number;
         catalog.check_free(name)?;
         let source = snapshot_folder(&inner.disk.root().join(folder_name(number)), snapshot)?;
-        let number = catalog.next_number;
-        link_all(&source, &inner.disk.root().join(folder_name(number)))?;
+        let number = catalog.take_number();
+        let folder = inner.disk.root().join(folder_name(number));
+        link_all(&source, &folder)?;
+        Collection::set_apart(&OsDisk::new(&folder, inner.options.io)?, number)?;
         sync(inner.disk.root())?;
         inner.adopt(&mut catalog, |catalog| {
-            catalog.next_number += 1;
             catalog.collections.insert(name.to_owned(), Entry { number });
         })?;
         drop(catalog);
@@ -299,9 +311,16 @@ impl Database {
 }
 
 impl Inner {
+    fn open_folder(&self, folder: &str, name: &str) -> Result<Collection, OpenError> {
+        let disk = OsDisk::new(&self.disk.root().join(folder), self.options.io)?;
+        let cache = Arc::clone(&self.cache);
+        Collection::open_on(Arc::new(disk), name, self.limits(), cache, self.options.background)
+    }
+
     fn limits(&self) -> Limits {
         let flush_bytes = (self.options.memory_bytes / 8).min(FLUSH_BYTES_MAX) as usize;
-        Limits { flush_bytes, delta_bytes: 2 * flush_bytes }
+        let log_segment_bytes = WalOptions::default().segment_bytes;
+        Limits { flush_bytes, delta_bytes: 2 * flush_bytes, log_segment_bytes }
     }
 
     /// Changes the catalog, on disk first.

@@ -9,7 +9,7 @@ mod twin;
 
 use std::sync::Arc;
 
-use nearline_storage::{BlockCache, SimDisk};
+use nearline_storage::{BlockCache, Disk, SimDisk};
 
 use super::{Collection, Limits};
 use crate::OpenError;
@@ -29,6 +29,22 @@ fn create(seed: u64) -> SimDisk {
 fn open(disk: &SimDisk) -> Result<Collection, OpenError> {
     let cache = Arc::new(BlockCache::new(1 << 20));
     Collection::open_on(Arc::new(disk.clone()), "points", LIMITS, cache, false)
+}
+
+/// A folder by the names of its files.
+type Files = Vec<(String, Vec<u8>)>;
+
+fn files_of(disk: &SimDisk) -> Files {
+    let bytes = |name: String| (name.clone(), disk.bytes(&name).unwrap());
+    disk.list().unwrap().into_iter().map(bytes).collect()
+}
+
+fn disk_of(files: &Files) -> SimDisk {
+    let disk = SimDisk::new(0);
+    for (name, bytes) in files {
+        disk.create(name).unwrap().write_at(0, bytes).unwrap();
+    }
+    disk
 }
 
 /// What a test does with a collection.
@@ -69,7 +85,6 @@ fn asked(name: &str, default: u64) -> u64 {
 
 /// Nothing but what the collection and its log are made of.
 fn check_names(disk: &SimDisk) {
-    use nearline_storage::Disk;
     let names = disk.list().unwrap();
     let is_known = |name: &&String| {
         ["COLLECTION", "points.", "ids.", "vectors.", "dead.", "wal."]

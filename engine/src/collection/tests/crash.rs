@@ -2,8 +2,8 @@
 
 use nearline_storage::SimDisk;
 
-use super::twin::{Random, Twin};
-use super::{Step, asked, check_names, create, open};
+use super::twin::{Call, Random, Twin};
+use super::{Step, asked, check_names, create, disk_of, files_of, open};
 use crate::Collection;
 
 /// What must be found after a crash: the points after one of the calls from the last that was acknowledged on.
@@ -62,6 +62,20 @@ fn reopen(disk: &SimDisk, random: &mut Random, cuts: u64) -> Collection {
         disk.crash(random.next());
     }
     open(disk).unwrap()
+}
+
+#[test]
+fn whatever_was_acknowledged_survives_the_process() {
+    let disk = create(0);
+    let collection = open(&disk).unwrap();
+    let mut twin = Twin::default();
+    for seed in 0..100 {
+        let call = Call::random(&mut Random(seed));
+        call.make(&collection).unwrap();
+        twin.apply(&call);
+        // What is in files when the process ends is in files.
+        assert!(twin.equals(&open(&disk_of(&files_of(&disk))).unwrap()), "{call:?}");
+    }
 }
 
 #[test]

@@ -2,14 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use nearline_storage::{Disk, SimDisk};
-
 use super::twin::{Call, Random, Twin};
-use super::{create, open};
+use super::{Files, create, disk_of, files_of, open};
 use crate::{Durability, Point};
-
-/// A folder by the names of its files.
-type Files = Vec<(String, Vec<u8>)>;
 
 /// A collection of a few segments with tombstones and a log, closed.
 fn sample() -> (Files, Twin) {
@@ -29,16 +24,7 @@ fn sample() -> (Files, Twin) {
     assert_eq!(collection.stats().segments, 2);
     assert!(collection.stats().points > 10 && collection.stats().points_in_memory > 5);
     drop(collection);
-    let bytes = |name: String| (name.clone(), disk.bytes(&name).unwrap());
-    (disk.list().unwrap().into_iter().map(bytes).collect(), twin)
-}
-
-fn disk_of(files: &Files) -> SimDisk {
-    let disk = SimDisk::new(0);
-    for (name, bytes) in files {
-        disk.create(name).unwrap().write_at(0, bytes).unwrap();
-    }
-    disk
+    (files_of(&disk), twin)
 }
 
 /// Opens damaged files, asks all kinds of things, and tells whether the damage was noticed.

@@ -1,6 +1,6 @@
 //! Opening, closing, making and dropping, at unlucky moments.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nearline::{Database, Durability, Metric, Point, Query, Schema};
 
@@ -28,25 +28,19 @@ fn without_a_background_writers_make_room_themselves() {
 fn a_collection_opens_while_its_last_handle_closes() {
     let folder = tempfile::tempdir().unwrap();
     let database = small(&folder, true);
-    database.create_collection("points", Schema::single(1, Metric::L2)).unwrap();
-    let until = Instant::now() + Duration::from_millis(300);
-    std::thread::scope(|scope| {
-        for thread in 0..2u64 {
-            let database = &database;
-            scope.spawn(move || {
-                for at in 0.. {
-                    if Instant::now() > until {
-                        break;
-                    }
-                    let (points, id) = (database.collection("points").unwrap(), (thread << 32) | at);
-                    if at.is_multiple_of(4) {
-                        points.upsert([Point::new(id).vector([0.0])]).unwrap();
-                        assert_eq!(points.get([id]).unwrap().len(), 1);
-                    }
-                }
-            });
-        }
-    });
+    drop(database.create_collection("points", Schema::single(256, Metric::L2)).unwrap());
+    for round in 1..6u64 {
+        let points = database.collection("points").unwrap();
+        let new = (0..2_500).map(|i| Point::new(round * 10_000 + i).vector(vec![i as f32; 256]));
+        points.upsert_with(new, Durability::Buffered).unwrap();
+        std::thread::scope(|scope| {
+            // It waits until what was begun in the background has ended.
+            scope.spawn(|| drop(points));
+            std::thread::sleep(Duration::from_millis(round));
+            let again = database.collection("points").unwrap();
+            assert_eq!(again.count(None).unwrap(), round * 2_500);
+        });
+    }
     database.collection("points").unwrap().verify().unwrap();
 }
 

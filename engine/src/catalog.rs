@@ -79,13 +79,9 @@ impl Catalog {
         replace_file(disk, NAME, &file)
     }
 
-    /// Reads the catalog; an empty one if there is none.
+    /// Reads the catalog.
     pub(crate) fn read(disk: &dyn Disk) -> Result<Self, StorageError> {
-        let file = match ExtentFile::open(disk, NAME, KIND) {
-            Ok(file) => file,
-            Err(StorageError::NotFound { .. }) => return Ok(Self::default()),
-            Err(error) => return Err(error),
-        };
+        let file = ExtentFile::open(disk, NAME, KIND)?;
         let range = ReadRange { offset: PAGE as u64, bytes: file.len().saturating_sub(PAGE as u64) as usize };
         let mut bytes = Vec::new();
         let extent = file.read_extent(range, &mut bytes)?;

@@ -86,7 +86,15 @@ impl DatabaseBuilder {
             StorageError::Locked { dir } => OpenError::InUse { dir },
             error => error.into(),
         })?;
-        let catalog = Catalog::read(&disk)?;
+        let catalog = match Catalog::read(&disk) {
+            // There is one before there is any collection: if there are some, it was lost, and they are not to be.
+            Err(StorageError::NotFound { .. }) if folders_in(disk.root())?.is_empty() => {
+                let empty = Catalog::default();
+                empty.write(&disk)?;
+                empty
+            }
+            read => read?,
+        };
         let cache = Arc::new(BlockCache::new((self.memory_bytes / 2) as usize));
         let inner = Inner {
             options: self,
@@ -337,18 +345,23 @@ impl Inner {
         let catalog = locked(&self.catalog);
         let known: BTreeSet<String> =
             catalog.collections.values().map(|entry| folder_name(entry.number)).collect();
-        let root = self.disk.root();
-        let failed = |error| StorageError::io(root, "list", error);
-        for entry in fs::read_dir(root).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            let Some(name) = name.to_str() else { continue };
-            if is_folder_name(name) && !known.contains(name) {
-                let path = root.join(name);
-                fs::remove_dir_all(&path).map_err(|error| StorageError::io(&path, "remove", error))?;
-            }
+        for name in folders_in(self.disk.root())?.difference(&known) {
+            let path = self.disk.root().join(name);
+            fs::remove_dir_all(&path).map_err(|error| StorageError::io(&path, "remove", error))?;
         }
         Ok(())
     }
+}
+
+/// The names of the folders of collections in that of a database.
+fn folders_in(root: &Path) -> Result<BTreeSet<String>, StorageError> {
+    let failed = |error| StorageError::io(root, "list", error);
+    let mut folders = BTreeSet::new();
+    for entry in fs::read_dir(root).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        folders.extend(name.to_str().filter(|name| is_folder_name(name)).map(str::to_owned));
+    }
+    Ok(folders)
 }
 
 fn folder_name(number: u64) -> String {

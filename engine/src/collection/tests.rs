@@ -5,6 +5,7 @@ mod damage;
 mod faults;
 mod kill;
 mod model;
+mod threads;
 mod twin;
 
 use std::sync::Arc;

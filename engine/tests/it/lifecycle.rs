@@ -94,3 +94,38 @@ fn handles_on_a_dropped_collection_go_on_answering() {
     assert_eq!(database.collection("points").unwrap().count(None).unwrap(), 1);
     assert!(!folder.path().join("collection.000001").exists());
 }
+
+#[test]
+fn a_catalog_that_is_damaged_or_lost_takes_nothing_along() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let database = small(&folder, false);
+        for name in ["one", "two"] {
+            let points = database.create_collection(name, Schema::new()).unwrap();
+            points.upsert([Point::new(1)]).unwrap();
+        }
+        database.set_alias("live", "one").unwrap();
+    }
+    let open = || Database::builder(folder.path()).background(false).open();
+    let catalog = folder.path().join("DATABASE");
+    let whole = std::fs::read(&catalog).unwrap();
+    let mut noticed = 0;
+    for at in (0..whole.len()).step_by(230).chain((4096..4096 + 150).step_by(3)) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (at % 8);
+        std::fs::write(&catalog, damaged).unwrap();
+        match open() {
+            Ok(database) => assert_eq!(database.collections(), ["one", "two"]),
+            Err(_) => noticed += 1,
+        }
+        std::fs::write(&catalog, &whole[..at]).unwrap();
+        assert!(open().is_err(), "{at} bytes of the catalog");
+    }
+    assert!(noticed > 30, "{noticed}");
+    std::fs::remove_file(&catalog).unwrap();
+    assert!(open().is_err());
+    std::fs::write(&catalog, &whole).unwrap();
+    let database = open().unwrap();
+    assert_eq!(database.collection("live").unwrap().count(None).unwrap(), 1);
+    assert_eq!(database.collection("two").unwrap().count(None).unwrap(), 1);
+}

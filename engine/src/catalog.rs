@@ -41,10 +41,10 @@ impl Catalog {
         found.map(|(name, entry)| (name.as_str(), *entry)).ok_or_else(missing)
     }
 
-    /// Adds a collection under the next number.
-    pub(crate) fn add(&mut self, name: &str) {
-        self.collections.insert(name.to_owned(), Entry { number: self.next_number });
+    /// The number of a new folder. Not even a collection that could not be made leaves its number to another.
+    pub(crate) fn take_number(&mut self) -> u64 {
         self.next_number += 1;
+        self.next_number - 1
     }
 
     /// Refuses a name that is in use.
@@ -70,12 +70,9 @@ impl Catalog {
         replace_record(disk, NAME, KIND, out.as_bytes())
     }
 
-    /// Reads the catalog; an empty one if there is none.
+    /// Reads the catalog.
     pub(crate) fn read(disk: &dyn Disk) -> Result<Self, StorageError> {
-        match read_record(disk, NAME, KIND, Self::decode) {
-            Err(StorageError::NotFound { .. }) => Ok(Self::default()),
-            read => read,
-        }
+        read_record(disk, NAME, KIND, Self::decode)
     }
 
     fn decode(decoder: &mut Decoder<'_>) -> Result<Self, StorageError> {

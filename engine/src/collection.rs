@@ -10,6 +10,8 @@ mod read;
 mod recover;
 mod select;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod write;
 
@@ -64,13 +66,15 @@ pub(crate) struct Handle {
     maintenance: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
-/// How much may be in memory.
+/// How much may be in memory, and how large the pieces of the log are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Bytes of points in memory at which they are flushed.
     pub(crate) flush_bytes: usize,
     /// Bytes of points in memory at which writers wait for the flush.
     pub(crate) delta_bytes: usize,
+    /// Bytes of a segment of the log.
+    pub(crate) log_segment_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -84,14 +88,33 @@ pub(crate) struct Inner {
     state: Mutex<Arc<State>>,
     writer: Mutex<Writer>,
     group: Group<write::Item, Result<WriteReport, WriteError>>,
-    /// The manifest as it is on disk. Whoever holds it may change files: flush, merge, snapshot.
-    files: Mutex<Manifest>,
+    /// Whoever holds it may change files: flush, merge, snapshot.
+    files: Mutex<Files>,
+    /// Whether a thread flushes and merges.
+    has_background: bool,
     background: Mutex<Background>,
     /// Told when the background has something to do, or has done something.
     changed: Condvar,
     /// Whether the collection was dropped: its files are going away.
     dropped: AtomicBool,
     _lock: FolderLock,
+}
+
+/// The files of a collection, the log left out.
+#[derive(Debug)]
+struct Files {
+    /// The manifest as it is on disk, but that its next number is above all that were tried.
+    manifest: Manifest,
+    /// Whether files may be there that it does not name.
+    untidy: bool,
+}
+
+impl Files {
+    /// A number that no file ever had.
+    fn take_number(&mut self) -> u64 {
+        self.manifest.next_number += 1;
+        self.manifest.next_number - 1
+    }
 }
 
 /// What writers share.

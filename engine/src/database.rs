@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nearline_storage::{BlockCache, Disk, FolderLock, IoMode, LockMode, OsDisk, StorageError};
+use nearline_storage::{BlockCache, Disk, FolderLock, IoMode, LockMode, OsDisk, StorageError, WalOptions};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Entry};
 use crate::collection::{Collection, Handle, Limits, link_all, snapshot_folder, sync};
 use crate::error::OpenError;
 use crate::schema::Schema;
@@ -24,6 +24,8 @@ const MEMORY_USUAL: u64 = 256 << 20;
 const CACHE_SHARE: u64 = 4;
 /// Bytes of points in memory at which they are flushed, at most.
 const FLUSH_BYTES_MAX: u64 = 64 << 20;
+/// How often to look whether a collection is closed.
+const CLOSING: Duration = Duration::from_millis(1);
 
 const NAME_EXPECTED: &str =
     "1 to 255 letters, digits, or any of _ - . and space, the first a letter or digit";
@@ -86,7 +88,15 @@ impl DatabaseBuilder {
             StorageError::Locked { dir } => OpenError::InUse { dir },
             error => error.into(),
         })?;
-        let catalog = Catalog::read(&disk)?;
+        let catalog = match Catalog::read(&disk) {
+            // There is one before there is any collection: if there are some, it was lost, and they are not to be.
+            Err(StorageError::NotFound { .. }) if folders_in(disk.root())?.is_empty() => {
+                let empty = Catalog::default();
+                empty.write(&disk)?;
+                empty
+            }
+            read => read?,
+        };
         let cache = Arc::new(BlockCache::new((self.memory_bytes / CACHE_SHARE) as usize));
         let inner = Inner {
             options: self,
@@ -139,14 +149,16 @@ impl Database {
         let inner = &self.inner;
         let mut catalog = locked(&inner.catalog);
         catalog.check_free(name)?;
-        let number = catalog.next_number;
+        let number = catalog.take_number();
         let folder = folder_name(number);
         let path = inner.disk.root().join(&folder);
         fs::create_dir(&path).map_err(|error| StorageError::io(&path, "make a folder", error))?;
         let disk = OsDisk::new(&path, inner.options.io)?;
         Collection::create(&disk, store_id(number), &schema)?;
         inner.disk.sync_dir()?;
-        inner.adopt(&mut catalog, |catalog| catalog.add(name))?;
+        inner.adopt(&mut catalog, |catalog| {
+            catalog.collections.insert(name.to_owned(), Entry { number });
+        })?;
         drop(catalog);
         self.collection(name)
     }
@@ -163,16 +175,26 @@ impl Database {
             (name.to_owned(), entry.number)
         };
         let folder = folder_name(number);
-        let mut open = locked(&inner.open);
-        if let Some(shared) = open.get(&folder).and_then(std::sync::Weak::upgrade) {
-            return Ok(Collection { shared });
+        loop {
+            let mut open = locked(&inner.open);
+            let known = open.get(&folder);
+            if let Some(shared) = known.and_then(std::sync::Weak::upgrade) {
+                return Ok(Collection { shared });
+            }
+            let was_open = known.is_some();
+            match inner.open_folder(&folder, &name) {
+                // Another thread is just dropping the last handle, and waits for the maintenance to end.
+                Err(OpenError::InUse { .. }) if was_open => {
+                    drop(open);
+                    std::thread::sleep(CLOSING);
+                }
+                opened => {
+                    let collection = opened?;
+                    open.insert(folder, Arc::downgrade(&collection.shared));
+                    return Ok(collection);
+                }
+            }
         }
-        let disk = OsDisk::new(&inner.disk.root().join(&folder), inner.options.io)?;
-        let background = inner.options.background;
-        let cache = Arc::clone(&inner.cache);
-        let collection = Collection::open_on(Arc::new(disk), &name, inner.limits(), cache, background)?;
-        open.insert(folder, Arc::downgrade(&collection.shared));
-        Ok(collection)
     }
 
     /// The names of all collections, sorted.
@@ -285,19 +307,30 @@ impl Database {
         let number = catalog.resolve(collection)?.1.number;
         catalog.check_free(name)?;
         let source = snapshot_folder(&inner.disk.root().join(folder_name(number)), snapshot)?;
-        let number = catalog.next_number;
-        link_all(&source, &inner.disk.root().join(folder_name(number)))?;
+        let number = catalog.take_number();
+        let folder = inner.disk.root().join(folder_name(number));
+        link_all(&source, &folder)?;
+        Collection::set_apart(&OsDisk::new(&folder, inner.options.io)?, number)?;
         sync(inner.disk.root())?;
-        inner.adopt(&mut catalog, |catalog| catalog.add(name))?;
+        inner.adopt(&mut catalog, |catalog| {
+            catalog.collections.insert(name.to_owned(), Entry { number });
+        })?;
         drop(catalog);
         self.collection(name)
     }
 }
 
 impl Inner {
+    fn open_folder(&self, folder: &str, name: &str) -> Result<Collection, OpenError> {
+        let disk = OsDisk::new(&self.disk.root().join(folder), self.options.io)?;
+        let cache = Arc::clone(&self.cache);
+        Collection::open_on(Arc::new(disk), name, self.limits(), cache, self.options.background)
+    }
+
     fn limits(&self) -> Limits {
         let flush_bytes = (self.options.memory_bytes / 8).min(FLUSH_BYTES_MAX) as usize;
-        Limits { flush_bytes, delta_bytes: 2 * flush_bytes }
+        let log_segment_bytes = WalOptions::default().segment_bytes;
+        Limits { flush_bytes, delta_bytes: 2 * flush_bytes, log_segment_bytes }
     }
 
     /// Changes the catalog, on disk first.
@@ -314,18 +347,23 @@ impl Inner {
         let catalog = locked(&self.catalog);
         let known: BTreeSet<String> =
             catalog.collections.values().map(|entry| folder_name(entry.number)).collect();
-        let root = self.disk.root();
-        let failed = |error| StorageError::io(root, "list", error);
-        for entry in fs::read_dir(root).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            let Some(name) = name.to_str() else { continue };
-            if is_folder_name(name) && !known.contains(name) {
-                let path = root.join(name);
-                fs::remove_dir_all(&path).map_err(|error| StorageError::io(&path, "remove", error))?;
-            }
+        for name in folders_in(self.disk.root())?.difference(&known) {
+            let path = self.disk.root().join(name);
+            fs::remove_dir_all(&path).map_err(|error| StorageError::io(&path, "remove", error))?;
         }
         Ok(())
     }
+}
+
+/// The names of the folders of collections in that of a database.
+fn folders_in(root: &Path) -> Result<BTreeSet<String>, StorageError> {
+    let failed = |error| StorageError::io(root, "list", error);
+    let mut folders = BTreeSet::new();
+    for entry in fs::read_dir(root).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        folders.extend(name.to_str().filter(|name| is_folder_name(name)).map(str::to_owned));
+    }
+    Ok(folders)
 }
 
 fn folder_name(number: u64) -> String {

@@ -59,12 +59,6 @@ impl SegmentInfo {
         Ok(Self { number, points, first, last, vectors, bytes })
     }
 
-    /// The names that files of a segment of this number may have.
-    pub(crate) fn all_files(number: u64, vectors: usize) -> Vec<String> {
-        let vectors = (0..vectors).map(|at| vectors_name(number, at));
-        [points_name(number), ids_name(number)].into_iter().chain(vectors).collect()
-    }
-
     /// The names of its files.
     pub(crate) fn files(&self) -> Vec<String> {
         let vectors = self.vectors.iter().enumerate().filter(|(_, count)| **count > 0);

@@ -173,6 +173,15 @@ impl Wal {
         Ok(lsn)
     }
 
+    /// Hands everything appended so far to the system: it then survives the end of this process, but no crash.
+    ///
+    /// # Errors
+    /// If it fails the log is poisoned.
+    pub fn flush(&mut self) -> Result<()> {
+        self.check()?;
+        self.write(Writer::flush)
+    }
+
     /// Makes everything appended so far survive a crash, and returns the last lsn. Without anything new it does nothing.
     ///
     /// # Errors

@@ -1,17 +1,19 @@
 //! Moving points from memory into segments, and segments into one.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use nearline_index::RowId;
-use nearline_storage::StorageError;
+use nearline_storage::{Disk, StorageError, is_temp_name};
 
-use super::{Collection, Inner, is_fatal, locked};
+use super::write::refused;
+use super::{Collection, Files, Inner, locked};
 use crate::error::WriteError;
-use crate::manifest::{Manifest, write_dead};
+use crate::manifest::{MANIFEST, Manifest, is_dead_file, write_dead};
 use crate::point_id::PointId;
 use crate::record::{Stored, row_of};
-use crate::segment::{Segment, SegmentInfo, SegmentWriter, decode_id_row};
+use crate::segment::{Segment, SegmentInfo, SegmentWriter, decode_id_row, is_segment_file};
 use crate::state::State;
 
 impl Collection {
@@ -38,35 +40,46 @@ impl Collection {
 
 impl Inner {
     pub(super) fn flush(&self) -> Result<(), WriteError> {
-        let mut manifest = locked(&self.files);
-        let Some((state, mut next)) = self.freeze(&manifest)? else { return Ok(()) };
-        let live =
-            || state.frozen.iter().flat_map(|run| &run.points).filter(|point| !state.is_dead(point.row));
-        let mut ids: Vec<(PointId, RowId)> = live().map(|point| (point.id, point.row)).collect();
-        ids.sort_unstable();
-        let fill = |write: &mut Push<'_>| live().try_for_each(|point| write(point));
-        let segment = self.write_segment(&mut next, fill, ids.into_iter().map(Ok))?;
-        let old_dead = next.dead.take();
-        if !state.dead.is_empty() {
-            next.dead = Some(next.next_number);
-            next.next_number += 1;
-            self.cleaning_up(&next, &manifest, |next| {
-                write_dead(self.disk.as_ref(), next.store_id, next.next_number - 1, &state.dead)?;
-                Ok(())
-            })?;
-        }
-        next.segments.extend(segment.as_ref().map(|segment| segment.info.clone()));
-        self.adopt(&mut manifest, next)?;
+        self.flush_files(&mut locked(&self.files))
+    }
+
+    /// Flushes, for somebody who goes on with the files as they are then.
+    pub(super) fn flush_files(&self, files: &mut Files) -> Result<(), WriteError> {
+        let Some((state, next)) = self.freeze(&files.manifest)? else { return Ok(()) };
+        let old_dead = next.dead.map(Manifest::dead_file);
+        let segment = self.tidying(files, |files| self.write_flushed(files, next, &state))?;
         self.change(|state| {
             state.segments.extend(segment);
             state.frozen.clear();
-            state.flushed_lsn = manifest.flushed_lsn;
+            state.flushed_lsn = files.manifest.flushed_lsn;
         });
-        locked(&self.writer).wal.trim(manifest.flushed_lsn)?;
-        if let Some(number) = old_dead {
-            self.remove(&[Manifest::dead_file(number)]);
-        }
+        // The points are safe; what of the log cannot be removed now is the next time.
+        let _ = locked(&self.writer).wal.trim(files.manifest.flushed_lsn);
+        self.remove(files, old_dead.as_slice());
         Ok(())
+    }
+
+    fn write_flushed(
+        &self,
+        files: &mut Files,
+        mut next: Manifest,
+        state: &State,
+    ) -> Result<Option<Arc<Segment>>, WriteError> {
+        let points = || state.frozen.iter().flat_map(|run| &run.points);
+        let live = || points().filter(|point| !state.is_dead(point.row));
+        let mut ids: Vec<(PointId, RowId)> = live().map(|point| (point.id, point.row)).collect();
+        ids.sort_unstable();
+        let fill = |write: &mut Push<'_>| live().try_for_each(|point| write(point));
+        let segment = self.write_segment(files, fill, ids.into_iter().map(Ok))?;
+        next.dead = None;
+        if !state.dead.is_empty() {
+            let number = files.take_number();
+            write_dead(self.disk.as_ref(), next.store_id, number, &state.dead)?;
+            next.dead = Some(number);
+        }
+        next.segments.extend(segment.as_ref().map(|segment| segment.info.clone()));
+        self.adopt(files, next)?;
+        Ok(segment)
     }
 
     /// Takes the points in memory out of the writers' hands: the state with them, and the manifest to be. `None` if
@@ -78,10 +91,7 @@ impl Inner {
             return Ok(None);
         }
         // What is buffered goes along, and the log behind it begins anew.
-        writer.wal.sync().and_then(|_| writer.wal.rotate()).map_err(|error| match is_fatal(&error) {
-            true => WriteError::Poisoned { cause: Arc::new(error) },
-            false => error.into(),
-        })?;
+        writer.wal.sync().and_then(|_| writer.wal.rotate()).map_err(refused)?;
         let runs = std::mem::take(&mut state.runs);
         state.frozen.extend(runs);
         self.publish(state.clone());
@@ -96,11 +106,11 @@ impl Inner {
 
     /// Makes one segment of some that lie side by side, without the points that died. One alone is only rewritten.
     pub(super) fn merge(&self, first: usize, count: usize) -> Result<(), WriteError> {
-        let mut manifest = locked(&self.files);
+        let mut files = locked(&self.files);
         let state = {
             // Points may only go for good once what killed them is durable.
             let mut writer = locked(&self.writer);
-            writer.wal.sync()?;
+            writer.wal.sync().map_err(refused)?;
             self.state()
         };
         let sources: Vec<Arc<Segment>> = state.segments.iter().skip(first).take(count).cloned().collect();
@@ -108,55 +118,37 @@ impl Inner {
         if sources.is_empty() || (sources.len() == 1 && !has_dead) {
             return Ok(());
         }
-        let mut next = manifest.clone();
-        let fill =
-            |write: &mut Push<'_>| sources.iter().try_for_each(|source| copy_live(source, &state, write));
-        // An id may be in several of them: the newest row counts, and is dead if the point was deleted.
-        let of_sources = sources.iter().rev().map(|source| source.ids());
-        let ids =
-            nearline_storage::merge(of_sources, |_, row| is_live(row, &state)).map(|pair| id_and_row(&pair?));
-        let merged = self.write_segment(&mut next, fill, ids)?;
-        let info = merged.as_ref().map(|segment| segment.info.clone());
-        next.segments.splice(first..first + sources.len(), info);
-        self.adopt(&mut manifest, next)?;
+        let merged = self.tidying(&mut files, |files| {
+            let fill =
+                |write: &mut Push<'_>| sources.iter().try_for_each(|source| copy_live(source, &state, write));
+            let merged = self.write_segment(files, fill, live_ids(&sources, &state))?;
+            let info = merged.as_ref().map(|segment| segment.info.clone());
+            let mut next = files.manifest.clone();
+            next.segments.splice(first..first + sources.len(), info);
+            self.adopt(files, next)?;
+            Ok(merged)
+        })?;
         self.change(|state| {
             state.segments.splice(first..first + sources.len(), merged);
         });
         let old: Vec<String> = sources.iter().flat_map(|source| source.info.files()).collect();
-        self.remove(&old);
+        self.remove(&mut files, &old);
         Ok(())
     }
 
     /// Writes a segment of the points that `fill` gives and opens it; `None` if there were none. `ids` are theirs, in
-    /// order. The manifest to be gets the next number.
+    /// order.
     fn write_segment(
         &self,
-        next: &mut Manifest,
+        files: &mut Files,
         fill: impl FnOnce(&mut Push<'_>) -> Result<(), WriteError>,
         ids: impl Iterator<Item = Result<(PointId, RowId), StorageError>>,
     ) -> Result<Option<Arc<Segment>>, WriteError> {
-        let number = next.next_number;
-        next.next_number += 1;
-        let written = self.try_write_segment(next, number, fill, ids);
-        if written.is_err() {
-            // The number is used up only if files of it are left; they are removed when the collection opens.
-            self.remove(&SegmentInfo::all_files(number, self.schema.len()));
-        }
-        written
-    }
-
-    fn try_write_segment(
-        &self,
-        next: &Manifest,
-        number: u64,
-        fill: impl FnOnce(&mut Push<'_>) -> Result<(), WriteError>,
-        ids: impl Iterator<Item = Result<(PointId, RowId), StorageError>>,
-    ) -> Result<Option<Arc<Segment>>, WriteError> {
+        let (number, store_id, disk) = (files.take_number(), files.manifest.store_id, self.disk.as_ref());
         let mut writer: Option<SegmentWriter<'_>> = None;
         fill(&mut |point| {
             if writer.is_none() {
-                let disk = self.disk.as_ref();
-                writer = Some(SegmentWriter::create(disk, next.store_id, &self.schema, number)?);
+                writer = Some(SegmentWriter::create(disk, store_id, &self.schema, number)?);
             }
             match &mut writer {
                 Some(writer) => Ok(writer.push(point)?),
@@ -165,39 +157,38 @@ impl Inner {
         })?;
         let Some(writer) = writer else { return Ok(None) };
         let info = writer.finish(ids)?;
-        let segment = Segment::open(&self.disk, next.store_id, &self.schema, info, &self.cache)?;
+        let segment = Segment::open(&self.disk, store_id, &self.schema, info, &self.cache)?;
         Ok(Some(Arc::new(segment)))
     }
 
     /// Makes a manifest the one that counts.
-    fn adopt(&self, manifest: &mut Manifest, next: Manifest) -> Result<(), WriteError> {
-        self.cleaning_up(&next, manifest, |next| {
-            self.disk.sync_dir()?;
-            Ok(next.write(self.disk.as_ref())?)
-        })?;
-        *manifest = next;
+    fn adopt(&self, files: &mut Files, next: Manifest) -> Result<(), WriteError> {
+        let next = Manifest { next_number: files.manifest.next_number, ..next };
+        self.disk.sync_dir()?;
+        next.write(self.disk.as_ref())?;
+        files.manifest = next;
         Ok(())
     }
 
-    /// Does a step on the way to the next manifest; if it fails, the files that only that one names go.
-    fn cleaning_up(
+    /// Does something with files; what is left of it when it fails goes.
+    fn tidying<T>(
         &self,
-        next: &Manifest,
-        now: &Manifest,
-        step: impl FnOnce(&Manifest) -> Result<(), WriteError>,
-    ) -> Result<(), WriteError> {
-        let done = step(next);
+        files: &mut Files,
+        act: impl FnOnce(&mut Files) -> Result<T, WriteError>,
+    ) -> Result<T, WriteError> {
+        let done = act(files);
         if done.is_err() {
-            // A manifest whose last step failed may be the one on disk: then its files must stay.
-            let on_disk = Manifest::read(self.disk.as_ref());
-            if on_disk.is_ok_and(|on_disk| on_disk == *now) {
-                let known = now.files();
-                let new: Vec<String> =
-                    next.files().into_iter().filter(|name| !known.contains(name)).collect();
-                self.remove(&new);
-            }
+            self.tidy(files);
         }
         done
+    }
+
+    /// Removes all files that nothing names. What cannot be removed now is later.
+    pub(super) fn tidy(&self, files: &mut Files) {
+        let disk = self.disk.as_ref();
+        // A manifest whose last step failed may be the one on disk: then its files must stay.
+        let is_ours = Manifest::read(disk).is_ok_and(|there| there.files() == files.manifest.files());
+        files.untidy = !is_ours || remove_orphans(disk, &files.manifest).is_err();
     }
 
     /// Changes what readers see beside what writers change.
@@ -208,12 +199,28 @@ impl Inner {
         self.publish(state);
     }
 
-    /// Removes files that no manifest names. What cannot be removed now is, when the collection opens.
-    fn remove(&self, names: &[String]) {
+    /// Removes files that nothing names any more.
+    fn remove(&self, files: &mut Files, names: &[String]) {
         for name in names {
-            let _ = self.disk.remove(name);
+            files.untidy |= self.disk.remove(name).is_err();
+        }
+        if files.untidy {
+            self.tidy(files);
         }
     }
+}
+
+/// Removes files of segments and tombstones, and drafts, that a manifest does not name.
+pub(super) fn remove_orphans(disk: &dyn Disk, manifest: &Manifest) -> Result<(), StorageError> {
+    let known: BTreeSet<String> = manifest.files().into_iter().collect();
+    let is_draft = |name: &str| is_temp_name(name) && name.starts_with(MANIFEST);
+    let ours = |name: &str| is_segment_file(name) || is_dead_file(name) || is_draft(name);
+    for name in disk.list()? {
+        if ours(&name) && !known.contains(&name) {
+            disk.remove(&name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes a point into a segment.
@@ -229,13 +236,20 @@ fn copy_live(source: &Segment, state: &State, write: &mut Push<'_>) -> Result<()
     Ok(())
 }
 
-fn is_live(row: &[u8], state: &State) -> bool {
-    // A row that is none is found when it is decoded.
-    row_of(row, Path::new("ids")).map_or(true, |row| !state.is_dead(row))
-}
-
-fn id_and_row((key, value): &(Vec<u8>, Vec<u8>)) -> Result<(PointId, RowId), StorageError> {
-    decode_id_row(key, value, Path::new("ids"))
+/// The ids of all points that are not dead, in order, with their rows.
+fn live_ids<'a>(
+    sources: &'a [Arc<Segment>],
+    state: &'a State,
+) -> impl Iterator<Item = Result<(PointId, RowId), StorageError>> + 'a {
+    // An id may be in several of them: the newest row counts, and is dead if the point was deleted. A row that is none is
+    // found when it is decoded.
+    let is_live =
+        |_: &[u8], row: &[u8]| row_of(row, Path::new("ids")).map_or(true, |row| !state.is_dead(row));
+    let newest_first = sources.iter().rev().map(|source| source.ids());
+    nearline_storage::merge(newest_first, is_live).map(|pair| {
+        let (key, value) = pair?;
+        decode_id_row(&key, &value, Path::new("ids"))
+    })
 }
 
 /// Points of a segment that died since it was written.

@@ -121,6 +121,9 @@ impl Collection {
     /// Why the last job failed, if one did.
     pub fn wait_idle(&self) -> Result<(), WriteError> {
         let inner = &self.shared.inner;
+        if !inner.has_background {
+            return Ok(());
+        }
         let mut background = locked(&inner.background);
         loop {
             if let Some(error) = &background.failed {
@@ -206,10 +209,13 @@ impl Inner {
         }
     }
 
-    /// Makes writers wait while too many points are in memory and the background is at it.
+    /// Makes writers wait while too many points are in memory and the background is at it, or flush them themselves.
     pub(super) fn wait_for_room(&self) -> Result<(), WriteError> {
         if self.state().delta_bytes() < self.limits.delta_bytes {
             return Ok(());
+        }
+        if !self.has_background {
+            return self.flush();
         }
         self.wake();
         let mut background = locked(&self.background);

@@ -1,6 +1,5 @@
 //! Opening a collection: the manifest, its segments, and what the log has beyond them.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -8,12 +7,13 @@ use nearline_index::RowId;
 use nearline_storage::{BlockCache, Disk, Group, LockMode, StorageError, Wal, WalOptions, is_temp_name};
 use roaring::RoaringBitmap;
 
+use super::flush::remove_orphans;
 use super::maintain;
-use super::{Background, Collection, Handle, Inner, Limits, Writer};
+use super::{Background, Collection, Files, Handle, Inner, Limits, Writer};
 use crate::error::OpenError;
-use crate::manifest::{Manifest, is_dead_file, read_dead};
+use crate::manifest::{Manifest, read_dead};
 use crate::record::{Change, decode_changes};
-use crate::segment::{Segment, is_segment_file};
+use crate::segment::Segment;
 use crate::state::State;
 
 impl Collection {
@@ -30,8 +30,10 @@ impl Collection {
             error => error.into(),
         })?;
         let manifest = Manifest::read(disk.as_ref())?;
+        // What a crash left between writing files and naming them.
         remove_orphans(disk.as_ref(), &manifest)?;
-        let (state, writer) = recover(&disk, &manifest, &cache)?;
+        remove_drafts(disk.as_ref())?;
+        let (state, writer) = recover(&disk, &manifest, limits, &cache)?;
         let inner = Arc::new(Inner {
             name: Mutex::new(name.to_owned()),
             schema: manifest.schema.clone(),
@@ -41,8 +43,9 @@ impl Collection {
             state: Mutex::new(Arc::new(state)),
             writer: Mutex::new(writer),
             group: Group::new(),
-            files: Mutex::new(manifest),
-            background: Mutex::new(Background { has_work: true, ..Background::default() }),
+            files: Mutex::new(Files { manifest, untidy: false }),
+            has_background: background,
+            background: Mutex::new(Background { has_work: background, ..Background::default() }),
             changed: Condvar::new(),
             dropped: AtomicBool::new(false),
             _lock: lock,
@@ -52,21 +55,16 @@ impl Collection {
     }
 }
 
-/// Removes what a crash left between writing files and naming them in the manifest.
-fn remove_orphans(disk: &dyn Disk, manifest: &Manifest) -> Result<(), StorageError> {
-    let known: BTreeSet<String> = manifest.files().into_iter().collect();
-    let ours = |name: &str| is_segment_file(name) || is_dead_file(name) || is_temp_name(name);
-    for name in disk.list()? {
-        if ours(&name) && !known.contains(&name) {
-            disk.remove(&name)?;
-        }
-    }
-    Ok(())
+/// Removes files that were to replace others, the log's among them.
+fn remove_drafts(disk: &dyn Disk) -> Result<(), StorageError> {
+    let names = disk.list()?;
+    names.iter().filter(|name| is_temp_name(name)).try_for_each(|name| disk.remove(name))
 }
 
 fn recover(
     disk: &Arc<dyn Disk>,
     manifest: &Manifest,
+    limits: Limits,
     cache: &Arc<BlockCache>,
 ) -> Result<(State, Writer), OpenError> {
     let open = |info: &crate::segment::SegmentInfo| {
@@ -97,8 +95,8 @@ fn recover(
         state.apply(&changes, lsn);
         Ok(())
     };
-    let wal =
-        Wal::open(Arc::clone(disk), manifest.store_id, WalOptions::default(), manifest.flushed_lsn, replay)?;
+    let options = WalOptions { segment_bytes: limits.log_segment_bytes };
+    let wal = Wal::open(Arc::clone(disk), manifest.store_id, options, manifest.flushed_lsn, replay)?;
     state.lsn = state.lsn.max(wal.last_lsn());
     Ok((state, Writer { wal, next_row }))
 }

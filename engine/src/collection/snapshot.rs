@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nearline_storage::{IoMode, OsDisk, StorageError};
+use nearline_storage::{Disk, IoMode, OsDisk, StorageError};
 
 use super::{Collection, locked};
 use crate::database::check_name;
@@ -15,6 +15,8 @@ use crate::manifest::Manifest;
 
 /// The folder of snapshots, inside the collection's.
 const FOLDER: &str = "snapshots";
+/// A snapshot that is being made, or dropped.
+const DRAFT: &str = ".draft";
 
 impl Collection {
     /// Keeps all points as they are now, under a name. It takes no space until points change.
@@ -24,14 +26,16 @@ impl Collection {
     pub fn snapshot(&self, name: &str) -> Result<(), WriteError> {
         check_name("snapshot", name)?;
         let inner = &self.shared.inner;
-        inner.flush()?;
-        let manifest = locked(&inner.files);
+        // Nobody may merge before the links are there: points would be gone whose deaths are in the log only.
+        let mut files = locked(&inner.files);
+        inner.flush_files(&mut files)?;
+        let manifest = &files.manifest;
         let root = inner.disk.root();
         let (folder, target) = (root.join(FOLDER), root.join(FOLDER).join(name));
         if target.exists() {
             return Err(OpenError::Exists { what: "snapshot", name: name.to_owned() }.into());
         }
-        let draft = folder.join(format!(".{name}.tmp"));
+        let draft = folder.join(DRAFT);
         let made = fill(root, &manifest.files(), &draft)
             .and_then(|()| {
                 // Who opens a copy of it begins a log of its own.
@@ -50,6 +54,15 @@ impl Collection {
         Ok(made?)
     }
 
+    /// Lets the files that a copy of a snapshot will write have other numbers than those of the original and of other
+    /// copies: what is cached of files is known by them. `number` is the copy's own.
+    pub(crate) fn set_apart(copy: &dyn Disk, number: u64) -> Result<(), OpenError> {
+        let mut manifest = Manifest::read(copy)?;
+        let low = manifest.next_number & u64::from(u32::MAX);
+        manifest.next_number = (number << 32) | low;
+        Ok(manifest.write(copy)?)
+    }
+
     /// The names of all snapshots, sorted.
     ///
     /// # Errors
@@ -63,19 +76,29 @@ impl Collection {
     /// # Errors
     /// When there is none of this name, or the disk fails.
     pub fn drop_snapshot(&self, name: &str) -> Result<(), OpenError> {
-        let folder = snapshot_folder(self.shared.inner.disk.root(), name)?;
-        fs::remove_dir_all(&folder).map_err(|error| StorageError::io(&folder, "remove", error))?;
-        Ok(())
+        let inner = &self.shared.inner;
+        let folder = snapshot_folder(inner.disk.root(), name)?;
+        // It goes at once: half of one must not be found.
+        let _files = locked(&inner.files);
+        let draft = inner.disk.root().join(FOLDER).join(DRAFT);
+        let gone = clear(&draft)
+            .and_then(|()| fs::rename(&folder, &draft))
+            .and_then(|()| fs::remove_dir_all(&draft));
+        Ok(gone.map_err(|error| StorageError::io(&folder, "remove", error))?)
     }
 }
 
 /// Makes a folder of links, in place of what an earlier attempt left.
 fn fill(from: &Path, files: &[String], draft: &Path) -> Result<(), StorageError> {
-    let clean = || if draft.exists() { fs::remove_dir_all(draft) } else { Ok(()) };
-    let made = clean().and_then(|()| fs::create_dir_all(draft));
+    let made = clear(draft).and_then(|()| fs::create_dir_all(draft));
     made.map_err(|error| StorageError::io(draft, "make a folder", error))?;
     files.iter().try_for_each(|file| link(&from.join(file), &draft.join(file)))?;
     sync(draft)
+}
+
+/// Removes what an earlier attempt left.
+fn clear(draft: &Path) -> io::Result<()> {
+    if draft.exists() { fs::remove_dir_all(draft) } else { Ok(()) }
 }
 
 /// The folder of a snapshot that is there.

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use nearline_storage::{Disk, StorageError};
 
-use super::{Collection, locked};
+use super::{Collection, Files, locked};
 use crate::error::OpenError;
-use crate::manifest::{Manifest, is_dead_file, read_dead};
+use crate::manifest::{is_dead_file, read_dead};
 use crate::segment::{Segment, is_segment_file};
 
 impl Collection {
@@ -17,9 +17,12 @@ impl Collection {
     /// The first thing that is wrong, with file and offset.
     pub fn verify(&self) -> Result<(), OpenError> {
         let inner = &self.shared.inner;
-        let manifest = locked(&inner.files);
-        let disk = inner.disk.as_ref();
-        check_files(disk, &manifest)?;
+        let mut files = locked(&inner.files);
+        if files.untidy {
+            inner.tidy(&mut files);
+        }
+        let (disk, manifest) = (inner.disk.as_ref(), &files.manifest);
+        check_files(disk, &files)?;
         if let Some(number) = manifest.dead {
             read_dead(disk, manifest.store_id, number)?;
         }
@@ -54,19 +57,19 @@ impl Collection {
     }
 }
 
-/// All files of the manifest are there, and no others of their kinds.
-fn check_files(disk: &dyn Disk, manifest: &Manifest) -> Result<(), OpenError> {
-    let known: BTreeSet<String> = manifest.files().into_iter().collect();
+/// All files of the manifest are there, and no others of their kinds unless an attempt to write them failed.
+fn check_files(disk: &dyn Disk, files: &Files) -> Result<(), OpenError> {
+    let known: BTreeSet<String> = files.manifest.files().into_iter().collect();
     let there: BTreeSet<String> =
         disk.list()?.into_iter().filter(|name| is_segment_file(name) || is_dead_file(name)).collect();
     if let Some(missing) = known.difference(&there).next() {
         return Err(StorageError::NotFound { file: disk.root().join(missing) }.into());
     }
     match there.difference(&known).next() {
-        None => Ok(()),
-        Some(name) => {
+        Some(name) if !files.untidy => {
             let file = disk.root().join(name);
             Err(StorageError::corrupt(&file, 0, "file that nothing names", 1, 0).into())
         }
+        _ => Ok(()),
     }
 }

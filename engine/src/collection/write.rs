@@ -274,10 +274,12 @@ impl Inner {
         let wants_sync = items.iter().any(|item| item.durability == Durability::Synced);
         let mut results: Vec<Result<WriteReport, WriteError>> =
             items.into_iter().map(|item| self.log(&mut writer, &mut state, item.request)).collect();
-        if wants_sync
-            && state.lsn > writer.wal.durable_lsn()
-            && let Err(error) = writer.wal.sync()
-        {
+        let kept = match wants_sync {
+            true if state.lsn <= writer.wal.durable_lsn() => Ok(()),
+            true => writer.wal.sync().map(drop),
+            false => writer.wal.flush(),
+        };
+        if let Err(error) = kept {
             let error = refused(error);
             results
                 .iter_mut()
@@ -428,7 +430,7 @@ fn edited(old: &Stored, edit: &Edit) -> Result<NewPoint, WriteError> {
 }
 
 /// What a failure of the log means for a call.
-fn refused(error: StorageError) -> WriteError {
+pub(super) fn refused(error: StorageError) -> WriteError {
     let fatal = is_fatal(&error);
     let error = Arc::new(error);
     if fatal { WriteError::Poisoned { cause: error } } else { WriteError::Storage(error) }

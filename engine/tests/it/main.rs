@@ -3,3 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails should say where")]
 
 mod basics;
+mod concurrency;
+mod lifecycle;

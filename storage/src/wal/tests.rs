@@ -78,6 +78,18 @@ fn records_come_back_in_order() {
 }
 
 #[test]
+fn records_handed_to_the_system_survive_the_process() {
+    let disk = SimDisk::new(0);
+    let (mut wal, _) = open(&disk, 0).unwrap();
+    wal.append(&[b"one"]).unwrap();
+    wal.flush().unwrap();
+    wal.append(&[b"two"]).unwrap();
+    assert_eq!(wal.durable_lsn(), 0);
+    drop(wal);
+    assert_eq!(open(&disk, 0).unwrap().1, [(1, b"one".to_vec())]);
+}
+
+#[test]
 fn segments_fill_up_and_are_removed_oldest_first() {
     let disk = SimDisk::new(0);
     let (mut wal, _) = open(&disk, 0).unwrap();

@@ -1,0 +1,97 @@
+//! Collections against their twin, and against crashes, faults and damage.
+
+mod crash;
+mod damage;
+mod faults;
+mod kill;
+mod model;
+mod threads;
+mod twin;
+
+use std::sync::Arc;
+
+use nearline_storage::{BlockCache, Disk, SimDisk};
+
+use super::{Collection, Limits};
+use crate::OpenError;
+use twin::{Call, Random, schema};
+
+const STORE: u64 = 0x5707_e002;
+/// Small, so that a log has many segments.
+const LIMITS: Limits = Limits { flush_bytes: 1 << 20, delta_bytes: 2 << 20, log_segment_bytes: 8192 };
+
+/// An empty collection on a disk in memory.
+fn create(seed: u64) -> SimDisk {
+    let disk = SimDisk::new(seed);
+    Collection::create(&disk, STORE, &schema()).unwrap();
+    disk
+}
+
+fn open(disk: &SimDisk) -> Result<Collection, OpenError> {
+    let cache = Arc::new(BlockCache::new(1 << 20));
+    Collection::open_on(Arc::new(disk.clone()), "points", LIMITS, cache, false)
+}
+
+/// A folder by the names of its files.
+type Files = Vec<(String, Vec<u8>)>;
+
+fn files_of(disk: &SimDisk) -> Files {
+    let bytes = |name: String| (name.clone(), disk.bytes(&name).unwrap());
+    disk.list().unwrap().into_iter().map(bytes).collect()
+}
+
+fn disk_of(files: &Files) -> SimDisk {
+    let disk = SimDisk::new(0);
+    for (name, bytes) in files {
+        disk.create(name).unwrap().write_at(0, bytes).unwrap();
+    }
+    disk
+}
+
+/// What a test does with a collection.
+#[derive(Clone, Debug)]
+enum Step {
+    Call(Call),
+    Flush,
+    Merge { first: usize, count: usize },
+    Compact,
+}
+
+impl Step {
+    fn random(random: &mut Random) -> Self {
+        match random.below(20) {
+            0..3 => Self::Flush,
+            3..5 => Self::Merge { first: random.below(3) as usize, count: 1 + random.below(3) as usize },
+            5 => Self::Compact,
+            _ => Self::Call(Call::random(random)),
+        }
+    }
+
+    /// Does what is not a call.
+    fn maintain(&self, on: &Collection) -> Result<(), crate::WriteError> {
+        match self {
+            Self::Call(_) => Ok(()),
+            Self::Flush => on.flush(),
+            Self::Merge { first, count } => on.shared.inner.merge(*first, *count),
+            Self::Compact => on.compact(),
+        }
+    }
+}
+
+/// A number from the environment.
+fn asked(name: &str, default: u64) -> u64 {
+    let asked = std::env::var(name).ok();
+    asked.map_or(default, |asked| asked.parse().expect("a number"))
+}
+
+/// Nothing but what the collection and its log are made of.
+fn check_names(disk: &SimDisk) {
+    let names = disk.list().unwrap();
+    let is_known = |name: &&String| {
+        ["COLLECTION", "points.", "ids.", "vectors.", "dead.", "wal."]
+            .iter()
+            .any(|start| name.starts_with(start))
+            && !nearline_storage::is_temp_name(name)
+    };
+    assert!(names.iter().all(|name| is_known(&name)), "{names:?}");
+}

@@ -1,0 +1,131 @@
+//! Opening, closing, making and dropping, at unlucky moments.
+
+use std::time::Duration;
+
+use nearline::{Database, Durability, Metric, Point, Query, Schema};
+
+fn small(folder: &tempfile::TempDir, background: bool) -> Database {
+    Database::builder(folder.path()).memory_budget(16 << 20).background(background).open().unwrap()
+}
+
+#[test]
+fn without_a_background_writers_make_room_themselves() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = small(&folder, false);
+    let points = database.create_collection("points", Schema::single(256, Metric::L2)).unwrap();
+    for batch in 0..40u64 {
+        let new = (0..200).map(|i| Point::new(batch * 200 + i).vector(vec![i as f32; 256]));
+        points.upsert_with(new, Durability::Buffered).unwrap();
+    }
+    points.wait_idle().unwrap();
+    let stats = points.stats();
+    assert!(stats.segments > 0 && stats.delta_bytes < 5 << 20, "{stats:?}");
+    assert_eq!(points.query(&Query::nearest(vec![0.0; 256]).k(100)).unwrap().hits[39].distance, 0.0);
+    points.verify().unwrap();
+}
+
+#[test]
+fn a_collection_opens_while_its_last_handle_closes() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = small(&folder, true);
+    drop(database.create_collection("points", Schema::single(256, Metric::L2)).unwrap());
+    for round in 1..6u64 {
+        let points = database.collection("points").unwrap();
+        let new = (0..2_500).map(|i| Point::new(round * 10_000 + i).vector(vec![i as f32; 256]));
+        points.upsert_with(new, Durability::Buffered).unwrap();
+        std::thread::scope(|scope| {
+            // It waits until what was begun in the background has ended.
+            scope.spawn(|| drop(points));
+            std::thread::sleep(Duration::from_millis(round));
+            let again = database.collection("points").unwrap();
+            assert_eq!(again.count(None).unwrap(), round * 2_500);
+        });
+    }
+    database.collection("points").unwrap().verify().unwrap();
+}
+
+#[test]
+fn a_collection_that_could_not_be_made_is_in_nobodys_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = small(&folder, false);
+    // Something is there where the first would be.
+    std::fs::create_dir(folder.path().join("collection.000001")).unwrap();
+    assert!(database.create_collection("points", Schema::new()).is_err());
+    let points = database.create_collection("points", Schema::new()).unwrap();
+    points.upsert([Point::new(1)]).unwrap();
+    drop((points, database));
+    let database = small(&folder, false);
+    assert_eq!(database.collection("points").unwrap().count(None).unwrap(), 1);
+}
+
+#[test]
+fn snapshots_have_long_names_and_go_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = small(&folder, false);
+    let points = database.create_collection("points", Schema::new()).unwrap();
+    points.upsert([Point::new(1)]).unwrap();
+    let long = "s".repeat(255);
+    points.snapshot(&long).unwrap();
+    points.snapshot("b").unwrap();
+    assert_eq!(points.snapshots().unwrap(), ["b".to_owned(), long.clone()]);
+    points.drop_snapshot(&long).unwrap();
+    assert_eq!(points.snapshots().unwrap(), ["b"]);
+    assert_eq!(database.restore_snapshot("points", "b", "again").unwrap().count(None).unwrap(), 1);
+}
+
+#[test]
+fn handles_on_a_dropped_collection_go_on_answering() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = small(&folder, true);
+    let points = database.create_collection("points", Schema::single(1, Metric::L2)).unwrap();
+    points.upsert((0..100u64).map(|i| Point::new(i).vector([i as f32]))).unwrap();
+    points.flush().unwrap();
+    points.upsert([Point::new(100).vector([100.0])]).unwrap();
+    database.drop_collection("points").unwrap();
+    assert_eq!(points.count(None).unwrap(), 101);
+    assert_eq!(points.query(&Query::nearest([57.0]).k(1)).unwrap().hits[0].id, 57.into());
+    assert!(points.flush().is_err(), "there is no folder for files");
+    let new = database.create_collection("points", Schema::new()).unwrap();
+    new.upsert([Point::new(1)]).unwrap();
+    assert_eq!((new.count(None).unwrap(), points.count(None).unwrap()), (1, 101));
+    drop(points);
+    drop((new, database));
+    let database = small(&folder, true);
+    assert_eq!(database.collection("points").unwrap().count(None).unwrap(), 1);
+    assert!(!folder.path().join("collection.000001").exists());
+}
+
+#[test]
+fn a_catalog_that_is_damaged_or_lost_takes_nothing_along() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let database = small(&folder, false);
+        for name in ["one", "two"] {
+            let points = database.create_collection(name, Schema::new()).unwrap();
+            points.upsert([Point::new(1)]).unwrap();
+        }
+        database.set_alias("live", "one").unwrap();
+    }
+    let open = || Database::builder(folder.path()).background(false).open();
+    let catalog = folder.path().join("DATABASE");
+    let whole = std::fs::read(&catalog).unwrap();
+    let mut noticed = 0;
+    for at in (0..whole.len()).step_by(230).chain((4096..4096 + 150).step_by(3)) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (at % 8);
+        std::fs::write(&catalog, damaged).unwrap();
+        match open() {
+            Ok(database) => assert_eq!(database.collections(), ["one", "two"]),
+            Err(_) => noticed += 1,
+        }
+        std::fs::write(&catalog, &whole[..at]).unwrap();
+        assert!(open().is_err(), "{at} bytes of the catalog");
+    }
+    assert!(noticed > 30, "{noticed}");
+    std::fs::remove_file(&catalog).unwrap();
+    assert!(open().is_err());
+    std::fs::write(&catalog, &whole).unwrap();
+    let database = open().unwrap();
+    assert_eq!(database.collection("live").unwrap().count(None).unwrap(), 1);
+    assert_eq!(database.collection("two").unwrap().count(None).unwrap(), 1);
+}

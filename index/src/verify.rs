@@ -4,6 +4,7 @@ use std::path::Path;
 
 use nearline_storage::{Disk, Extent, ExtentFile, IoMode, LockMode, OsDisk, ReadRange, StorageError};
 
+use crate::directory::Directory;
 use crate::error::{IndexError, Result};
 use crate::manifest::{FileRole, MANIFEST, Manifest};
 use crate::posting::{Codec, Posting};
@@ -74,11 +75,19 @@ fn check_file(
 ) -> Result<()> {
     let file: ExtentFile = crate::search::open_file(disk, manifest, role)?;
     let name = manifest.file(role).map(|listed| listed.name.clone()).unwrap_or_default();
+    // Where it is damaged itself, that is told in its turn.
+    let directory = match role {
+        FileRole::Postings => directory(disk, manifest, file.len()).unwrap_or_default(),
+        _ => Directory::default(),
+    };
     let mut extents = file.extents();
     let (mut count, mut entries, mut rows) = (0, 0u64, 0);
     while let Some((range, extent)) = extents.next()? {
         if role == FileRole::Postings {
-            check_list(&extent, range, file.file().path(), count, manifest)?;
+            let posting = check_list(&extent, range, file.file().path(), count, manifest)?;
+            if let Some(place) = directory.places().get(count as usize) {
+                place.check(range, &posting, file.file().path())?;
+            }
         }
         if role == FileRole::Rows {
             rows += check_rows(&extent, range, file.file().path(), manifest)?;
@@ -102,14 +111,19 @@ fn check_file(
     Ok(())
 }
 
+fn directory(disk: &dyn Disk, manifest: &Manifest, postings: u64) -> Result<Directory> {
+    let file = crate::search::open_file(disk, manifest, FileRole::Directory)?;
+    Directory::read(&file, manifest.lists as usize, manifest.rows, postings)
+}
+
 /// Checks that a list is what a search expects of it, and that its rows and slots exist.
-fn check_list(
-    extent: &Extent<'_>,
+fn check_list<'a>(
+    extent: &Extent<'a>,
     range: ReadRange,
     file: &Path,
     list: u64,
     manifest: &Manifest,
-) -> Result<()> {
+) -> Result<Posting<'a>> {
     let posting = Posting::of(extent, range.offset, file, list, manifest.list_layout())?;
     let raw = manifest.codec == Codec::Raw;
     for entry in 0..posting.entries {
@@ -121,7 +135,7 @@ fn check_list(
             }
         }
     }
-    Ok(())
+    Ok(posting)
 }
 
 /// Checks that rows are what a rerank expects of them; returns their number.

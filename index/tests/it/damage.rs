@@ -220,6 +220,20 @@ fn a_directory_that_does_not_fit_the_lists_is_noticed_when_they_are_held() {
 }
 
 #[test]
+fn verify_reports_a_directory_that_does_not_fit_the_lists() {
+    let files = files(&small());
+    let disk = with_place(&files, 1, &|place| place[12] += 1);
+    let dir = folder();
+    crate::common::files(&disk)
+        .iter()
+        .for_each(|(name, bytes)| std::fs::write(dir.path().join(name), bytes).unwrap());
+    let report = verify(dir.path(), IoMode::Pread, &mut |_, _| {}).unwrap();
+    let [problem] = &report.problems[..] else { panic!("{:?}", report.problems) };
+    assert_eq!(problem.file, "postings.000001");
+    assert!(problem.message.contains("entries of a posting list"), "{problem:?}");
+}
+
+#[test]
 fn an_index_of_a_newer_format_is_told_from_a_damaged_one() {
     let ours = files(&small());
     for name in ours.keys() {

@@ -263,6 +263,7 @@ impl Job {
                 let postings = &index.postings;
                 let (key, path) = (postings.key(place.offset), postings.file().path());
                 let posting = Posting::decode(&read.bytes, key, path, near.at, index.layout)?;
+                place.check(place.range(), &posting, path)?;
                 self.score(&HeldList { posting, all_bits: true }, near.distance, scratch);
                 scratch.buffers.push(read.bytes);
             }

@@ -115,8 +115,10 @@ fn decode<'a>(
     let start = places[0].offset;
     let decode = |(list, place): (u32, &Place)| {
         let bytes = &bytes[(place.offset - start) as usize..][..place.bytes as usize];
-        let key = postings.key(place.offset);
-        Ok(Posting::decode(bytes, key, postings.file().path(), list, layout)?)
+        let (key, path) = (postings.key(place.offset), postings.file().path());
+        let posting = Posting::decode(bytes, key, path, list, layout)?;
+        place.check(place.range(), &posting, path)?;
+        Ok(posting)
     };
     (first..).zip(places).map(decode).collect()
 }
@@ -225,7 +227,7 @@ fn read_codes(
     kept: &mut [Keeper],
 ) {
     let mut signs = SignEstimates::default();
-    let full_error = codes.bounds.full_slope * probed.squared.sqrt();
+    let full_error = codes.bounds.full_error(probed.squared);
     for first in (0..posting.entries).step_by(BLOCK) {
         query.sign_block(codes, first / BLOCK, probed.squared, &mut signs);
         for i in 0..BLOCK.min(posting.entries - first) {

@@ -219,8 +219,10 @@ impl Inner {
         }
         self.wake();
         let mut background = locked(&self.background);
+        let done_before = background.jobs_done;
         while self.state().delta_bytes() >= self.limits.delta_bytes && !background.stopping {
-            if let Some(error) = &background.failed {
+            // What failed before says nothing: there may be space by now.
+            if let (Some(error), true) = (&background.failed, background.jobs_done > done_before) {
                 return Err(error.clone());
             }
             background = wait(self, background, None);

@@ -112,3 +112,33 @@ fn operations_fail_while_threads_write() {
         check(&disk, &promised, seed);
     }
 }
+
+#[test]
+fn space_that_comes_back_is_used_at_once() {
+    let disk = create(0);
+    // Writing points needs no new space, flushing them does.
+    let limits = super::Limits { flush_bytes: 1_500, delta_bytes: 6_000, log_segment_bytes: 1 << 20 };
+    let cache = Arc::new(BlockCache::new(1 << 16));
+    let on = Collection::open_on(Arc::new(disk.clone()), "points", limits, cache, true).unwrap();
+    let mut points = Points::new();
+    call(&on, 0, 0, &mut points).unwrap();
+    let used: usize = super::files_of(&disk).iter().map(|(_, bytes)| bytes.len()).sum();
+    disk.set_faults(Faults { space: Some(used as u64), ..Faults::default() });
+    let mut last = 0;
+    let error = loop {
+        last += 1;
+        let mut next = points.clone();
+        match call(&on, 0, last, &mut next) {
+            Ok(_) => points = next,
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_retryable() && last > 10, "{error} at {last}");
+    assert!(on.stats().failure.is_some() && on.wait_idle().is_err());
+    disk.set_faults(Faults::default());
+    call(&on, 0, last, &mut points).unwrap();
+    on.flush().unwrap();
+    on.verify().unwrap();
+    drop(on);
+    check(&disk, &[Promised(vec![points])], 0);
+}

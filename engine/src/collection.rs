@@ -73,6 +73,9 @@ pub(crate) struct Limits {
     pub(crate) flush_bytes: usize,
     /// Bytes of points in memory at which writers wait for the flush.
     pub(crate) delta_bytes: usize,
+    /// Bytes of calls in the log at which the points in memory are flushed: those of points that are written again and
+    /// again, which take no more memory, but more and more of the log.
+    pub(crate) log_bytes: u64,
     /// Bytes of a segment of the log.
     pub(crate) log_segment_bytes: u64,
 }

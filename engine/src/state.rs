@@ -64,6 +64,8 @@ pub(crate) struct State {
     pub(crate) dead: Arc<RoaringBitmap>,
     /// Points that are not dead.
     pub(crate) live: u64,
+    /// Bytes of the calls that are in the log and not in the segments.
+    pub(crate) logged: u64,
 }
 
 impl State {
@@ -124,8 +126,9 @@ impl State {
         self.frozen.iter().chain(&self.runs).map(|run| run.bytes).sum()
     }
 
-    /// Takes in changes. Nothing here can fail: they are in the log already.
-    pub(crate) fn apply(&mut self, changes: &[Change], lsn: u64) {
+    /// Takes in changes. Nothing here can fail: they are in the log already, as so many bytes.
+    pub(crate) fn apply(&mut self, changes: &[Change], lsn: u64, bytes: usize) {
+        self.logged += bytes as u64;
         let mut points = Vec::new();
         for change in changes {
             let died = match change {

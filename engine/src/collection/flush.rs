@@ -47,8 +47,10 @@ impl Inner {
     pub(super) fn flush_files(&self, files: &mut Files) -> Result<(), WriteError> {
         let Some((state, next)) = self.freeze(&files.manifest)? else { return Ok(()) };
         let old_dead = next.dead.map(Manifest::dead_file);
+        let logged = state.logged;
         let segment = self.tidying(files, |files| self.write_flushed(files, next, &state))?;
         self.change(|state| {
+            state.logged -= logged;
             state.segments.extend(segment);
             state.frozen.clear();
             state.flushed_lsn = files.manifest.flushed_lsn;

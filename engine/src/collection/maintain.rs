@@ -37,13 +37,16 @@ pub(crate) struct View {
     /// Bytes of points in memory, and at which they are flushed.
     pub(crate) delta_bytes: usize,
     pub(crate) flush_bytes: usize,
+    /// Bytes of calls in the log, and at which they are flushed, too.
+    pub(crate) logged: u64,
+    pub(crate) log_bytes: u64,
     /// Points of each segment, oldest first, and how many of them are dead.
     pub(crate) segments: Vec<(u64, u64)>,
 }
 
 /// The next thing to do, if any.
 pub(crate) fn choose(view: &View) -> Option<Job> {
-    if view.delta_bytes >= view.flush_bytes {
+    if view.delta_bytes >= view.flush_bytes || view.logged >= view.log_bytes {
         return Some(Job::Flush);
     }
     let live = |at: usize| view.segments[at].0 - view.segments[at].1;
@@ -152,6 +155,8 @@ impl Inner {
         View {
             delta_bytes: state.delta_bytes(),
             flush_bytes: self.limits.flush_bytes,
+            logged: state.logged,
+            log_bytes: self.limits.log_bytes,
             segments: state
                 .segments
                 .iter()
@@ -219,8 +224,10 @@ impl Inner {
         }
         self.wake();
         let mut background = locked(&self.background);
+        let done_before = background.jobs_done;
         while self.state().delta_bytes() >= self.limits.delta_bytes && !background.stopping {
-            if let Some(error) = &background.failed {
+            // What failed before says nothing: there may be space by now.
+            if let (Some(error), true) = (&background.failed, background.jobs_done > done_before) {
                 return Err(error.clone());
             }
             background = wait(self, background, None);
@@ -251,6 +258,8 @@ mod tests {
         let view = |delta_bytes, segments: &[(u64, u64)]| View {
             delta_bytes,
             flush_bytes: 100,
+            logged: 0,
+            log_bytes: 500,
             segments: segments.to_vec(),
         };
         let merge = |first, count| Some(Job::Merge { first, count });
@@ -269,6 +278,8 @@ mod tests {
             (view(0, &[(900, 200), (90, 0), (10, 0)]), merge(0, 1)),
             (view(0, &[(5, 5)]), merge(0, 1)),
         ];
+        let logged = View { logged: 500, ..view(0, &[(10, 0), (10, 0)]) };
+        assert_eq!(choose(&logged), Some(Job::Flush));
         for (view, right) in cases {
             assert_eq!(choose(&view), right, "{view:?}");
         }

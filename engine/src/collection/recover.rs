@@ -92,7 +92,7 @@ fn recover(
                 next_row = next_row.max(RowId(point.row.0.saturating_add(1)));
             }
         }
-        state.apply(&changes, lsn);
+        state.apply(&changes, lsn, bytes.len());
         Ok(())
     };
     let options = WalOptions { segment_bytes: limits.log_segment_bytes };

@@ -18,7 +18,8 @@ use twin::{Call, Random, schema};
 
 const STORE: u64 = 0x5707_e002;
 /// Small, so that a log has many segments.
-const LIMITS: Limits = Limits { flush_bytes: 1 << 20, delta_bytes: 2 << 20, log_segment_bytes: 8192 };
+const LIMITS: Limits =
+    Limits { flush_bytes: 1 << 20, delta_bytes: 2 << 20, log_bytes: 4 << 20, log_segment_bytes: 8192 };
 
 /// An empty collection on a disk in memory.
 fn create(seed: u64) -> SimDisk {

@@ -287,7 +287,7 @@ impl Inner {
                 .for_each(|result| *result = Err(error.clone()));
             return results;
         }
-        let is_full = state.delta_bytes() >= self.limits.flush_bytes;
+        let is_full = state.delta_bytes() >= self.limits.flush_bytes || state.logged >= self.limits.log_bytes;
         self.publish(state);
         drop(writer);
         if is_full {
@@ -323,7 +323,7 @@ impl Inner {
         }
         match writer.wal.append(&[&bytes]) {
             Ok(lsn) => {
-                state.apply(&changes, lsn);
+                state.apply(&changes, lsn, bytes.len());
                 Ok(WriteReport { lsn, points })
             }
             Err(error) => {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use nearline::{Database, Durability, Metric, Point, Query, Schema};
+use nearline::{
+    DIM_MAX, Database, Durability, ElementType, Metric, PAYLOAD_BYTES_MAX, Payload, Point, Query, Schema,
+    VectorConfig,
+};
 
 fn small(folder: &tempfile::TempDir, background: bool) -> Database {
     Database::builder(folder.path()).memory_budget(16 << 20).background(background).open().unwrap()
@@ -128,4 +131,67 @@ fn a_catalog_that_is_damaged_or_lost_takes_nothing_along() {
     let database = open().unwrap();
     assert_eq!(database.collection("live").unwrap().count(None).unwrap(), 1);
     assert_eq!(database.collection("two").unwrap().count(None).unwrap(), 1);
+}
+
+#[test]
+fn the_largest_payload_and_vector_go_through_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let schema =
+        Schema::new().vector("", VectorConfig::new(DIM_MAX, Metric::Cosine).element(ElementType::F16));
+    let payload = Payload::new().with("x", "y".repeat(PAYLOAD_BYTES_MAX - 100));
+    let large = Point::new(1).vector(vec![0.5; DIM_MAX]).payload(payload);
+    {
+        let database = small(&folder, false);
+        let points = database.create_collection("points", schema).unwrap();
+        points.upsert([large.clone(), Point::new(2)]).unwrap();
+    }
+    let database = small(&folder, false);
+    let points = database.collection("points").unwrap();
+    for _ in 0..2 {
+        assert!(points.get([1]).unwrap() == [large.clone()]);
+        points.upsert([Point::new(3)]).unwrap();
+        points.compact().unwrap();
+    }
+    let hits = points.query(&Query::nearest(vec![1.0; DIM_MAX]).with_payload(true)).unwrap().hits;
+    assert!(hits.len() == 1 && hits[0].payload.as_ref() == Some(&large.payload));
+    points.verify().unwrap();
+}
+
+#[test]
+fn collections_come_and_go_in_many_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = small(&folder, true);
+    let shared = database.create_collection("shared", Schema::new()).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..3u64 {
+            let (database, shared) = (&database, &shared);
+            scope.spawn(move || {
+                for round in 0..5u64 {
+                    let (first, second) = (format!("a{thread}"), format!("b{thread}"));
+                    let points = database.create_collection(&first, Schema::new()).unwrap();
+                    points.upsert([Point::new(round)]).unwrap();
+                    database.set_alias(&format!("live{thread}"), &first).unwrap();
+                    database.rename_collection(&first, &second).unwrap();
+                    assert_eq!(
+                        (points.name(), database.collection(&second).unwrap().count(None).unwrap()),
+                        (second.clone(), 1)
+                    );
+                    let snapshot = format!("{thread}.{round}");
+                    shared.upsert([Point::new(thread * 100 + round)]).unwrap();
+                    shared.snapshot(&snapshot).unwrap();
+                    let copy = database.restore_snapshot("shared", &snapshot, &first).unwrap();
+                    assert_eq!(copy.get([thread * 100 + round]).unwrap().len(), 1);
+                    database.drop_collection(&second).unwrap();
+                    database.drop_collection(&first).unwrap();
+                    assert_eq!(points.count(None).unwrap(), 1);
+                    assert!(database.collection(&format!("live{thread}")).is_err());
+                }
+            });
+        }
+    });
+    drop(shared);
+    drop(database);
+    let database = small(&folder, true);
+    assert_eq!((database.collections(), database.aliases().len()), (vec!["shared".to_owned()], 0));
+    assert_eq!(database.collection("shared").unwrap().count(None).unwrap(), 15);
 }

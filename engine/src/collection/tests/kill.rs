@@ -94,7 +94,8 @@ fn what_was_acknowledged_survives_a_kill() {
             twin.equals(&collection),
             "cycle {cycle} of seed {seed}: not what was acknowledged up to {next}"
         );
-        twin.check(&collection, &mut random);
+        // Which of two points is older is not known: the last call may have written some again as they were.
+        twin.is_never_contradicted(&collection);
     }
     assert!(next > 10, "{next}");
 }

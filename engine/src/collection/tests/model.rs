@@ -53,7 +53,7 @@ fn calls_by_chance_do_what_they_do_to_the_twin() {
 
 #[test]
 fn snapshots_and_their_copies_go_their_own_ways() {
-    for seed in 0..asked("NEARLINE_MODEL_SEQUENCES", 300) / 100 {
+    for seed in 0..asked("NEARLINE_MODEL_SEQUENCES", 300) / 300 {
         let folder = tempfile::tempdir().unwrap();
         let mut database = Some(database(&folder));
         let mut random = Random(seed);

@@ -112,3 +112,51 @@ fn operations_fail_while_threads_write() {
         check(&disk, &promised, seed);
     }
 }
+
+#[test]
+fn space_that_comes_back_is_used_at_once() {
+    let disk = create(0);
+    // Writing points needs no new space, flushing them does.
+    let limits = super::Limits {
+        flush_bytes: 1_500,
+        delta_bytes: 6_000,
+        log_bytes: 6_000,
+        log_segment_bytes: 1 << 20,
+    };
+    let cache = Arc::new(BlockCache::new(1 << 16));
+    let on = Collection::open_on(Arc::new(disk.clone()), "points", limits, cache, true).unwrap();
+    let write = |id: u64| on.upsert([Point::new(id).vector([id as f32, 0.0])]);
+    write(0).unwrap();
+    let used: usize = super::files_of(&disk).iter().map(|(_, bytes)| bytes.len()).sum();
+    disk.set_faults(Faults { space: Some(used as u64), ..Faults::default() });
+    let mut last = 1;
+    let error = loop {
+        match write(last) {
+            Ok(_) => last += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_retryable() && (10..100).contains(&last), "{error} at {last}");
+    assert!(on.stats().failure.is_some() && on.wait_idle().is_err());
+    disk.set_faults(Faults::default());
+    write(last).unwrap();
+    on.flush().unwrap();
+    on.verify().unwrap();
+    drop(on);
+    assert_eq!(open(&disk, false).count(None).unwrap(), last + 1);
+}
+
+#[test]
+fn points_that_are_written_again_and_again_do_not_fill_the_log() {
+    let disk = create(0);
+    let limits = super::Limits { log_bytes: 10_000, log_segment_bytes: 8_192, ..LIMITS };
+    let cache = Arc::new(BlockCache::new(1 << 16));
+    let on = Collection::open_on(Arc::new(disk), "points", limits, cache, true).unwrap();
+    for number in 0..2_000 {
+        on.upsert([Point::new(number % 3).vector([number as f32, 0.0])]).unwrap();
+    }
+    on.wait_idle().unwrap();
+    let stats = on.stats();
+    assert!(stats.jobs_done > 0 && stats.wal_bytes <= 8 * 8_192 && stats.points == 3, "{stats:?}");
+    on.verify().unwrap();
+}

@@ -269,7 +269,8 @@ impl Twin {
         }
     }
 
-    /// As [`Twin::check`] for a damaged collection: what is answered at all is right.
+    /// As [`Twin::check`] for a collection that may be damaged, and whatever the order in which points were written:
+    /// what is answered at all is right.
     pub(super) fn is_never_contradicted(&self, collection: &Collection) {
         let points = self.points.len() as u64;
         assert!(collection.count(None).is_ok_and(|count| count == points), "what is counted is in memory");

@@ -10,7 +10,7 @@ use nearline_storage::{BatchReader, Completed};
 
 use super::job::{Course, Job, POSTINGS, ROWS, Scratch, micros, tag};
 use super::open::{Inner, RowFile};
-use super::options::{Answer, Cost, Hit, Probe, SearchOptions};
+use super::options::{Answer, Cost, Hit, Probe, Rerank, SearchOptions};
 use super::rerank::name;
 use super::scan::aligned;
 use crate::error::{IndexError, Result};
@@ -86,7 +86,8 @@ impl Searcher {
         let calibration = &self.index.info.calibration;
         let is_known = |target| calibration.setting(self.index.held.residency, options.k, target).is_some();
         match options.probe {
-            Probe::TargetRecall(target) => target == 1.0 || !is_known(target),
+            Probe::TargetRecall(1.0) => true,
+            Probe::TargetRecall(target) => options.rerank != Rerank::Never && !is_known(target),
             probe => probe == Probe::All,
         }
     }

@@ -32,8 +32,10 @@ impl IdSource for Thirds {
 /// Vectors and a query.
 static SET: LazyLock<(Rows, Rows)> = LazyLock::new(|| Rows::generate(ElementType::U8, COUNT, 9, 1));
 
+const CODED: Codec = Codec::Rabitq { bits: 3 };
+
 fn small() -> SimDisk {
-    build_sim(&SET.0, &small_options(None))
+    build_sim(&SET.0, &small_options(Some(CODED)))
 }
 
 /// As [`small`], with lists of raw vectors.
@@ -166,7 +168,7 @@ fn a_missing_file_is_named() {
 #[test]
 fn a_file_of_another_index_is_not_taken_for_ours() {
     let ours = files(&small());
-    let other = BuildOptions { seed: 3, ..small_options(None) };
+    let other = BuildOptions { seed: 3, ..small_options(Some(CODED)) };
     let theirs = files(&build_sim(&SET.0, &other));
     for name in ours.keys() {
         let mut mixed = ours.clone();

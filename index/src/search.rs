@@ -1,5 +1,6 @@
 //! Searching an index.
 
+mod block;
 mod job;
 mod open;
 mod options;

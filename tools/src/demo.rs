@@ -141,6 +141,7 @@ fn search(files: &Files) -> anyhow::Result<()> {
         memory: Some(SEARCH_MEMORY),
         io: None,
         pin: args::Pin::Auto,
+        cache: None,
         rerank: args::Rerank::Auto,
         overlap: None,
         max_bytes_read: None,

@@ -31,6 +31,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         threads: 1,
         io: args::io_mode(None)?,
         pin: args.pin.into(),
+        cache_bytes: None,
     };
     let index = Index::open(&args.index, &options)?;
     let info = index.info();
@@ -64,6 +65,7 @@ fn summary(index: &Index) -> Table {
     row("rows for reranking", if info.has_rows { "kept" } else { "none" }.into());
     row("RAM for centroids and directory", Size(info.ram_bytes).to_string());
     row("held of the lists", pinned(info));
+    row("cache for what is read", Size(info.cache_bytes).to_string());
     row("I/O", index.io().to_owned());
     table
 }
@@ -148,6 +150,7 @@ fn document(index: &Index) -> Value {
         "list_entries_max": info.list_entries_max, "list_entries_weighted": info.list_entries_weighted,
         "replicas": info.replicas, "seed": info.seed, "disk_bytes": info.disk_bytes, "ram_bytes": info.ram_bytes,
         "pinned": {"residency": info.pinned.residency.name(), "lists": info.pinned.lists, "bytes": info.pinned.bytes},
+        "cache_bytes": info.cache_bytes,
         "dimension": info.calibration.dimension, "has_rows": info.has_rows, "has_ids": info.has_ids, "io": index.io(), "files": files,
         "calibration": info.calibration.settings.iter().map(setting).collect::<Vec<_>>(),
         "calibrated_on": calibrated_on(info),

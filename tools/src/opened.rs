@@ -32,6 +32,10 @@ pub(crate) struct Args {
     /// What of the lists is held in RAM within --memory
     #[arg(long, value_enum, default_value_t)]
     pub(crate) pin: args::Pin,
+    /// Memory that keeps what was read, out of --memory [default: what is not pinned, a quarter of what
+    /// would hold whole lists at least]
+    #[arg(long)]
+    pub(crate) cache: Option<Size>,
     /// Which candidates are compared with the raw vectors
     #[arg(long, value_enum, default_value_t)]
     pub(crate) rerank: args::Rerank,
@@ -93,6 +97,7 @@ impl Opened {
             threads,
             io: args::io_mode(args.io)?,
             pin: args.pin.into(),
+            cache_bytes: args.cache.map(|cache| cache.0),
         };
         let index = open(&args.index, args.memory, held, &options)?;
         let info = index.info();

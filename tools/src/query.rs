@@ -53,6 +53,8 @@ struct Summary {
     p99_us: f64,
     qps: f64,
     lists_per_query: f64,
+    /// Lists and pages that the cache had.
+    cached_per_query: f64,
     reads_per_query: f64,
     bytes_per_query: f64,
     enters_per_query: f64,
@@ -171,6 +173,7 @@ fn summary(tally: &Tally, latencies: &mut [f32], opened: &Opened, k: usize) -> S
         p99_us: latency.p99_us,
         qps: tally.qps(),
         lists_per_query: tally.per_query(tally.lists),
+        cached_per_query: tally.per_query(tally.cached),
         reads_per_query: tally.per_query(tally.reads),
         bytes_per_query: tally.per_query(tally.bytes),
         enters_per_query: tally.per_query(tally.enters),

@@ -73,6 +73,8 @@ pub(crate) struct Row {
     pub(crate) p99_us: f64,
     pub(crate) qps: f64,
     pub(crate) lists_per_query: f64,
+    /// Lists and pages that the cache had.
+    pub(crate) cached_per_query: f64,
     pub(crate) reads_per_query: f64,
     pub(crate) bytes_per_query: f64,
     pub(crate) enters_per_query: f64,
@@ -239,6 +241,7 @@ impl Bench {
             p99_us: latency.p99_us,
             qps: tally.qps(),
             lists_per_query: tally.per_query(tally.lists),
+            cached_per_query: tally.per_query(tally.cached),
             reads_per_query: tally.per_query(tally.reads),
             bytes_per_query: tally.per_query(tally.bytes),
             enters_per_query: tally.per_query(tally.enters),

@@ -16,6 +16,7 @@ const TURN: usize = 64;
 pub(crate) struct Tally {
     pub(crate) queries: u64,
     pub(crate) lists: u64,
+    pub(crate) cached: u64,
     pub(crate) reads: u64,
     pub(crate) bytes: u64,
     pub(crate) enters: u64,
@@ -36,6 +37,7 @@ impl Tally {
         let cost = &answer.cost;
         self.queries += 1;
         self.lists += cost.lists;
+        self.cached += cost.cached;
         self.reads += cost.reads;
         self.bytes += cost.bytes;
         self.enters += cost.enters;
@@ -52,6 +54,7 @@ impl Tally {
     pub(crate) fn add(&mut self, other: &Self) {
         self.queries += other.queries;
         self.lists += other.lists;
+        self.cached += other.cached;
         self.reads += other.reads;
         self.bytes += other.bytes;
         self.enters += other.enters;

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use nearline_storage::{BatchReader, ReadRange};
 
+use super::block::Block;
 use super::open::Inner;
 use super::options::{Cost, Probe, Rerank, SearchOptions};
 use super::pool::{Candidate, Pool};
@@ -27,6 +28,8 @@ pub(super) const POSTINGS: usize = 0;
 pub(super) const ROWS: usize = 1;
 /// Lists scored between two looks at the estimated recall.
 pub(crate) const STOP_STEP: usize = 4;
+/// Wanted neighbours for which these steps grow by one more.
+const STOP_K: usize = 256;
 /// Candidates kept when nothing was calibrated: so many times k, and so many more where only signs are known.
 const DEPTH: usize = 4;
 const SIGNS_DEPTH: usize = 60;
@@ -128,7 +131,7 @@ impl Course {
 #[derive(Debug)]
 struct Arrived {
     at: usize,
-    bytes: Vec<u8>,
+    block: Block,
 }
 
 /// Memory shared by the jobs of a searcher.
@@ -262,10 +265,11 @@ impl Job {
                 let read = self.arrived.swap_remove(found);
                 let postings = &index.postings;
                 let (key, path) = (postings.key(place.offset), postings.file().path());
-                let posting = Posting::decode(&read.bytes, key, path, near.at, index.layout)?;
+                let posting = Posting::decode(&read.block, key, path, near.at, index.layout)?;
                 place.check(place.range(), &posting, path)?;
                 self.score(&HeldList { posting, all_bits: true }, near.distance, scratch);
-                scratch.buffers.push(read.bytes);
+                read.block.keep(index.cache.as_ref(), postings, place.offset);
+                read.block.recycle(&mut scratch.buffers);
             }
             self.scored += 1;
             self.consider_stopping(index);
@@ -291,7 +295,9 @@ impl Job {
     /// Ends with what is in flight when the estimated recall is high enough.
     fn consider_stopping(&mut self, index: &Inner) {
         let in_flight = self.scored - 1 + self.ahead();
-        let due = self.scored.is_multiple_of(STOP_STEP) && in_flight < self.end;
+        // Of many candidates, the k-th takes longer to find than a few lists take to score.
+        let step = STOP_STEP * (1 + self.course.k / STOP_K);
+        let due = self.scored.is_multiple_of(step) && in_flight < self.end;
         if self.course.stop > 1.0 || !due {
             return;
         }
@@ -326,6 +332,12 @@ impl Job {
             let list = self.probes[self.submitted].at;
             if !index.held.has(list) {
                 let range = index.directory.place(list).range();
+                if let Some(block) = Block::find(index.cache.as_ref(), &index.postings, range.offset) {
+                    self.cost.cached += 1;
+                    self.arrived.push(Arrived { at: self.submitted, block });
+                    self.submitted += 1;
+                    continue;
+                }
                 if self.is_over_budget(range) {
                     (self.cut, self.end) = (true, self.submitted);
                     return Ok(());
@@ -358,7 +370,7 @@ impl Job {
         if self.reranking {
             self.row_reads.deliver(at, bytes);
         } else {
-            self.arrived.push(Arrived { at, bytes });
+            self.arrived.push(Arrived { at, block: Block::Read(bytes) });
         }
     }
 

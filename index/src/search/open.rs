@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use nearline_storage::{Disk, ExtentFile, FolderLock, IoMode, LockMode, OsDisk, StorageError, Window};
+use nearline_storage::{
+    BlockCache, Disk, ExtentFile, FolderLock, IoMode, LockMode, OsDisk, StorageError, Window,
+};
 
 use super::residency::{self, Choice, Held};
 use super::searcher::Searcher;
@@ -26,6 +28,9 @@ const READS: usize = 256;
 const WINDOW_BYTES: u64 = 4 << 20;
 /// The share of the free memory that reads in flight get; the rest holds lists.
 const WINDOW_SHARE: u64 = 32;
+/// The share of the memory for whole lists that keeps those that were read instead: 4 % more reads where all queries are
+/// asked once, two fifths fewer where some come again and again.
+const CACHE_SHARE: u64 = 4;
 /// Bytes set aside for the program and its threads' stacks and scratch memory.
 const PROGRAM_BYTES: u64 = 6 << 20;
 const THREAD_BYTES: u64 = 1 << 20;
@@ -58,11 +63,14 @@ pub struct OpenOptions {
     pub io: IoMode,
     /// What is held in RAM of the lists.
     pub pin: Pin,
+    /// Bytes of the memory that keep lists and rows after they were read, for all searchers together; `None` for what
+    /// is not held for good: a quarter, as far as whole lists are held. Without a limit of memory, or with [`Pin::Nothing`], that is nothing.
+    pub cache_bytes: Option<u64>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { memory_bytes: None, threads: 1, io: IoMode::Auto, pin: Pin::Auto }
+        Self { memory_bytes: None, threads: 1, io: IoMode::Auto, pin: Pin::Auto, cache_bytes: None }
     }
 }
 
@@ -121,6 +129,8 @@ pub struct Info {
     pub ram_bytes: u64,
     /// What is held of the lists besides.
     pub pinned: Pinned,
+    /// Bytes that keep what was read.
+    pub cache_bytes: u64,
     /// Whether the index keeps a raw copy of every vector.
     pub has_rows: bool,
     /// Whether point ids come from a file; otherwise they are row numbers.
@@ -153,6 +163,7 @@ pub(super) struct Inner {
     pub(super) ids: Option<ExtentFile>,
     pub(super) layout: ListLayout,
     pub(super) held: Held,
+    pub(super) cache: Option<BlockCache>,
     pub(super) caps: Caps,
     pub(super) window: Window,
     io: String,
@@ -221,11 +232,11 @@ impl Index {
             free: memory.free,
             has_rows: rows.is_some(),
         };
-        let choice = choose(options.pin, &ground)?;
+        let (choice, cache_bytes) = ground.share(options)?;
         let held = Held::load(choice, layout, &directory, &hottest, &postings)?;
         let pinned = Pinned { residency: held.residency, lists: held.lists as u64, bytes: held.bytes() };
         let caps = Caps::new(calibration.dimension);
-        let info = info(disk.as_ref(), &manifest, calibration, ram_bytes, pinned)?;
+        let info = info(disk.as_ref(), &manifest, calibration, ram_bytes, (pinned, cache_bytes))?;
         let window = memory.window;
         let inner = Inner {
             info,
@@ -237,6 +248,7 @@ impl Index {
             ids,
             layout,
             held,
+            cache: (cache_bytes > 0).then(|| BlockCache::new(cache_bytes as usize)),
             caps,
             window,
             io,
@@ -365,6 +377,23 @@ impl Ground<'_> {
         residency::fit(residency, self.layout, self.directory, self.hottest, free)
     }
 
+    /// What is held, and the bytes that are left for what is read.
+    fn share(&self, options: &OpenOptions) -> Result<(Choice, u64)> {
+        if let Some(wanted) = options.cache_bytes {
+            let free = self.free.map(|free| free.saturating_sub(wanted));
+            return Ok((
+                choose(options.pin, &Self { free, ..*self })?,
+                wanted.min(self.free.unwrap_or(wanted)),
+            ));
+        }
+        let choice = choose(options.pin, self)?;
+        let Some(free) = self.free.filter(|_| options.pin != Pin::Nothing) else { return Ok((choice, 0)) };
+        let is_part = choice.residency == Residency::Lists && choice.hot < self.directory.places().len();
+        let less = if is_part { self.fit(choice.residency, free - free / CACHE_SHARE) } else { None };
+        let choice = less.unwrap_or(choice);
+        Ok((choice, free - choice.bytes))
+    }
+
     /// What a typical query costs the disk, in microseconds.
     fn price(&self, choice: &Choice) -> f64 {
         let (k, target) = TYPICAL;
@@ -415,7 +444,7 @@ fn info(
     manifest: &Manifest,
     calibration: Calibration,
     ram_bytes: u64,
-    pinned: Pinned,
+    (pinned, cache_bytes): (Pinned, u64),
 ) -> Result<Info> {
     let mut files = vec![FileInfo { name: MANIFEST.to_owned(), bytes: disk.open(MANIFEST)?.len()? }];
     files.extend(manifest.files.iter().map(|file| FileInfo { name: file.name.clone(), bytes: file.bytes }));
@@ -436,6 +465,7 @@ fn info(
         disk_bytes: files.iter().map(|file| file.bytes).sum(),
         ram_bytes,
         pinned,
+        cache_bytes,
         has_rows: manifest.file(FileRole::Rows).is_some(),
         has_ids: manifest.file(FileRole::Ids).is_some(),
         files,

@@ -37,7 +37,7 @@ pub struct SearchOptions {
     pub probe: Probe,
     /// Which distances are exact.
     pub rerank: Rerank,
-    /// Bytes that may be read; beyond them the answer is cut short.
+    /// Bytes that may be read; beyond them the answer is cut short. What the cache has is not read.
     pub max_bytes_read: Option<u64>,
     /// Microseconds after which no more reads are begun.
     pub max_us: Option<u64>,
@@ -93,6 +93,8 @@ pub struct Cost {
     pub lists: u64,
     /// Those of them that were held in RAM.
     pub lists_held: u64,
+    /// Lists and pages of rows that would have been read, but that the cache had.
+    pub cached: u64,
     /// Reads of the disk.
     pub reads: u64,
     /// Bytes of these reads.

@@ -3,10 +3,15 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+
 use crate::vector::RowId;
 
 /// The row of a candidate whose row is not known yet.
 pub(super) const NO_ROW: RowId = RowId(u32::MAX);
+
+/// Candidates up to which all are looked through for every one that is let in.
+const FEW: usize = 512;
 
 /// A vector that may be among the nearest.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,10 +28,15 @@ pub(super) struct Candidate {
 /// A bounded set of candidates. A vector that is offered again stays once, with the distance that is known best: the
 /// smallest of several estimates would be too small.
 ///
-/// Few candidates are ever let in, so that a scan over all of them each time is cheap.
+/// Few candidates are ever let in, so that a scan over all of them each time is cheap. Where there is room for many, they
+/// are found by a table instead, and half as many again come in before the worst are thrown out together.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     room: usize,
+    /// The places of keys, where there is room for many.
+    places: HashMap<u32, u32>,
+    /// The limit, where there is room for many.
+    limit: f32,
     distances: Vec<f32>,
     keys: Vec<u32>,
     rest: Vec<(f32, RowId)>,
@@ -39,6 +49,8 @@ impl Pool {
     /// Starts over for another query.
     pub(super) fn reset(&mut self, room: usize) {
         self.room = room.max(1);
+        self.places.clear();
+        self.limit = f32::INFINITY;
         self.distances.clear();
         self.keys.clear();
         self.rest.clear();
@@ -46,25 +58,73 @@ impl Pool {
 
     /// A candidate farther than this is not let in any more.
     pub(super) fn limit(&self) -> f32 {
-        if self.distances.len() < self.room { f32::INFINITY } else { self.distances[self.worst] }
+        match self.distances.len() {
+            _ if self.has_many() => self.limit,
+            few if few < self.room => f32::INFINITY,
+            _ => self.distances[self.worst],
+        }
+    }
+
+    /// Whether there is room for many.
+    fn has_many(&self) -> bool {
+        self.room > FEW
+    }
+
+    fn find(&self, key: u32) -> Option<usize> {
+        if self.has_many() {
+            return self.places.get(&key).map(|&at| at as usize);
+        }
+        self.keys.iter().position(|&held| held == key)
     }
 
     /// Offers a candidate.
     pub(super) fn push(&mut self, candidate: Candidate) {
-        if let Some(at) = self.keys.iter().position(|&key| key == candidate.key) {
+        if let Some(at) = self.find(candidate.key) {
             let (error, distance) = (self.rest[at].0, self.distances[at]);
             if (candidate.error, candidate.distance) < (error, distance) {
                 self.put(at, candidate);
             }
             return;
         }
-        if self.distances.len() < self.room {
-            self.distances.push(0.0);
-            self.keys.push(0);
-            self.rest.push((0.0, NO_ROW));
-            self.put(self.distances.len() - 1, candidate);
+        if self.has_many() {
+            self.places.insert(candidate.key, self.keys.len() as u32);
+            self.append(candidate);
+            if self.keys.len() == self.room + self.room / 2 {
+                self.shrink();
+            }
+        } else if self.distances.len() < self.room {
+            self.append(candidate);
         } else if Order(candidate.distance, candidate.row) < self.order_at(self.worst) {
             self.put(self.worst, candidate);
+        }
+    }
+
+    fn append(&mut self, candidate: Candidate) {
+        self.distances.push(0.0);
+        self.keys.push(0);
+        self.rest.push((0.0, NO_ROW));
+        self.put(self.distances.len() - 1, candidate);
+    }
+
+    /// Throws out the worst, where there is room for many.
+    fn shrink(&mut self) {
+        if !self.has_many() || self.keys.len() < self.room {
+            return;
+        }
+        let mut order: Vec<usize> = (0..self.keys.len()).collect();
+        let by_order = |&a: &usize, &b: &usize| self.order_at(a).cmp(&self.order_at(b));
+        let (_, &mut worst, gone) = order.select_nth_unstable_by(self.room - 1, by_order);
+        self.limit = self.distances[worst];
+        // From the last on, so that what takes their places stays.
+        gone.sort_unstable_by(|a, b| b.cmp(a));
+        for &mut at in gone {
+            self.places.remove(&self.keys[at]);
+            self.distances.swap_remove(at);
+            self.keys.swap_remove(at);
+            self.rest.swap_remove(at);
+            if let Some(&moved) = self.keys.get(at) {
+                self.places.insert(moved, at as u32);
+            }
         }
     }
 
@@ -72,7 +132,7 @@ impl Pool {
         self.distances[at] = candidate.distance;
         self.keys[at] = candidate.key;
         self.rest[at] = (candidate.error, candidate.row);
-        if self.distances.len() == self.room {
+        if self.distances.len() == self.room && !self.has_many() {
             self.find_worst();
         }
     }
@@ -104,6 +164,7 @@ impl Pool {
     /// All candidates, nearest first, ties by row.
     pub(super) fn take(&mut self, out: &mut Vec<Candidate>) {
         out.clear();
+        self.shrink();
         let rest = self.distances.iter().zip(&self.keys).zip(&self.rest);
         out.extend(rest.map(|((&distance, &key), &(error, row))| Candidate { distance, error, key, row }));
         out.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then(a.row.cmp(&b.row)));
@@ -114,8 +175,14 @@ impl Pool {
 #[derive(PartialEq)]
 struct Order(f32, RowId);
 
+impl Order {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0).then(self.1.cmp(&other.1))
+    }
+}
+
 impl PartialOrd for Order {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.0.total_cmp(&other.0).then(self.1.cmp(&other.1)))
+        Some(self.cmp(other))
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use nearline_storage::{BatchReader, ReadRange};
 
+use super::block::Block;
 use super::job::{Job, ROWS, Scratch, micros, tag};
 use super::open::{Inner, RowFile};
 use super::options::Hit;
@@ -55,7 +56,7 @@ struct Undecided {
 struct Page {
     range: ReadRange,
     is_read: bool,
-    bytes: Option<Vec<u8>>,
+    block: Option<Block>,
     /// Candidates in it that are not compared yet.
     left: u32,
 }
@@ -64,7 +65,7 @@ impl RowReads {
     /// Takes in a page.
     pub(super) fn deliver(&mut self, page: usize, bytes: Vec<u8>) {
         if let Some(page) = self.pages.get_mut(page) {
-            page.bytes = Some(bytes);
+            page.block = Some(Block::Read(bytes));
         }
     }
 
@@ -84,7 +85,7 @@ impl RowReads {
             }
             let key = order[together[0].1 as usize].candidate.key;
             let (range, _) = rows.layout.place(key, total);
-            pages.push(Page { range, is_read: false, bytes: None, left: together.len() as u32 });
+            pages.push(Page { range, is_read: false, block: None, left: together.len() as u32 });
         }
     }
 }
@@ -172,9 +173,9 @@ impl Job {
         while reads.compared < reads.submitted {
             let &Undecided { page, at, .. } = &reads.order[reads.compared];
             let page = &mut reads.pages[page as usize];
-            let Some(bytes) = &page.bytes else { return Ok(()) };
+            let Some(block) = &page.block else { return Ok(()) };
             let (key, path) = (rows.file.key(page.range.offset), rows.file.file().path());
-            let read = RowPage::decode(bytes, key, path, rows.layout, index.info.rows)?;
+            let read = RowPage::decode(block, key, path, rows.layout, index.info.rows)?;
             if let Some((row, vector)) = read.get(at) {
                 let mut distance = [0.0];
                 scorer.distances(aligned(vector, &mut scratch.copy), &mut distance);
@@ -182,8 +183,11 @@ impl Job {
                 self.cost.reranked += 1;
             }
             page.left -= 1;
-            if page.left == 0 {
-                scratch.buffers.extend(page.bytes.take());
+            if page.left == 0
+                && let Some(block) = page.block.take()
+            {
+                block.keep(index.cache.as_ref(), &rows.file, page.range.offset);
+                block.recycle(&mut scratch.buffers);
             }
             reads.compared += 1;
             // In order of lower bound: behind the first that cannot enter, none can. What may be in flight by then is
@@ -197,14 +201,18 @@ impl Job {
     }
 
     fn submit_rows(&mut self, index: &Inner, reader: &mut dyn BatchReader, slot: usize) -> Result<()> {
-        if index.rows.is_none() {
-            return Ok(());
-        }
+        let Some(rows) = &index.rows else { return Ok(()) };
         let until = self.row_reads.end.min(self.row_reads.compared + ROWS_AHEAD);
         while self.row_reads.submitted < until {
             let number = self.row_reads.order[self.row_reads.submitted].page as usize;
-            let Page { range, is_read, .. } = self.row_reads.pages[number];
-            if !is_read {
+            let page = &mut self.row_reads.pages[number];
+            let range = page.range;
+            if !page.is_read {
+                page.block = Block::find(index.cache.as_ref(), &rows.file, range.offset);
+                page.is_read = page.block.is_some();
+                self.cost.cached += u64::from(page.is_read);
+            }
+            if !page.is_read {
                 if self.is_over_budget(range) {
                     (self.cut, self.row_reads.end) = (true, self.row_reads.submitted);
                     return Ok(());
@@ -225,7 +233,9 @@ impl Job {
     pub(super) fn hits(&mut self, index: &Inner, scratch: &mut Scratch) -> Result<Vec<Hit>> {
         let reads = &mut self.row_reads;
         for page in reads.pages.drain(..) {
-            scratch.buffers.extend(page.bytes);
+            if let Some(block) = page.block {
+                block.recycle(&mut scratch.buffers);
+            }
         }
         let raw = index.info.codec == Codec::Raw;
         if !reads.order.is_empty() {

@@ -37,11 +37,13 @@ struct Said {
     estimated_recall: Option<f32>,
     residency: Residency,
     counts: [u64; 7],
+    /// Lists and pages that were not read, because the cache had them.
+    cached: u64,
 }
 
 impl Said {
     fn of(answer: Answer) -> Self {
-        let Cost { lists, lists_held, reads, bytes, entries, refined, reranked, .. } = answer.cost;
+        let Cost { lists, lists_held, cached, reads, bytes, entries, refined, reranked, .. } = answer.cost;
         Self {
             hits: answer.hits,
             cut: answer.cut,
@@ -49,6 +51,7 @@ impl Said {
             estimated_recall: answer.estimated_recall.filter(|_| !answer.cut),
             residency: answer.residency,
             counts: [lists, lists_held, reads, bytes, entries, refined, reranked],
+            cached,
         }
     }
 
@@ -88,27 +91,24 @@ fn questions() -> Vec<SearchOptions> {
     all
 }
 
-/// Ways to hold lists: nothing, each residency with all it can hold, and with as much as fits some memory.
+/// Ways to hold lists, without a cache: nothing, each residency with all it can hold, and with as much as fits some memory.
 fn pins(codec: Codec, rerank: bool) -> Vec<OpenOptions> {
     let possible = |residency: &Residency| match residency {
         Residency::Lists => true,
         Residency::Signs => codec != Codec::Raw && rerank,
         Residency::Codes => codec != Codec::Raw,
     };
-    let mut all = vec![OpenOptions { pin: Pin::Nothing, ..OpenOptions::default() }];
+    let uncached = OpenOptions { cache_bytes: Some(0), ..OpenOptions::default() };
+    let mut all = vec![OpenOptions { pin: Pin::Nothing, ..uncached }];
     for residency in Residency::ALL.into_iter().filter(possible) {
-        all.push(OpenOptions { pin: Pin::Residency(residency), ..OpenOptions::default() });
+        all.push(OpenOptions { pin: Pin::Residency(residency), ..uncached });
     }
     // A little more than the least, for a part of the lists.
     let memory_bytes = Some((14 << 20) + 200_000);
-    all.push(OpenOptions { memory_bytes, pin: Pin::Residency(Residency::Lists), ..OpenOptions::default() });
-    all.push(OpenOptions { memory_bytes, ..OpenOptions::default() });
+    all.push(OpenOptions { memory_bytes, pin: Pin::Residency(Residency::Lists), ..uncached });
+    all.push(OpenOptions { memory_bytes, ..uncached });
     if possible(&Residency::Signs) {
-        all.push(OpenOptions {
-            memory_bytes,
-            pin: Pin::Residency(Residency::Signs),
-            ..OpenOptions::default()
-        });
+        all.push(OpenOptions { memory_bytes, pin: Pin::Residency(Residency::Signs), ..uncached });
     }
     all
 }
@@ -286,6 +286,55 @@ fn bytes_read_stay_within_the_budget_and_answers_say_what_was_cut() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn what_the_cache_has_is_not_read_and_changes_no_answer() {
+    for (codec, metric, rerank) in SETS {
+        let disk = build_set(codec, metric, rerank);
+        for opened in pins(codec, rerank) {
+            let mut plain = open_with(&disk, &opened).unwrap().searcher().unwrap();
+            // Room for all there is, and for a page or two in each of the cache's shards.
+            for cache_bytes in [16 << 20, 160_000] {
+                let cached = OpenOptions { memory_bytes: None, cache_bytes: Some(cache_bytes), ..opened };
+                // With more memory more would be held for good.
+                let cached = if opened.memory_bytes.is_some() { opened } else { cached };
+                let index = open_with(&disk, &cached).unwrap();
+                let (mut alone, mut together) = (index.searcher().unwrap(), index.searcher().unwrap());
+                let unbounded = |asked: &SearchOptions| asked.max_bytes_read.is_none();
+                for asked in questions().into_iter().filter(unbounded).step_by(3) {
+                    let right = one_by_one(&mut plain, &asked);
+                    check_cached(&right, &one_by_one(&mut alone, &asked), &asked);
+                    check_cached(&right, &search(&mut together, &asked, 5), &asked);
+                }
+                let again = one_by_one(&mut alone, &ask(10, Probe::Lists(7)));
+                if cached.cache_bytes == Some(16 << 20) {
+                    assert!(again.iter().all(|said| said.counts[2] == 0), "{codec} {opened:?}");
+                }
+            }
+        }
+    }
+}
+
+fn check_cached(right: &[Said], found: &[Said], asked: &SearchOptions) {
+    for (right, found) in right.iter().zip(found) {
+        assert_eq!(right.found(), found.found(), "{asked:?}");
+        assert_eq!(right.counts[2], found.counts[2] + found.cached, "reads and cached: {asked:?}");
+    }
+}
+
+#[test]
+fn memory_that_holds_no_list_for_good_keeps_what_was_read() {
+    let disk = build_set(rabitq(4), Metric::L2, true);
+    let memory_bytes = Some(least_memory(&disk) + 250_000);
+    let opened = OpenOptions { memory_bytes, ..OpenOptions::default() };
+    let in_part = open_with(&disk, &OpenOptions { pin: Pin::Residency(Residency::Lists), ..opened }).unwrap();
+    let (pinned, cache) = (in_part.info().pinned, in_part.info().cache_bytes);
+    assert!(pinned.lists > 0 && pinned.lists < in_part.info().lists, "{pinned:?}");
+    assert!(cache * 5 > pinned.bytes && cache < pinned.bytes, "{cache} beside {pinned:?}");
+    for none in [OpenOptions::default(), OpenOptions { pin: Pin::Nothing, ..opened }] {
+        assert_eq!(open_with(&disk, &none).unwrap().info().cache_bytes, 0);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Candidate, NO_ROW, Pool};
+use super::{Candidate, FEW, NO_ROW, Pool};
 use crate::vector::RowId;
 
 /// The same by sorting every time.
@@ -50,6 +50,36 @@ proptest! {
             prop_assert_eq!(pool.kth(k), right.get(k - 1).map_or(f32::INFINITY, |kth| kth.distance));
             let mut found = Vec::new();
             pool.take(&mut found);
+            prop_assert_eq!(found, right);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20))]
+    #[test]
+    fn a_large_pool_holds_the_nearest_too(
+        offers in prop::collection::vec((0u32..3_000, any::<bool>()), 0..6_000),
+        room in FEW + 1..FEW + 300,
+    ) {
+        // How near a vector is has nothing to do with when it comes; what is known worse is farther off.
+        let distance = |key: u32, well: bool| (key * 7_919 % 1_000) as f32 + if well { 0.0 } else { 0.5 };
+        let mut pool = Pool::default();
+        for _ in 0..2 {
+            pool.reset(room);
+            let mut known: std::collections::BTreeMap<u32, bool> = Default::default();
+            for &(key, well) in &offers {
+                *known.entry(key).or_default() |= well;
+                let error = if well { 1.0 } else { 2.0 };
+                pool.push(Candidate { distance: distance(key, well), error, key, row: RowId(key) });
+                prop_assert!(pool.keys.len() < room + room / 2);
+            }
+            let mut right: Vec<(f32, u32)> = known.iter().map(|(&key, &well)| (distance(key, well), key)).collect();
+            right.sort_by(|a, b| a.partial_cmp(b).unwrap());
+            right.truncate(room);
+            let mut found = Vec::new();
+            pool.take(&mut found);
+            let found: Vec<(f32, u32)> = found.iter().map(|found| (found.distance, found.key)).collect();
             prop_assert_eq!(found, right);
         }
     }

@@ -53,7 +53,7 @@ pub use flat::{Flat, FlatSummary, FlatWriter, Nearest};
 pub use metric::{Metric, Scorer};
 pub use posting::Codec;
 pub use search::{
-    Answer, Cost, FileInfo, Hit, Index, Info, OpenOptions, Pin, Pinned, Probe, Rerank, SearchOptions,
+    Answer, Cost, FileInfo, Filter, Hit, Index, Info, OpenOptions, Pin, Pinned, Probe, Rerank, SearchOptions,
     Searcher,
 };
 pub use vector::{DIM_MAX, ElementType, RowId, RowStream, Shape, VectorSlice, VectorSource};

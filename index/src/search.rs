@@ -14,7 +14,7 @@ pub(crate) mod stop;
 pub(crate) use job::{STOP_STEP, ahead, ahead_at_first};
 pub(crate) use open::open_file;
 pub use open::{FileInfo, Index, Info, OpenOptions, Pin, Pinned};
-pub use options::{Answer, Cost, Hit, Probe, Rerank, SearchOptions};
+pub use options::{Answer, Cost, Filter, Hit, Probe, Rerank, SearchOptions};
 pub(crate) use rerank::ROWS_AHEAD;
 pub(crate) use scan::aligned;
 pub use searcher::Searcher;

@@ -3,13 +3,14 @@
 //! Lists are scored in order of their distance, whatever the order in which they come from the disk, so that the same
 //! query always gets the same answer.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use nearline_storage::{BatchReader, ReadRange};
 
 use super::block::Block;
 use super::open::Inner;
-use super::options::{Cost, Probe, Rerank, SearchOptions};
+use super::options::{Cost, Filter, Probe, Rerank, SearchOptions};
 use super::pool::{Candidate, Pool};
 use super::rerank::RowReads;
 use super::residency::HeldList;
@@ -30,6 +31,8 @@ pub(super) const ROWS: usize = 1;
 pub(crate) const STOP_STEP: usize = 4;
 /// Wanted neighbours for which these steps grow by one more.
 const STOP_K: usize = 256;
+/// The share of the vectors below which the settings, made for all of them, do not say when to stop.
+const FEW_SHARE: f32 = 0.5;
 /// Candidates kept when nothing was calibrated: so many times k, and so many more where only signs are known.
 const DEPTH: usize = 4;
 const SIGNS_DEPTH: usize = 60;
@@ -50,6 +53,8 @@ pub(super) struct Course {
     /// Half-widths of the estimates' intervals that are taken for certain; 0: nothing is reranked.
     pub(super) rerank: f32,
     pub(super) exact: bool,
+    /// Whether a recall is wanted, not a number of lists.
+    is_target: bool,
     /// Lists submitted ahead of the one that is scored next.
     ahead: usize,
     /// Whether lists come from the disk.
@@ -69,7 +74,7 @@ pub(crate) fn ahead(at_first: usize, scored: usize) -> usize {
 }
 
 impl Course {
-    pub(super) fn new(index: &Inner, options: &SearchOptions) -> Self {
+    pub(super) fn new(index: &Inner, options: &SearchOptions, filter: Option<Filter<'_>>) -> Self {
         let (info, residency) = (&index.info, index.held.residency);
         let (lists, nodes) = (info.lists as usize, info.nodes as usize);
         let mut course = Self {
@@ -81,6 +86,7 @@ impl Course {
                 + if residency == Residency::Signs { SIGNS_DEPTH } else { 0 },
             rerank: 1.0,
             exact: options.rerank == Rerank::Exact,
+            is_target: matches!(options.probe, Probe::TargetRecall(_)),
             ahead: lists,
             waits: residency == Residency::Lists,
             max_bytes: options.max_bytes_read.unwrap_or(u64::MAX),
@@ -103,7 +109,23 @@ impl Course {
                 }
             }
         }
+        if let Some(filter) = filter {
+            course.widen(index, options, filter.share());
+        }
         course.finish(index, options)
+    }
+
+    /// Looks farther where only a share of the vectors may be answered: the lists that hold as many of them, at most, and
+    /// as few of those as the estimate of recall says.
+    fn widen(&mut self, index: &Inner, options: &SearchOptions, share: f32) {
+        let Probe::TargetRecall(target) = options.probe else { return };
+        let scale = |count: usize, most: usize| ((count as f32 / share).ceil() as usize).min(most);
+        self.nprobe = scale(self.nprobe, index.info.lists as usize);
+        self.breadth = scale(self.breadth, index.info.nodes as usize);
+        if share < FEW_SHARE {
+            // The estimate is for vectors that lie evenly; those that a filter allows need not.
+            self.stop = if self.stop > 1.0 { target } else { f32::midpoint(self.stop, 1.0) };
+        }
     }
 
     fn finish(mut self, index: &Inner, options: &SearchOptions) -> Self {
@@ -224,14 +246,15 @@ impl Job {
     pub(super) fn advance_lists(
         &mut self,
         index: &Inner,
+        filter: Option<Filter<'_>>,
         reader: &mut dyn BatchReader,
         slot: usize,
         scratch: &mut Scratch,
     ) -> Result<bool> {
         loop {
             let before = self.scored;
-            self.score_ready(index, scratch)?;
-            if self.scored == self.end {
+            self.score_ready(index, filter, scratch)?;
+            if self.scored == self.end && !self.look_farther(index, filter, scratch) {
                 self.cost.lists = self.scored as u64;
                 return Ok(true);
             }
@@ -243,8 +266,31 @@ impl Job {
         }
     }
 
+    /// Goes on to all other lists, if a filter has left too few. Says whether there are any.
+    fn look_farther(&mut self, index: &Inner, filter: Option<Filter<'_>>, scratch: &mut Scratch) -> bool {
+        let (lists, nodes) = (index.info.lists as usize, index.info.nodes as usize);
+        let has_enough = self.pool.len() >= self.course.k || self.scored == lists;
+        if filter.is_none() || !self.course.is_target || self.cut || has_enough {
+            return false;
+        }
+        let scored: HashSet<u32> = self.probes[..self.scored].iter().map(|near| near.at).collect();
+        let all = index.router.route(&self.point, nodes, lists, &mut scratch.route);
+        self.probes.truncate(self.scored);
+        self.probes.extend(all.iter().filter(|near| !scored.contains(&near.at)));
+        (self.course.nprobe, self.course.stop) = (lists, f32::INFINITY);
+        self.submitted = self.scored;
+        self.arrived.clear();
+        self.end = self.probes.len();
+        self.scored < self.end
+    }
+
     /// Scores the lists that are next in line and at hand.
-    fn score_ready(&mut self, index: &Inner, scratch: &mut Scratch) -> Result<()> {
+    fn score_ready(
+        &mut self,
+        index: &Inner,
+        filter: Option<Filter<'_>>,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
         if self.scored == self.submitted {
             return Ok(());
         }
@@ -258,7 +304,7 @@ impl Job {
                 }
                 if let Some(list) = index.held.posting(near.at, place) {
                     self.cost.lists_held += 1;
-                    self.score(&list, near.distance, scratch);
+                    self.score(&list, near.distance, filter, scratch);
                 }
             } else {
                 let Some(found) = self.arrived.iter().position(|read| read.at == self.scored) else { break };
@@ -267,7 +313,7 @@ impl Job {
                 let (key, path) = (postings.key(place.offset), postings.file().path());
                 let posting = Posting::decode(&read.block, key, path, near.at, index.layout)?;
                 place.check(place.range(), &posting, path)?;
-                self.score(&HeldList { posting, all_bits: true }, near.distance, scratch);
+                self.score(&HeldList { posting, all_bits: true }, near.distance, filter, scratch);
                 read.block.keep(index.cache.as_ref(), postings, place.offset);
                 read.block.recycle(&mut scratch.buffers);
             }
@@ -278,15 +324,21 @@ impl Job {
         Ok(())
     }
 
-    fn score(&mut self, list: &HeldList<'_>, squared: f32, scratch: &mut Scratch) {
+    fn score(
+        &mut self,
+        list: &HeldList<'_>,
+        squared: f32,
+        filter: Option<Filter<'_>>,
+        scratch: &mut Scratch,
+    ) {
         self.cost.entries += list.posting.entries as u64;
         match (list.posting.body, &self.scorer) {
             (Body::Coded(codes), _) => {
-                let (pool, cost) = (&mut self.pool, &mut self.cost);
-                scan::coded(&self.coded, list, &codes, squared, &mut scratch.scan, pool, cost);
+                let to = (&mut scratch.scan, &mut self.pool, &mut self.cost);
+                scan::coded(&self.coded, list, &codes, squared, filter, to);
             }
             (Body::Raw { vectors, .. }, Some(scorer)) => {
-                scan::raw(scorer, &list.posting, vectors, &mut scratch.scan, &mut self.pool);
+                scan::raw(scorer, &list.posting, vectors, filter, &mut scratch.scan, &mut self.pool);
             }
             (Body::Raw { .. }, None) => {}
         }

@@ -73,6 +73,28 @@ impl SearchOptions {
     }
 }
 
+/// Which vectors may be answered.
+#[derive(Clone, Copy)]
+pub struct Filter<'a> {
+    /// Whether the vector of a row may.
+    pub allows: &'a (dyn Fn(RowId) -> bool + Sync),
+    /// About which part of all vectors that is, above 0 and at most 1: with fewer, more lists are looked at.
+    pub share: f32,
+}
+
+impl std::fmt::Debug for Filter<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Filter").field("share", &self.share).finish_non_exhaustive()
+    }
+}
+
+impl Filter<'_> {
+    /// The part of all vectors, as a number that can be divided by.
+    pub(super) fn share(&self) -> f32 {
+        if self.share > 0.0 { self.share.clamp(1e-6, 1.0) } else { 1e-6 }
+    }
+}
+
 /// A vector that was found.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Hit {

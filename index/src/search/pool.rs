@@ -151,6 +151,11 @@ impl Pool {
         Order(self.distances[at], self.rest[at].1)
     }
 
+    /// Candidates held.
+    pub(super) fn len(&self) -> usize {
+        self.distances.len()
+    }
+
     /// The distance of the `k`-th nearest candidate, or infinity.
     pub(super) fn kth(&mut self, k: usize) -> f32 {
         if self.distances.len() < k {

@@ -5,7 +5,7 @@ mod tests;
 
 use std::ops::Range;
 
-use super::options::Cost;
+use super::options::{Cost, Filter};
 use super::pool::{Candidate, NO_ROW, Pool};
 use super::residency::HeldList;
 use crate::metric::Scorer;
@@ -26,6 +26,7 @@ pub(super) fn raw(
     scorer: &Scorer,
     posting: &Posting<'_>,
     vectors: &[u8],
+    filter: Option<Filter<'_>>,
     scratch: &mut ScanScratch,
     pool: &mut Pool,
 ) {
@@ -36,6 +37,9 @@ pub(super) fn raw(
     for (entry, &distance) in distances.iter().enumerate() {
         if distance <= pool.limit() || distance.is_nan() {
             let row = posting.row(entry);
+            if filter.is_some_and(|filter| !(filter.allows)(RowId(row))) {
+                continue;
+            }
             pool.push(Candidate { distance, error: 0.0, key: row, row: RowId(row) });
         }
     }
@@ -49,11 +53,10 @@ pub(super) fn coded(
     list: &HeldList<'_>,
     codes: &CodedList<'_>,
     squared: f32,
-    scratch: &mut ScanScratch,
-    pool: &mut Pool,
-    cost: &mut Cost,
+    filter: Option<Filter<'_>>,
+    (scratch, pool, cost): (&mut ScanScratch, &mut Pool, &mut Cost),
 ) {
-    let (entries, scan) = (list.posting.entries, Coded { query, list, codes, squared });
+    let (entries, scan) = (list.posting.entries, Coded { query, list, codes, squared, filter });
     for first in (0..entries).step_by(BLOCK) {
         query.sign_block(codes, first / BLOCK, squared, &mut scratch.signs);
         let count = BLOCK.min(entries - first);
@@ -71,11 +74,12 @@ struct Coded<'a> {
     list: &'a HeldList<'a>,
     codes: &'a CodedList<'a>,
     squared: f32,
+    filter: Option<Filter<'a>>,
 }
 
 /// Looks at all bits of those entries of a block that may be let in.
 fn refine(scan: &Coded<'_>, block: Range<usize>, signs: &SignEstimates, pool: &mut Pool, cost: &mut Cost) {
-    let Coded { query, list, codes, squared } = *scan;
+    let Coded { query, list, codes, squared, filter } = *scan;
     let mut limit = pool.limit();
     let (mut survivors, mut count) = ([0u8; BLOCK], 0);
     for (entry, lower) in (0u8..).zip(&signs.lower[..block.len()]) {
@@ -90,8 +94,11 @@ fn refine(scan: &Coded<'_>, block: Range<usize>, signs: &SignEstimates, pool: &m
         if signs.lower[usize::from(entry)] > limit {
             continue;
         }
-        cost.refined += 1;
         let at = block.start + usize::from(entry);
+        if filter.is_some_and(|filter| !(filter.allows)(RowId(codes.row(at)))) {
+            continue;
+        }
+        cost.refined += 1;
         let distance = query.full(codes, at, squared);
         if distance <= limit {
             let (key, row) = (list.posting.slot(at), RowId(codes.row(at)));

@@ -10,9 +10,10 @@ use nearline_storage::{BatchReader, Completed};
 
 use super::job::{Course, Job, POSTINGS, ROWS, Scratch, micros, tag};
 use super::open::{Inner, RowFile};
-use super::options::{Answer, Cost, Hit, Probe, Rerank, SearchOptions};
+use super::options::{Answer, Cost, Filter, Hit, Probe, Rerank, SearchOptions};
 use super::rerank::name;
 use super::scan::aligned;
+use crate::calibration::Residency;
 use crate::error::{IndexError, Result};
 use crate::metric::{Metric, Scorer};
 use crate::rows::RowPage;
@@ -63,6 +64,35 @@ impl Searcher {
         overlap: usize,
         keep: &mut dyn FnMut(usize, Answer),
     ) -> Result<()> {
+        self.run(queries, options, None, overlap, keep)
+    }
+
+    /// The nearest vectors to `query` among those that `filter` allows: as many as are wanted, if there are so many.
+    ///
+    /// # Errors
+    /// As [`Searcher::search`], and when only signs of the lists are held: what row an entry has is not known then.
+    pub fn search_where(
+        &mut self,
+        query: &[u8],
+        options: &SearchOptions,
+        filter: Filter<'_>,
+    ) -> Result<Answer> {
+        if self.index.held.residency == Residency::Signs {
+            return Err(IndexError::option("residency for a filter", "signs", "lists or codes"));
+        }
+        let mut found = None;
+        self.run(&[query], options, Some(filter), 1, &mut |_, answer| found = Some(answer))?;
+        found.ok_or_else(|| IndexError::input("query", "no answer", "one for each query"))
+    }
+
+    fn run(
+        &mut self,
+        queries: &[&[u8]],
+        options: &SearchOptions,
+        filter: Option<Filter<'_>>,
+        overlap: usize,
+        keep: &mut dyn FnMut(usize, Answer),
+    ) -> Result<()> {
         options.check(self.index.info.rows)?;
         queries.iter().try_for_each(|query| self.check(query))?;
         if self.reader.in_flight() > 0 {
@@ -70,8 +100,8 @@ impl Searcher {
             self.reader.reset()?;
         }
         let done = match self.index.rows.is_some() && self.wants_all(options) {
-            true => self.search_rows(queries, options, keep),
-            false => self.search_lists(queries, options, overlap, keep),
+            true => self.search_rows(queries, options, filter, keep),
+            false => self.search_lists(queries, options, filter, overlap, keep),
         };
         if done.is_err() {
             self.jobs.iter_mut().for_each(|job| job.number = None);
@@ -105,10 +135,11 @@ impl Searcher {
         &mut self,
         queries: &[&[u8]],
         options: &SearchOptions,
+        filter: Option<Filter<'_>>,
         overlap: usize,
         keep: &mut dyn FnMut(usize, Answer),
     ) -> Result<()> {
-        let course = Course::new(&self.index, options);
+        let course = Course::new(&self.index, options, filter);
         let width = overlap.clamp(1, queries.len().max(1));
         self.jobs.resize_with(width.max(self.jobs.len()), Job::default);
         let (mut next, mut open) = (0, 0);
@@ -125,7 +156,7 @@ impl Searcher {
             }
             let mut finished = 0;
             for slot in 0..width {
-                if let Some((number, answer)) = self.advance(slot)? {
+                if let Some((number, answer)) = self.advance(slot, filter)? {
                     keep(number, answer);
                     finished += 1;
                 }
@@ -138,14 +169,14 @@ impl Searcher {
     }
 
     /// Goes on with a job as far as it is possible without waiting; its answer, if that is to the end.
-    fn advance(&mut self, slot: usize) -> Result<Option<(usize, Answer)>> {
+    fn advance(&mut self, slot: usize, filter: Option<Filter<'_>>) -> Result<Option<(usize, Answer)>> {
         let (index, reader, scratch) = (&*self.index, &mut *self.reader, &mut self.scratch);
         let job = &mut self.jobs[slot];
         let (Some(number), Some(started)) = (job.number, job.started) else { return Ok(None) };
         let ready = match job.reranking {
             true => job.advance_rows(index, reader, slot, scratch)?,
             false => {
-                if !job.advance_lists(index, reader, slot, scratch)? {
+                if !job.advance_lists(index, filter, reader, slot, scratch)? {
                     return Ok(None);
                 }
                 job.start_rerank(index) || job.advance_rows(index, reader, slot, scratch)?
@@ -189,12 +220,13 @@ impl Searcher {
         &mut self,
         queries: &[&[u8]],
         options: &SearchOptions,
+        filter: Option<Filter<'_>>,
         keep: &mut dyn FnMut(usize, Answer),
     ) -> Result<()> {
         for (number, query) in queries.iter().enumerate() {
             let started = Instant::now();
             let mut cost = Cost::default();
-            let (found, cut) = self.scan_rows(query, options, &mut cost)?;
+            let (found, cut) = self.scan_rows(query, options, filter, &mut cost)?;
             let hit = |near: Candidate| Hit { id: 0, row: near.row, distance: near.distance, exact: true };
             let mut hits: Vec<Hit> = found.into_iter().map(hit).collect();
             name(&mut hits, &self.index, &mut self.scratch.page)?;
@@ -211,6 +243,7 @@ impl Searcher {
         &mut self,
         query: &[u8],
         options: &SearchOptions,
+        filter: Option<Filter<'_>>,
         cost: &mut Cost,
     ) -> Result<(Vec<Candidate>, bool)> {
         let Some(RowFile { file, layout }) = &self.index.rows else { return Ok((Vec::new(), false)) };
@@ -246,7 +279,10 @@ impl Searcher {
             distances.resize(page.len(), 0.0);
             scorer.distances(aligned(page.vectors(), &mut self.scratch.copy), &mut distances);
             for (row, &distance) in page.rows().as_chunks().0.iter().zip(&distances) {
-                best.push(Candidate { distance, row: RowId(u32::from_le_bytes(*row)) });
+                let row = RowId(u32::from_le_bytes(*row));
+                if filter.is_none_or(|filter| (filter.allows)(row)) {
+                    best.push(Candidate { distance, row });
+                }
             }
             cost.reranked += page.len() as u64;
         }

@@ -8,6 +8,7 @@ mod common;
 mod crash;
 mod damage;
 mod exact;
+mod filter;
 mod formats;
 mod kernel;
 mod real;

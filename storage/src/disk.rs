@@ -6,6 +6,7 @@
 
 mod lock;
 mod os;
+mod part;
 mod pread;
 mod probe;
 mod read_file;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 pub use lock::{FolderLock, LockMode};
 pub use os::OsDisk;
+pub use part::PartDisk;
 pub use probe::{IoInUse, IoMode};
 
 use crate::error::{Result, StorageError};

@@ -27,6 +27,11 @@ pub struct FolderLock {
 }
 
 impl FolderLock {
+    /// Of a part of a folder whose owner holds the lock.
+    pub(crate) fn of_owner() -> Self {
+        Self { _held: None }
+    }
+
     /// Keeps `held` until the lock is dropped.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn holding(held: impl Any + Send + Sync) -> Self {

@@ -3,6 +3,7 @@
 //! Writes go to the log, then into memory; readers hold an immutable state and never wait. In the background, points in
 //! memory are flushed into segments, and segments merged.
 
+mod fields;
 mod flush;
 mod maintain;
 mod query;
@@ -26,9 +27,11 @@ use crate::manifest::Manifest;
 use crate::schema::Schema;
 use crate::state::State;
 
+pub use fields::FieldIndex;
 pub use maintain::{Job, Stats};
 pub use query::{K_MAX, Query, QueryAnswer, QueryReport, ScoredPoint, Strategy};
 pub use read::{Page, Scroll};
+pub use select::FilterReport;
 pub(crate) use snapshot::{link_all, snapshot_folder, sync};
 pub use write::{Durability, Selector, WriteReport};
 
@@ -76,6 +79,8 @@ pub(crate) struct Limits {
     /// Bytes of calls in the log at which the points in memory are flushed: those of points that are written again and
     /// again, which take no more memory, but more and more of the log.
     pub(crate) log_bytes: u64,
+    /// Bytes of keys in memory while field indexes are built, all of them together.
+    pub(crate) key_bytes: usize,
     /// Bytes of a segment of the log.
     pub(crate) log_segment_bytes: u64,
 }
@@ -156,6 +161,7 @@ impl Collection {
             live: 0,
             dead: None,
             segments: Vec::new(),
+            fields: Vec::new(),
         };
         Ok(manifest.write(disk)?)
     }

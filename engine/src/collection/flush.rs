@@ -27,14 +27,15 @@ impl Collection {
         self.shared.inner.flush()
     }
 
-    /// Moves all points into one segment without any that died.
+    /// Moves all points into one segment without any that died, and builds what is missing of field indexes.
     ///
     /// # Errors
     /// When the disk fails or is full. Nothing is lost then.
     pub fn compact(&self) -> Result<(), WriteError> {
         self.shared.inner.flush()?;
         let count = self.shared.inner.state().segments.len();
-        self.shared.inner.merge(0, count)
+        self.shared.inner.merge(0, count)?;
+        self.shared.inner.build_all_fields()
     }
 }
 
@@ -147,10 +148,18 @@ impl Inner {
         ids: impl Iterator<Item = Result<(PointId, RowId), StorageError>>,
     ) -> Result<Option<Arc<Segment>>, WriteError> {
         let (number, store_id, disk) = (files.take_number(), files.manifest.store_id, self.disk.as_ref());
+        let indexes = files.manifest.fields.clone();
+        let mut fields = self.field_writers(files, indexes);
         let mut writer: Option<SegmentWriter<'_>> = None;
         fill(&mut |point| {
             if writer.is_none() {
-                writer = Some(SegmentWriter::create(disk, store_id, &self.schema, number)?);
+                writer = Some(SegmentWriter::create(
+                    disk,
+                    store_id,
+                    &self.schema,
+                    number,
+                    std::mem::take(&mut fields),
+                )?);
             }
             match &mut writer {
                 Some(writer) => Ok(writer.push(point)?),
@@ -164,7 +173,7 @@ impl Inner {
     }
 
     /// Makes a manifest the one that counts.
-    fn adopt(&self, files: &mut Files, next: Manifest) -> Result<(), WriteError> {
+    pub(super) fn adopt(&self, files: &mut Files, next: Manifest) -> Result<(), WriteError> {
         let next = Manifest { next_number: files.manifest.next_number, ..next };
         self.disk.sync_dir()?;
         next.write(self.disk.as_ref())?;
@@ -173,7 +182,7 @@ impl Inner {
     }
 
     /// Does something with files; what is left of it when it fails goes.
-    fn tidying<T>(
+    pub(super) fn tidying<T>(
         &self,
         files: &mut Files,
         act: impl FnOnce(&mut Files) -> Result<T, WriteError>,
@@ -194,7 +203,7 @@ impl Inner {
     }
 
     /// Changes what readers see beside what writers change.
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    pub(super) fn change(&self, change: impl FnOnce(&mut State)) {
         let _writer = locked(&self.writer);
         let mut state = (*self.state()).clone();
         change(&mut state);
@@ -202,7 +211,7 @@ impl Inner {
     }
 
     /// Removes files that nothing names any more.
-    fn remove(&self, files: &mut Files, names: &[String]) {
+    pub(super) fn remove(&self, files: &mut Files, names: &[String]) {
         for name in names {
             files.untidy |= self.disk.remove(name).is_err();
         }

@@ -165,7 +165,7 @@ impl Inner {
         };
         let bytes = query_bytes(config, &query.vector)?;
         let matching = match &query.filter {
-            Some(filter) => Some(self.matching(state, &filter.check()?)?),
+            Some(filter) => Some(self.matching(state, &self.check(state, filter)?)?.0),
             None => None,
         };
         let filter_us = micros(started);

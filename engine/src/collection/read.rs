@@ -113,7 +113,7 @@ impl Collection {
         let inner = &self.shared.inner;
         let state = inner.state();
         let matching = match &scroll.filter {
-            Some(filter) => Some(inner.matching(&state, &filter.check()?)?),
+            Some(filter) => Some(inner.matching(&state, &inner.check(&state, filter)?)?.0),
             None => None,
         };
         let from = scroll.from.map_or(Bound::Unbounded, Bound::Included);
@@ -142,7 +142,7 @@ impl Collection {
         let state = inner.state();
         match filter {
             None => Ok(state.live),
-            Some(filter) => Ok(inner.matching(&state, &filter.check()?)?.len()),
+            Some(filter) => Ok(inner.matching(&state, &inner.check(&state, filter)?)?.0.len()),
         }
     }
 }

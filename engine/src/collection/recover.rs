@@ -81,6 +81,7 @@ fn recover(
         segments,
         dead: Arc::new(dead),
         live: manifest.live,
+        fields: Arc::new(manifest.fields.clone()),
         ..State::default()
     };
     let mut next_row = manifest.next_row;

@@ -1,0 +1,241 @@
+//! Field indexes of a collection: created and dropped while it is used.
+//!
+//! What is decided is in the manifest at once; files follow. Queries use the files that are there and ask payloads
+//! elsewhere.
+
+use std::sync::Arc;
+
+use nearline_index::RowId;
+
+use super::{Collection, Files, Inner, locked};
+use crate::error::WriteError;
+use crate::field::{FIELD_INDEXES_MAX, FieldFile, FieldIndexInfo, FieldType, FieldWriter};
+use crate::filter::{Checked, Filter, FilterError, TextOptions};
+use crate::manifest::Manifest;
+use crate::path::FieldPath;
+use crate::segment::Segment;
+use crate::state::State;
+use crate::value::Payload;
+
+/// A field index, and how far it is built.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct FieldIndex {
+    /// The path of its values.
+    pub path: String,
+    /// What values it finds.
+    pub field_type: FieldType,
+    /// Whether there are segments that have no file of it yet. Of their points payloads are asked, as of points in memory.
+    pub building: bool,
+    /// Points in segments that have a file of it.
+    pub points: u64,
+    /// Bytes of its files.
+    pub bytes: u64,
+}
+
+impl Collection {
+    /// Creates a field index, so that filters on the values at a path need not ask every payload. It returns when the
+    /// decision is durable; the files are built in the background ([`Collection::wait_idle`]). What is there already
+    /// stays. It waits for a flush or a merge that is at work.
+    ///
+    /// The path is that of the conditions: an index on `tags` serves conditions on `tags`, not on `tags[]`. Conditions
+    /// inside of [`Condition::nested`](crate::Condition::nested) are narrowed by an index on the whole path. The options of a
+    /// text index also say how texts of this field are taken apart, in payloads and conditions, from then on.
+    ///
+    /// ```
+    /// use nearline::{Condition, Database, FieldType, Filter, Metric, Payload, Point, Schema};
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("nearline-doc-fields-{}", std::process::id()));
+    /// let database = Database::builder(&folder).open()?;
+    /// let places = database.create_collection("places", Schema::single(2, Metric::L2))?;
+    /// places.create_field_index("city", FieldType::Keyword)?;
+    /// places.upsert([Point::new(1).payload(Payload::new().with("city", "Paris"))])?;
+    /// places.wait_idle()?;
+    /// assert_eq!(places.count(Some(&Filter::must([Condition::matches("city", "Paris")])))?, 1);
+    /// assert!(!places.field_indexes()[0].building);
+    /// assert!(places.drop_field_index("city")?);
+    /// # drop((places, database));
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`WriteError::FieldPath`] if it is no path, [`WriteError::FieldType`] if there is an index of another type on it,
+    /// [`WriteError::FieldIndexes`] if there are [`FIELD_INDEXES_MAX`]; when the disk fails or is full.
+    pub fn create_field_index(&self, path: &str, field_type: FieldType) -> Result<(), WriteError> {
+        let path: FieldPath = path.parse()?;
+        self.shared.inner.create_field(path, field_type)
+    }
+
+    /// Drops the field index on a path, and says whether there was one. Its files are removed.
+    ///
+    /// # Errors
+    /// [`WriteError::FieldPath`] if it is no path; when the disk fails or is full.
+    pub fn drop_field_index(&self, path: &str) -> Result<bool, WriteError> {
+        let path: FieldPath = path.parse()?;
+        self.shared.inner.drop_field(&path)
+    }
+
+    /// All field indexes, in the order in which they were created.
+    pub fn field_indexes(&self) -> Vec<FieldIndex> {
+        let state = self.shared.inner.state();
+        let describe = |index: &FieldIndexInfo| {
+            let with =
+                || state.segments.iter().filter_map(|segment| Some((segment, segment.field(index.number)?)));
+            FieldIndex {
+                path: index.path.to_string(),
+                field_type: index.field_type,
+                building: with().count() < state.segments.len(),
+                points: with().map(|(segment, _)| segment.info.points).sum(),
+                bytes: with().map(|(_, file)| file.info.bytes).sum(),
+            }
+        };
+        state.fields.iter().map(describe).collect()
+    }
+
+    /// Builds the files of all field indexes anew from the payloads, for when one of them is damaged. They are derived:
+    /// nothing is lost. Queries ask payloads meanwhile.
+    ///
+    /// A collection with a damaged file may fail to open; then a file that cannot be opened is named in the error.
+    ///
+    /// # Errors
+    /// When the disk fails or is full, or payloads cannot be read.
+    pub fn rebuild_field_indexes(&self) -> Result<(), WriteError> {
+        let inner = &self.shared.inner;
+        inner.forget_fields(|_| true, |_| {})?;
+        inner.build_all_fields()
+    }
+}
+
+impl Inner {
+    fn create_field(&self, path: FieldPath, field_type: FieldType) -> Result<(), WriteError> {
+        let mut files = locked(&self.files);
+        let fields = &files.manifest.fields;
+        if let Some(there) = fields.iter().find(|index| index.path == path) {
+            let found = there.field_type;
+            let wrong = || WriteError::FieldType { path: path.to_string(), found, wanted: field_type };
+            return if found == field_type { Ok(()) } else { Err(wrong()) };
+        }
+        if fields.len() >= FIELD_INDEXES_MAX {
+            return Err(WriteError::FieldIndexes { path: path.to_string(), max: FIELD_INDEXES_MAX });
+        }
+        let number = files.take_number();
+        let mut next = files.manifest.clone();
+        next.fields.push(FieldIndexInfo { number, path, field_type });
+        self.tidying(&mut files, |files| self.adopt(files, next))?;
+        let fields = Arc::new(files.manifest.fields.clone());
+        self.change(|state| state.fields = fields);
+        drop(files);
+        self.wake();
+        Ok(())
+    }
+
+    fn drop_field(&self, path: &FieldPath) -> Result<bool, WriteError> {
+        let of_path = |index: &FieldIndexInfo| index.path == *path;
+        self.forget_fields(of_path, |manifest| manifest.fields.retain(|index| !of_path(index)))
+    }
+
+    /// Removes the files of field indexes; `change` may do more to the manifest. Says whether there were such indexes.
+    fn forget_fields(
+        &self,
+        which: impl Fn(&FieldIndexInfo) -> bool,
+        change: impl FnOnce(&mut Manifest),
+    ) -> Result<bool, WriteError> {
+        let mut files = locked(&self.files);
+        let indexes: Vec<u64> =
+            files.manifest.fields.iter().filter(|index| which(index)).map(|index| index.number).collect();
+        if indexes.is_empty() {
+            return Ok(false);
+        }
+        let mut next = files.manifest.clone();
+        change(&mut next);
+        for segment in &mut next.segments {
+            segment.fields.retain(|file| !indexes.contains(&file.index));
+        }
+        let before = files.manifest.files();
+        self.tidying(&mut files, |files| self.adopt(files, next))?;
+        let fields = Arc::new(files.manifest.fields.clone());
+        self.change(|state| {
+            state.fields = fields;
+            for segment in &mut state.segments {
+                let less =
+                    indexes.iter().fold((**segment).clone(), |segment, &index| segment.without_field(index));
+                *segment = Arc::new(less);
+            }
+        });
+        let after = files.manifest.files();
+        let gone: Vec<String> = before.into_iter().filter(|name| !after.contains(name)).collect();
+        self.remove(&mut files, &gone);
+        Ok(true)
+    }
+
+    /// Builds all files that are missing.
+    pub(super) fn build_all_fields(&self) -> Result<(), WriteError> {
+        while let Some(segment) = self.view().unindexed {
+            self.build_fields(segment)?;
+        }
+        Ok(())
+    }
+
+    /// Builds the files of field indexes that a segment lacks, in one pass over its payloads.
+    pub(super) fn build_fields(&self, at: usize) -> Result<(), WriteError> {
+        let mut files = locked(&self.files);
+        let state = self.state();
+        let Some(segment) = state.segments.get(at) else { return Ok(()) };
+        let missing = state.missing_fields(segment);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let built = self.tidying(&mut files, |files| {
+            let built = self.write_fields(files, segment, missing)?;
+            let mut next = files.manifest.clone();
+            next.segments[at].fields.extend(built.iter().map(|file| file.info));
+            self.adopt(files, next)?;
+            Ok(built)
+        })?;
+        self.change(|state| {
+            let more = state.segments[at].with_fields(built);
+            state.segments[at] = Arc::new(more);
+        });
+        Ok(())
+    }
+
+    fn write_fields(
+        &self,
+        files: &mut Files,
+        segment: &Segment,
+        indexes: Vec<FieldIndexInfo>,
+    ) -> Result<Vec<Arc<FieldFile>>, WriteError> {
+        let mut writers = self.field_writers(files, indexes);
+        for point in segment.scan() {
+            let (row, _, payload): (RowId, _, Payload) = point?;
+            writers.iter_mut().try_for_each(|writer| writer.push(row, &payload))?;
+        }
+        let store_id = files.manifest.store_id;
+        let mut built = Vec::with_capacity(writers.len());
+        for writer in writers {
+            let info = writer.finish()?;
+            built.push(Arc::new(FieldFile::open(&self.disk, store_id, info, &self.cache)?));
+        }
+        Ok(built)
+    }
+
+    /// Writers for the files of a segment, which share the memory there is.
+    pub(super) fn field_writers(&self, files: &mut Files, indexes: Vec<FieldIndexInfo>) -> Vec<FieldWriter> {
+        let budget = self.limits.key_bytes / indexes.len().max(1);
+        let store_id = files.manifest.store_id;
+        let writer = |index| FieldWriter::new(&self.disk, store_id, files.take_number(), index, budget);
+        indexes.into_iter().map(writer).collect()
+    }
+
+    /// Checks a filter; texts are taken apart as the field indexes say.
+    pub(super) fn check(&self, state: &State, filter: &Filter) -> Result<Checked, FilterError> {
+        filter.check_with(|path| {
+            let index = state.fields.iter().find(|index| index.path == *path);
+            match index.map(|index| index.field_type) {
+                Some(FieldType::Text(options)) => options,
+                _ => TextOptions::default(),
+            }
+        })
+    }
+}

@@ -6,6 +6,7 @@
 mod fields;
 mod flush;
 mod maintain;
+mod plan;
 mod query;
 mod read;
 mod recover;
@@ -29,7 +30,8 @@ use crate::state::State;
 
 pub use fields::FieldIndex;
 pub use maintain::{Job, Stats};
-pub use query::{K_MAX, Query, QueryAnswer, QueryReport, ScoredPoint, Strategy};
+pub use plan::Strategy;
+pub use query::{K_MAX, Query, QueryAnswer, QueryReport, ScoredPoint};
 pub use read::{Page, Scroll};
 pub use select::FilterReport;
 pub(crate) use snapshot::{link_all, snapshot_folder, sync};

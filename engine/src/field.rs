@@ -19,7 +19,7 @@ mod key;
 mod plan;
 mod rows;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tiles;
 mod writer;
 

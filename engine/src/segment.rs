@@ -141,12 +141,12 @@ impl Segment {
                 0 => None,
                 _ => {
                     let (name, id) = (vectors_name(info.number, at), file_id(store_id, info.number, 2 + at));
-                    Some(Flat::open(disk.as_ref(), &name, id, config.shape(), count)?)
+                    Some(Flat::open(disk, &name, id, config.shape(), count)?)
                 }
             });
         }
-        let open = |file: &FieldFileInfo| FieldFile::open(disk, store_id, *file, cache).map(Arc::new);
-        let fields = info.fields.iter().map(open).collect::<Result<_, _>>()?;
+        let open = |file: &FieldFileInfo| Arc::new(FieldFile::new(disk, store_id, *file, cache));
+        let fields = info.fields.iter().map(open).collect();
         let (points, ids, vectors) = (Arc::new(points), Arc::new(ids), Arc::new(vectors));
         Ok(Self { info, points, ids, vectors, fields })
     }

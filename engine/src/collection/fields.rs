@@ -93,10 +93,8 @@ impl Collection {
         state.fields.iter().map(describe).collect()
     }
 
-    /// Builds the files of all field indexes anew from the payloads, for when one of them is damaged. They are derived:
-    /// nothing is lost. Queries ask payloads meanwhile.
-    ///
-    /// A collection with a damaged file may fail to open; then a file that cannot be opened is named in the error.
+    /// Builds the files of all field indexes anew from the payloads, for when [`Collection::verify`] or a query says that
+    /// one of them is damaged. They are derived: nothing is lost. Queries ask payloads meanwhile.
     ///
     /// # Errors
     /// When the disk fails or is full, or payloads cannot be read.
@@ -215,7 +213,7 @@ impl Inner {
         let mut built = Vec::with_capacity(writers.len());
         for writer in writers {
             let info = writer.finish()?;
-            built.push(Arc::new(FieldFile::open(&self.disk, store_id, info, &self.cache)?));
+            built.push(Arc::new(FieldFile::new(&self.disk, store_id, info, &self.cache)));
         }
         Ok(built)
     }

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use nearline_index::{Metric, Nearest, RowId, Scorer};
+use nearline_index::{Metric, Nearest, Picked, RowId, Scorer};
 use roaring::RoaringBitmap;
 
+use super::flush::dead_points;
+use super::plan::{Estimate, Strategy, choose_strategy};
+use super::select::{FilterReport, part_of};
 use super::{Collection, Inner};
 use crate::error::QueryError;
 use crate::filter::Filter;
@@ -92,28 +95,24 @@ pub struct ScoredPoint {
     pub vectors: Option<BTreeMap<String, Vector>>,
 }
 
-/// How a question was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Strategy {
-    /// All vectors were compared.
-    Exact,
-    /// The payloads of all points were asked, then the vectors of those that match were compared.
-    FilterThenExact,
-}
-
 /// What an answer cost.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct QueryReport {
     /// How it was found.
     pub strategy: Strategy,
+    /// Why so, in words.
+    pub why: String,
+    /// What the filter took, if there was one.
+    pub filter: FilterReport,
     /// The write up to which points were seen.
     pub lsn: u64,
     /// Points that match the filter, if there was one.
     pub matching: Option<u64>,
     /// Vectors compared.
     pub compared: u64,
+    /// Pages (4096 bytes) of vectors read.
+    pub pages: u64,
     /// Microseconds for the filter.
     pub filter_us: f64,
     /// Microseconds for comparing.
@@ -164,21 +163,29 @@ impl Inner {
             return Err(QueryError::Bad { what: "name of the vectors", found, expected });
         };
         let bytes = query_bytes(config, &query.vector)?;
-        let matching = match &query.filter {
-            Some(filter) => Some(self.matching(state, &self.check(state, filter)?)?.0),
-            None => None,
+        let (matching, filter) = match &query.filter {
+            Some(filter) => {
+                let (rows, report) = self.matching(state, &self.check(state, filter)?)?;
+                (Some(rows), report)
+            }
+            None => (None, FilterReport::default()),
         };
         let filter_us = micros(started);
         let scorer = Scorer::new(config.metric, config.shape(), &bytes);
-        let (found, compared) = nearest(state, at, &scorer, matching.as_ref(), query.k)?;
+        let choice = choose_strategy(&estimate(state, at, matching.as_ref(), &filter));
+        let compare =
+            Compare { state, at, scorer: &scorer, matching: matching.as_ref(), picks: choice.picks };
+        let (found, Picked { compared, pages }) = compare.nearest(query.k)?;
         let scan_us = micros(started) - filter_us;
         let hits = self.hits(state, &found, query)?;
-        let strategy = if matching.is_some() { Strategy::FilterThenExact } else { Strategy::Exact };
         let report = QueryReport {
-            strategy,
+            strategy: choice.strategy,
+            why: choice.why,
+            filter,
             lsn: state.lsn,
             matching: matching.map(|rows| rows.len()),
             compared,
+            pages,
             filter_us,
             scan_us,
             total_us: micros(started),
@@ -204,29 +211,69 @@ impl Inner {
     }
 }
 
-/// The rows nearest to a scorer's query, and how many were compared.
-fn nearest(
-    state: &State,
-    at: usize,
-    scorer: &Scorer,
-    matching: Option<&RoaringBitmap>,
-    k: usize,
-) -> Result<(Vec<(RowId, f32)>, u64), QueryError> {
-    let allowed = |row: RowId| match matching {
-        Some(matching) => matching.contains(row.0),
-        None => !state.is_dead(row),
+/// What the choice of a strategy goes by, of the vectors of one name.
+fn estimate(state: &State, at: usize, matching: Option<&RoaringBitmap>, filter: &FilterReport) -> Estimate {
+    let mut estimate = Estimate {
+        points: 0,
+        matching: matching.map(|_| 0),
+        payloads_asked: filter.payloads_asked,
+        all_pages: 0,
+        matching_pages: 0,
     };
-    let (mut nearest, mut compared) = (Nearest::new(k), 0);
-    for vectors in state.segments.iter().filter_map(|segment| segment.vectors[at].as_ref()) {
-        compared += vectors.nearest(scorer, allowed, &mut nearest)?;
-    }
-    for point in state.live_in_memory().filter(|point| allowed(point.row)) {
-        if let Some(vector) = &point.vectors[at] {
-            nearest.push(point.row, scorer.distance(vector));
-            compared += 1;
+    for segment in &state.segments {
+        estimate.points += segment.info.points.saturating_sub(dead_points(&segment.info, state));
+        let part = matching.map(|rows| rows.range_cardinality(segment.info.first.0..=segment.info.last.0));
+        estimate.matching = estimate.matching.zip(part).map(|(sum, part)| sum + part);
+        if let Some(vectors) = &segment.vectors[at] {
+            estimate.all_pages += vectors.pages();
+            estimate.matching_pages += vectors.pages_of(part.unwrap_or(vectors.rows()));
         }
     }
-    Ok((nearest.into_sorted(), compared))
+    estimate
+}
+
+/// Comparing vectors of one name with a query.
+struct Compare<'a> {
+    state: &'a State,
+    at: usize,
+    scorer: &'a Scorer,
+    matching: Option<&'a RoaringBitmap>,
+    /// Whether only those that match are read.
+    picks: bool,
+}
+
+impl Compare<'_> {
+    /// The rows nearest to the query, and what finding them took.
+    fn nearest(&self, k: usize) -> Result<(Vec<(RowId, f32)>, Picked), QueryError> {
+        let allowed = |row: RowId| match self.matching {
+            Some(matching) => matching.contains(row.0),
+            None => !self.state.is_dead(row),
+        };
+        let (mut nearest, mut sum) = (Nearest::new(k), Picked::default());
+        for segment in &self.state.segments {
+            let Some(vectors) = &segment.vectors[self.at] else { continue };
+            let done = match self.matching.filter(|_| self.picks) {
+                Some(matching) => {
+                    let rows = part_of(segment, matching);
+                    let within = segment.info.first..=segment.info.last;
+                    vectors.nearest_of(self.scorer, rows.into_iter().map(RowId), &within, &mut nearest)?
+                }
+                None => {
+                    let compared = vectors.nearest(self.scorer, allowed, &mut nearest)?;
+                    Picked { compared, pages: vectors.pages() }
+                }
+            };
+            sum.compared += done.compared;
+            sum.pages += done.pages;
+        }
+        for point in self.state.live_in_memory().filter(|point| allowed(point.row)) {
+            if let Some(vector) = &point.vectors[self.at] {
+                nearest.push(point.row, self.scorer.distance(vector));
+                sum.compared += 1;
+            }
+        }
+        Ok((nearest.into_sorted(), sum))
+    }
 }
 
 fn query_bytes(config: &VectorConfig, vector: &Vector) -> Result<Box<[u8]>, QueryError> {

@@ -16,6 +16,7 @@ use crate::filter::{Checked, Group, Node};
 use crate::path::FieldPath;
 use crate::state::State;
 use tree::Tree;
+pub(super) use tree::part_of;
 
 /// What finding the points of a filter took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

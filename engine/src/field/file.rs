@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 use nearline_index::RowId;
 use nearline_storage::{BlockCache, Disk, FileHeader, PAGE, StorageError, Table};
@@ -29,27 +29,50 @@ pub(crate) fn field_header(store_id: u64, number: u64) -> FileHeader {
 }
 
 /// The file of a segment for one field index.
+///
+/// It is derived from the payloads, so a damaged one does not keep a collection from opening: whoever needs it gets the
+/// error.
 #[derive(Debug)]
 pub(crate) struct FieldFile {
     pub(crate) info: FieldFileInfo,
-    table: Table,
+    disk: Arc<dyn Disk>,
+    store_id: u64,
+    cache: Arc<BlockCache>,
+    /// Empty as long as it cannot be opened.
+    table: OnceLock<Table>,
 }
 
 impl FieldFile {
-    pub(crate) fn open(
+    /// The file, opened if it can be.
+    pub(crate) fn new(
         disk: &Arc<dyn Disk>,
         store_id: u64,
         info: FieldFileInfo,
         cache: &Arc<BlockCache>,
-    ) -> Result<Self, StorageError> {
-        let header = field_header(store_id, info.number);
-        let table = Table::open(disk, &field_name(info.number), header, Arc::clone(cache))?;
-        Ok(Self { info, table })
+    ) -> Self {
+        let (disk, cache) = (Arc::clone(disk), Arc::clone(cache));
+        let file = Self { info, disk, store_id, cache, table: OnceLock::new() };
+        // Who needs it learns why it cannot be opened.
+        let _ = file.table();
+        file
+    }
+
+    fn table(&self) -> Result<&Table, StorageError> {
+        if let Some(table) = self.table.get() {
+            return Ok(table);
+        }
+        let (name, header) = (field_name(self.info.number), field_header(self.store_id, self.info.number));
+        let table = Table::open(&self.disk, &name, header, Arc::clone(&self.cache))?;
+        let (found, expected) = (table.summary().bytes, self.info.bytes);
+        if found != expected {
+            return Err(StorageError::corrupt(table.path(), 0, "bytes of a field file", found, expected));
+        }
+        Ok(self.table.get_or_init(|| table))
     }
 
     /// Bytes of memory it takes, beside what the cache holds.
     pub(crate) fn ram_bytes(&self) -> usize {
-        self.table.ram_bytes()
+        self.table.get().map_or(0, Table::ram_bytes)
     }
 
     /// The rows of a set of keys.
@@ -85,8 +108,8 @@ impl FieldFile {
         let key = |set: &'_ KeySet| if let KeySet::Key(key) = set { Some(key.clone()) } else { None };
         let keys: Vec<Vec<u8>> = sets.iter().filter_map(key).collect();
         for keys in keys.chunks(CHUNK) {
-            for value in self.table.get_many(keys)?.into_iter().flatten() {
-                add_rows(&value, self.path(), &mut rows)?;
+            for value in self.table()?.get_many(keys)?.into_iter().flatten() {
+                self.add_value(&value, &mut rows)?;
             }
         }
         let mut all = rows.into_bitmap();
@@ -97,8 +120,8 @@ impl FieldFile {
     }
 
     fn add(&self, key: &[u8], rows: &mut RowSet) -> Result<(), StorageError> {
-        match self.table.get(key)? {
-            Some(value) => add_rows(&value, self.path(), rows),
+        match self.table()?.get(key)? {
+            Some(value) => self.add_value(&value, rows),
             None => Ok(()),
         }
     }
@@ -109,8 +132,9 @@ impl FieldFile {
         to: &Bound<Vec<u8>>,
         rows: &mut RowSet,
     ) -> Result<(), StorageError> {
-        for entry in self.table.range(from.as_ref().map(|key| &key[..]), to.as_ref().map(|key| &key[..])) {
-            add_rows(&entry?.1, self.path(), rows)?;
+        let table = self.table()?;
+        for entry in table.range(from.as_ref().map(|key| &key[..]), to.as_ref().map(|key| &key[..])) {
+            self.add_value(&entry?.1, rows)?;
         }
         Ok(())
     }
@@ -121,14 +145,15 @@ impl FieldFile {
     }
 
     fn set_pages(&self, set: &KeySet) -> Result<u64, StorageError> {
-        let summary = self.table.summary();
+        let table = self.table()?;
+        let summary = table.summary();
         let all = summary.bytes / PAGE as u64;
         let pages = match set {
             KeySet::All => 1,
             KeySet::Key(_) => 2,
             KeySet::Keys { from, to } => {
                 let (from, to) = (from.as_ref().map(|key| &key[..]), to.as_ref().map(|key| &key[..]));
-                let keys = self.table.count_estimate(from, to)?;
+                let keys = table.count_estimate(from, to)?;
                 2 + keys * summary.bytes / summary.entries.max(1) / PAGE as u64
             }
             KeySet::Union(sets) | KeySet::Intersection(sets) => self.sum(sets)?,
@@ -148,7 +173,7 @@ impl FieldFile {
         index: &FieldIndexInfo,
         payloads: impl Iterator<Item = Result<(RowId, Payload), StorageError>>,
     ) -> Result<(), StorageError> {
-        self.table.verify()?;
+        self.table()?.verify()?;
         let (mut rows, mut pairs) = (RoaringBitmap::new(), 0_u64);
         let mut some = BTreeMap::<Vec<u8>, Vec<u32>>::new();
         let mut gathered = 0;
@@ -167,10 +192,10 @@ impl FieldFile {
         self.check_has(&some)?;
         // All pairs of keys and rows are there; if there are no more of them, there are no others.
         let (mut found_pairs, mut has_all) = (0, false);
-        for entry in self.table.scan() {
+        for entry in self.table()?.scan() {
             let (key, value) = entry?;
             let mut of_key = RowSet::default();
-            add_rows(&value, self.path(), &mut of_key)?;
+            self.add_value(&value, &mut of_key)?;
             let of_key = of_key.into_bitmap();
             if (key == ALL_ROWS && of_key != rows) || !of_key.is_subset(&rows) {
                 return Err(self.wrong("rows of a key", of_key.len(), rows.len()));
@@ -198,10 +223,14 @@ impl FieldFile {
     }
 
     fn wrong(&self, what: &'static str, found: u64, expected: u64) -> StorageError {
-        StorageError::corrupt(self.path(), 0, what, found, expected)
+        StorageError::corrupt(&self.path(), 0, what, found, expected)
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        self.table.path()
+    fn add_value(&self, value: &[u8], rows: &mut RowSet) -> Result<(), StorageError> {
+        add_rows(value, || self.path(), rows)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.disk.root().join(field_name(self.info.number))
     }
 }

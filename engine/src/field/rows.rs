@@ -1,6 +1,6 @@
 //! The rows of a key, as bytes in the file of a field index.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use nearline_storage::StorageError;
 use roaring::RoaringBitmap;
@@ -33,9 +33,13 @@ pub(crate) fn encode_bitmap(mut rows: RoaringBitmap) -> Vec<u8> {
     out
 }
 
-/// Adds the rows of a value to others.
-pub(crate) fn add_rows(value: &[u8], path: &Path, to: &mut RowSet) -> Result<(), StorageError> {
-    let corrupt = |found: usize| StorageError::corrupt(path, 0, "rows of a key", found as u64, 0);
+/// Adds the rows of a value in the file at `path` to others.
+pub(crate) fn add_rows(
+    value: &[u8],
+    path: impl Fn() -> PathBuf,
+    to: &mut RowSet,
+) -> Result<(), StorageError> {
+    let corrupt = |found: usize| StorageError::corrupt(&path(), 0, "rows of a key", found as u64, 0);
     match value.split_first() {
         Some((0, bitmap)) => {
             let mut rest = bitmap;
@@ -99,7 +103,7 @@ mod tests {
 
     fn decode(value: &[u8]) -> Result<RoaringBitmap, StorageError> {
         let mut rows = RowSet::default();
-        add_rows(value, Path::new("field"), &mut rows)?;
+        add_rows(value, || PathBuf::from("field"), &mut rows)?;
         Ok(rows.into_bitmap())
     }
 

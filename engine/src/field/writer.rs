@@ -154,7 +154,7 @@ impl FieldWriter {
             let mut rows = RowSet::default();
             for (at, head) in heads.iter_mut().enumerate() {
                 if let Some((_, value)) = head.take_if(|(found, _)| *found == key) {
-                    add_rows(&value, tables[at].path(), &mut rows)?;
+                    add_rows(&value, || tables[at].path().to_owned(), &mut rows)?;
                     *head = sources[at].next().transpose()?;
                 }
             }
@@ -165,5 +165,39 @@ impl FieldWriter {
 
     fn remove(&self, runs: &[String]) -> Result<(), StorageError> {
         runs.iter().try_for_each(|run| self.disk.remove(run))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nearline_storage::SimDisk;
+
+    use super::*;
+    use crate::field::FieldType;
+
+    #[test]
+    fn the_bytes_do_not_depend_on_the_memory() {
+        let write = |budget: usize| {
+            let sim = SimDisk::new(0);
+            let disk: Arc<dyn Disk> = Arc::new(sim.clone());
+            let field_type = FieldType::Keyword;
+            let index = FieldIndexInfo { number: 1, path: "f".parse().unwrap(), field_type };
+            let mut writer = FieldWriter::new(&disk, 5, 2, index, budget);
+            for row in 0..2_000_u32 {
+                let words = [format!("w{}", row % 7), format!("u{row}"), format!("v{}", row / 300)];
+                writer.push(RowId(row * 3), &Payload::new().with("f", words)).unwrap();
+            }
+            let runs = writer.runs_made;
+            let info = writer.finish().unwrap();
+            assert_eq!(sim.list().unwrap(), ["field.000002"], "runs are removed");
+            (runs, info, sim.bytes("field.000002").unwrap())
+        };
+        let (runs, info, bytes) = write(1 << 20);
+        assert_eq!((runs, info.bytes), (0, bytes.len() as u64));
+        for (budget, least) in [(100_000, 2), (8_000, 20), (0, 2_000)] {
+            let (runs, _, same) = write(budget);
+            assert!(runs >= least, "{runs} runs within {budget} bytes");
+            assert!(same == bytes, "within {budget} bytes");
+        }
     }
 }

@@ -5,8 +5,7 @@ use std::cell::RefCell;
 use nearline_index::RowId;
 use roaring::RoaringBitmap;
 
-use super::Inner;
-use super::tree::part_of;
+use super::{Inner, part_of};
 use crate::error::QueryError;
 use crate::filter::Checked;
 use crate::point_id::PointId;

@@ -215,7 +215,7 @@ fn asks_for_a_value(test: &Test) -> bool {
 }
 
 /// The rows that may be in a segment.
-pub(super) fn part_of(segment: &Segment, rows: &RoaringBitmap) -> RoaringBitmap {
+pub(in crate::collection) fn part_of(segment: &Segment, rows: &RoaringBitmap) -> RoaringBitmap {
     let mut part = RoaringBitmap::new();
     part.insert_range(segment.info.first.0..=segment.info.last.0);
     part & rows

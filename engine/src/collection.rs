@@ -17,6 +17,7 @@ mod tests;
 mod verify;
 mod write;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -117,6 +118,8 @@ struct Files {
     manifest: Manifest,
     /// Whether files may be there that it does not name.
     untidy: bool,
+    /// Numbers of field files that are being written and have no name in it yet.
+    building: BTreeSet<u64>,
 }
 
 impl Files {

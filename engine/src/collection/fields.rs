@@ -5,17 +5,19 @@
 
 use std::sync::Arc;
 
-use nearline_index::RowId;
-
+use super::flush::remove_orphans;
+use super::maintain::{Job, choose};
 use super::{Collection, Files, Inner, locked};
 use crate::error::WriteError;
-use crate::field::{FIELD_INDEXES_MAX, FieldFile, FieldIndexInfo, FieldType, FieldWriter};
+use crate::field::{FIELD_INDEXES_MAX, FieldFile, FieldFileInfo, FieldIndexInfo, FieldType, FieldWriter};
 use crate::filter::{Checked, Filter, FilterError, TextOptions};
 use crate::manifest::Manifest;
 use crate::path::FieldPath;
 use crate::segment::Segment;
 use crate::state::State;
-use crate::value::Payload;
+
+/// Points of a long job after which it looks whether something else is to be done.
+const LOOK_UP: usize = 512;
 
 /// A field index, and how far it is built.
 #[derive(Clone, Debug, PartialEq)]
@@ -175,47 +177,96 @@ impl Inner {
         Ok(())
     }
 
-    /// Builds the files of field indexes that a segment lacks, in one pass over its payloads.
+    /// Builds the files of field indexes that a segment lacks, in one pass over its payloads. Files may be flushed and
+    /// merged meanwhile, and indexes dropped: what nobody needs at the end is removed.
     pub(super) fn build_fields(&self, at: usize) -> Result<(), WriteError> {
+        let Some((segment, writers)) = self.begin_build(at) else { return Ok(()) };
+        let numbers: Vec<u64> = writers.iter().map(FieldWriter::number).collect();
+        let written = self.write_fields(&segment, writers);
         let mut files = locked(&self.files);
-        let state = self.state();
-        let Some(segment) = state.segments.get(at) else { return Ok(()) };
-        let missing = state.missing_fields(segment);
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let built = self.tidying(&mut files, |files| {
-            let built = self.write_fields(files, segment, missing)?;
-            let mut next = files.manifest.clone();
-            next.segments[at].fields.extend(built.iter().map(|file| file.info));
-            self.adopt(files, next)?;
-            Ok(built)
-        })?;
-        self.change(|state| {
-            let more = state.segments[at].with_fields(built);
-            state.segments[at] = Arc::new(more);
-        });
-        Ok(())
+        files.building.retain(|number| !numbers.contains(number));
+        // What is not adopted has no name now, and goes.
+        self.tidying(&mut files, |files| {
+            let Some(built) = written? else {
+                self.tidy(files);
+                return Ok(());
+            };
+            self.adopt_fields(files, segment.info.number, built)
+        })
     }
 
+    /// The segment at a place and writers of the files it lacks, which nobody takes for left over from now on.
+    fn begin_build(&self, at: usize) -> Option<(Arc<Segment>, Vec<FieldWriter>)> {
+        let mut files = locked(&self.files);
+        let state = self.state();
+        let segment = state.segments.get(at)?;
+        let missing = state.missing_fields(segment);
+        let writers = self.field_writers(&mut files, missing);
+        files.building.extend(writers.iter().map(FieldWriter::number));
+        (!writers.is_empty()).then(|| (Arc::clone(segment), writers))
+    }
+
+    /// Writes files; `None` if the collection is being closed.
     fn write_fields(
         &self,
-        files: &mut Files,
         segment: &Segment,
-        indexes: Vec<FieldIndexInfo>,
-    ) -> Result<Vec<Arc<FieldFile>>, WriteError> {
-        let mut writers = self.field_writers(files, indexes);
-        for point in segment.scan() {
-            let (row, _, payload): (RowId, _, Payload) = point?;
+        mut writers: Vec<FieldWriter>,
+    ) -> Result<Option<Vec<FieldFileInfo>>, WriteError> {
+        for (count, point) in segment.scan().enumerate() {
+            let (row, _, payload) = point?;
             writers.iter_mut().try_for_each(|writer| writer.push(row, &payload))?;
+            if count % LOOK_UP == LOOK_UP - 1 && !self.has_time()? {
+                return Ok(None);
+            }
         }
-        let store_id = files.manifest.store_id;
-        let mut built = Vec::with_capacity(writers.len());
-        for writer in writers {
-            let info = writer.finish()?;
-            built.push(Arc::new(FieldFile::new(&self.disk, store_id, info, &self.cache)));
+        let built = writers.into_iter().map(FieldWriter::finish).collect::<Result<_, _>>()?;
+        Ok(Some(built))
+    }
+
+    /// Whether a long job may go on. Points in memory are flushed if it is time: the background is busy with the job.
+    fn has_time(&self) -> Result<bool, WriteError> {
+        if self.has_background {
+            if choose(&self.view()) == Some(Job::Flush) {
+                self.flush()?;
+                self.changed.notify_all();
+            }
+            return Ok(!locked(&self.background).stopping);
         }
-        Ok(built)
+        Ok(true)
+    }
+
+    /// Gives files to a segment, those it still needs.
+    fn adopt_fields(
+        &self,
+        files: &mut Files,
+        segment: u64,
+        mut built: Vec<FieldFileInfo>,
+    ) -> Result<(), WriteError> {
+        let mut next = files.manifest.clone();
+        let place = next.segments.iter_mut().find(|info| info.number == segment);
+        let has = |of: &[FieldFileInfo], file: &FieldFileInfo| of.iter().any(|has| has.index == file.index);
+        match &place {
+            Some(info) => built.retain(|file| {
+                next.fields.iter().any(|index| index.number == file.index) && !has(&info.fields, file)
+            }),
+            None => built.clear(),
+        }
+        if let Some(info) = place.filter(|_| !built.is_empty()) {
+            info.fields.extend(&built);
+            let store_id = next.store_id;
+            self.adopt(files, next)?;
+            let open =
+                |info: FieldFileInfo| Arc::new(FieldFile::new(&self.disk, store_id, info, &self.cache));
+            let opened: Vec<Arc<FieldFile>> = built.into_iter().map(open).collect();
+            self.change(|state| {
+                for there in state.segments.iter_mut().filter(|there| there.info.number == segment) {
+                    *there = Arc::new(there.with_fields(opened.clone()));
+                }
+            });
+        }
+        // Those it did not need.
+        files.untidy |= remove_orphans(self.disk.as_ref(), &files.manifest, &files.building).is_err();
+        Ok(())
     }
 
     /// Writers for the files of a segment, which share the memory there is.

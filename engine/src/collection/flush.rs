@@ -10,6 +10,7 @@ use nearline_storage::{Disk, StorageError, is_temp_name};
 use super::write::refused;
 use super::{Collection, Files, Inner, locked};
 use crate::error::WriteError;
+use crate::field::field_number;
 use crate::manifest::{MANIFEST, Manifest, is_dead_file, write_dead};
 use crate::point_id::PointId;
 use crate::record::{Stored, row_of};
@@ -199,7 +200,7 @@ impl Inner {
         let disk = self.disk.as_ref();
         // A manifest whose last step failed may be the one on disk: then its files must stay.
         let is_ours = Manifest::read(disk).is_ok_and(|there| there.files() == files.manifest.files());
-        files.untidy = !is_ours || remove_orphans(disk, &files.manifest).is_err();
+        files.untidy = !is_ours || remove_orphans(disk, &files.manifest, &files.building).is_err();
     }
 
     /// Changes what readers see beside what writers change.
@@ -221,13 +222,18 @@ impl Inner {
     }
 }
 
-/// Removes files of segments and tombstones, and drafts, that a manifest does not name.
-pub(super) fn remove_orphans(disk: &dyn Disk, manifest: &Manifest) -> Result<(), StorageError> {
+/// Removes files of segments and tombstones, and drafts, that a manifest does not name and nobody is building.
+pub(super) fn remove_orphans(
+    disk: &dyn Disk,
+    manifest: &Manifest,
+    building: &BTreeSet<u64>,
+) -> Result<(), StorageError> {
     let known: BTreeSet<String> = manifest.files().into_iter().collect();
     let is_draft = |name: &str| is_temp_name(name) && name.starts_with(MANIFEST);
     let ours = |name: &str| is_segment_file(name) || is_dead_file(name) || is_draft(name);
     for name in disk.list()? {
-        if ours(&name) && !known.contains(&name) {
+        let unfinished = field_number(&name).is_some_and(|number| building.contains(&number));
+        if ours(&name) && !known.contains(&name) && !unfinished {
             disk.remove(&name)?;
         }
     }

@@ -7,6 +7,7 @@ use roaring::RoaringBitmap;
 
 use super::{Collection, Files, locked};
 use crate::error::OpenError;
+use crate::field::field_number;
 use crate::manifest::{is_dead_file, read_dead};
 use crate::segment::{Segment, is_segment_file};
 use crate::state::State;
@@ -86,8 +87,11 @@ fn verify_fields(state: &State, segment: &Segment) -> Result<(), OpenError> {
 /// All files of the manifest are there, and no others of their kinds unless an attempt to write them failed.
 fn check_files(disk: &dyn Disk, files: &Files) -> Result<(), OpenError> {
     let known: BTreeSet<String> = files.manifest.files().into_iter().collect();
+    let unfinished =
+        |name: &String| field_number(name).is_some_and(|number| files.building.contains(&number));
+    let ours = |name: &String| is_segment_file(name) || is_dead_file(name);
     let there: BTreeSet<String> =
-        disk.list()?.into_iter().filter(|name| is_segment_file(name) || is_dead_file(name)).collect();
+        disk.list()?.into_iter().filter(|name| ours(name) && !unfinished(name)).collect();
     if let Some(missing) = known.difference(&there).next() {
         return Err(StorageError::NotFound { file: disk.root().join(missing) }.into());
     }

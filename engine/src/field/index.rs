@@ -40,6 +40,11 @@ pub(crate) fn is_field_file(name: &str) -> bool {
     name.starts_with("field.")
 }
 
+/// The number of such a file.
+pub(crate) fn field_number(name: &str) -> Option<u64> {
+    name.strip_prefix("field.")?.split('.').next()?.parse().ok()
+}
+
 impl FieldIndexInfo {
     pub(crate) fn encode(&self, out: &mut Encoder) {
         out.u64(self.number).str(&self.path.to_string());

@@ -68,6 +68,11 @@ impl FieldWriter {
         }
     }
 
+    /// The number of the file.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Takes a payload; its row is above those before it.
     pub(crate) fn push(&mut self, row: RowId, payload: &Payload) -> Result<(), StorageError> {
         self.rows.insert(row.0);

@@ -250,6 +250,40 @@ fn the_background_builds_them() {
     assert_eq!(on.count(Some(&Filter::must([Condition::matches("a", 3)]))).unwrap(), 10);
 }
 
+#[test]
+fn points_are_written_while_indexes_are_built_and_dropped() {
+    let disk = single(6);
+    let limits =
+        super::Limits { flush_bytes: 30_000, delta_bytes: 90_000, log_segment_bytes: 1 << 16, ..LIMITS };
+    let cache = Arc::new(BlockCache::new(1 << 18));
+    let on = Collection::open_on(Arc::new(disk), "points", limits, cache, true).unwrap();
+    let point = |id: u64| Point::new(id).payload(Payload::new().with("a", id % 5).with("b", "some words"));
+    on.upsert((0..3_000).map(point)).unwrap();
+    on.flush().unwrap();
+    let third = Filter::must([Condition::matches("a", 3), Condition::matches_text("b", "words")]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            (3_000..4_000_u64).for_each(|id| assert_eq!(on.upsert([point(id)]).unwrap().points, 1))
+        });
+        scope.spawn(|| {
+            for _ in 0..8 {
+                on.create_field_index("a", FieldType::Integer).unwrap();
+                on.create_field_index("b", FieldType::Text(TEXT)).unwrap();
+                assert!(on.count(Some(&third)).unwrap() >= 600);
+                on.drop_field_index("b").unwrap();
+                on.verify().unwrap();
+            }
+        });
+        scope.spawn(|| (0..4).for_each(|_| on.rebuild_field_indexes().unwrap()));
+    });
+    on.create_field_index("b", FieldType::Text(TEXT)).unwrap();
+    on.wait_idle().unwrap();
+    assert!(on.field_indexes().iter().all(|index| !index.building));
+    let (found, right, _) = both(&on, &third);
+    assert_eq!((found.len(), found), (800, right));
+    on.verify().unwrap();
+}
+
 /// Creating, building, writing on and dropping.
 fn script() -> Vec<Step> {
     let mut random = Random(31);

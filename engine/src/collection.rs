@@ -6,6 +6,7 @@
 mod fields;
 mod flush;
 mod maintain;
+mod nearest;
 mod plan;
 mod query;
 mod read;

@@ -3,6 +3,8 @@
 //! The choice is a pure function of a few numbers. A new way of searching is one more [`Strategy`] and one more arm of
 //! [`choose_strategy`].
 
+use super::select::LAZY_SHARE;
+
 /// A page read somewhere costs as much as so many that are read in a row.
 const RANDOM_COST: u64 = 4;
 
@@ -16,6 +18,9 @@ pub enum Strategy {
     FilteredScan,
     /// Only vectors of points that match were read.
     MatchingOnly,
+    /// All vectors were compared first, because no field index could narrow the filter down, and the payloads of the
+    /// nearest were asked until enough of them matched.
+    CompareFirst,
     /// Most payloads were asked first, because no field index could narrow the filter down; then as by one of the others.
     PayloadsFirst,
 }
@@ -25,13 +30,15 @@ pub enum Strategy {
 pub(crate) struct Estimate {
     /// Points in segments that are not dead.
     pub(crate) points: u64,
-    /// Of them those that match, if there is a filter.
+    /// Of them those that match or may, if there is a filter.
     pub(crate) matching: Option<u64>,
-    /// Payloads of them that the filter asked.
-    pub(crate) payloads_asked: u64,
+    /// Of those the ones whose payloads would have to be asked.
+    pub(crate) unsure: u64,
+    /// Points that the question wants.
+    pub(crate) k: u64,
     /// Pages of all vectors.
     pub(crate) all_pages: u64,
-    /// Pages of the vectors that match, at most.
+    /// Pages of the vectors that match or may, at most.
     pub(crate) matching_pages: u64,
 }
 
@@ -46,27 +53,37 @@ pub(crate) struct Choice {
 }
 
 pub(crate) fn choose_strategy(estimate: &Estimate) -> Choice {
-    let Estimate { points, matching, payloads_asked, all_pages, matching_pages } = *estimate;
+    let Estimate { points, matching, unsure, k, all_pages, matching_pages } = *estimate;
     let Some(matching) = matching else {
         let why = format!("no filter: all {all_pages} pages of vectors are read");
         return Choice { strategy: Strategy::Exact, picks: false, why };
     };
     let picks = matching_pages.saturating_mul(RANDOM_COST) < all_pages || matching == 0;
-    let strategy = match (payloads_asked * 2 > points, picks) {
-        (true, _) => Strategy::PayloadsFirst,
-        (false, true) => Strategy::MatchingOnly,
-        (false, false) => Strategy::FilteredScan,
-    };
-    let asked = match payloads_asked {
-        0 => String::new(),
-        some => format!(", which took {some} payloads"),
-    };
-    let read = if picks { "only theirs" } else { "all" };
+    if unsure * 2 > points {
+        let open =
+            format!("no field index tells of {unsure} of {points} points in segments whether they match");
+        if first_tries(k).saturating_mul(LAZY_SHARE) < unsure {
+            let why = format!("{open}, and only {k} are wanted: the nearest are asked");
+            return Choice { strategy: Strategy::CompareFirst, picks: false, why };
+        }
+        return Choice {
+            strategy: Strategy::PayloadsFirst,
+            picks,
+            why: format!("{open}: all of them are asked"),
+        };
+    }
+    let (strategy, read) =
+        if picks { (Strategy::MatchingOnly, "only theirs") } else { (Strategy::FilteredScan, "all") };
     let why = format!(
-        "{matching} of {points} points in segments match{asked}; their vectors are on {matching_pages} of {all_pages} \
-         pages at most, so {read} are read"
+        "{matching} of {points} points in segments match; their vectors are on {matching_pages} of {all_pages} pages at \
+         most, so {read} are read"
     );
     Choice { strategy, picks, why }
+}
+
+/// How many of the nearest points are asked at first whether they match, when `k` are wanted.
+pub(crate) fn first_tries(k: u64) -> u64 {
+    k.saturating_mul(4).saturating_add(64)
 }
 
 #[cfg(test)]
@@ -75,11 +92,12 @@ mod tests {
 
     #[test]
     fn strategies_are_chosen_from_a_description() {
-        use Strategy::{Exact, FilteredScan, MatchingOnly, PayloadsFirst};
-        let of = |matching, payloads_asked, matching_pages| Estimate {
-            points: 1_000,
+        use Strategy::{CompareFirst, Exact, FilteredScan, MatchingOnly, PayloadsFirst};
+        let of = |matching, unsure, matching_pages| Estimate {
+            points: 10_000,
             matching,
-            payloads_asked,
+            unsure,
+            k: 150,
             all_pages: 100,
             matching_pages,
         };
@@ -89,9 +107,10 @@ mod tests {
             (of(Some(24), 0, 24), MatchingOnly, true),
             (of(Some(25), 0, 25), FilteredScan, false),
             (of(Some(900), 0, 100), FilteredScan, false),
-            (of(Some(24), 500, 24), MatchingOnly, true),
-            (of(Some(24), 501, 24), PayloadsFirst, true),
-            (of(Some(900), 1_000, 100), PayloadsFirst, false),
+            (of(Some(9_000), 5_000, 100), FilteredScan, false),
+            (of(Some(9_000), 5_001, 100), PayloadsFirst, false),
+            (Estimate { k: 10, ..of(Some(9_000), 5_001, 100) }, CompareFirst, false),
+            (Estimate { k: 1 << 20, ..of(Some(9_000), 9_000, 100) }, PayloadsFirst, false),
         ];
         for (estimate, strategy, picks) in cases {
             let choice = choose_strategy(&estimate);

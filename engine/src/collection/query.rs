@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use nearline_index::{Metric, Nearest, Picked, RowId, Scorer};
-use roaring::RoaringBitmap;
+use nearline_index::{Metric, RowId, Scorer};
 
-use super::flush::dead_points;
-use super::plan::{Estimate, Strategy, choose_strategy};
-use super::select::{FilterReport, part_of};
+use super::nearest::{Found, Search};
+use super::plan::Strategy;
+use super::select::FilterReport;
 use super::{Collection, Inner};
 use crate::error::QueryError;
 use crate::filter::Filter;
@@ -107,7 +106,7 @@ pub struct QueryReport {
     pub filter: FilterReport,
     /// The write up to which points were seen.
     pub lsn: u64,
-    /// Points that match the filter, if there was one.
+    /// Points that match the filter, if there was one and they were all found out.
     pub matching: Option<u64>,
     /// Vectors compared.
     pub compared: u64,
@@ -163,34 +162,25 @@ impl Inner {
             return Err(QueryError::Bad { what: "name of the vectors", found, expected });
         };
         let bytes = query_bytes(config, &query.vector)?;
-        let (matching, filter) = match &query.filter {
-            Some(filter) => {
-                let (rows, report) = self.matching(state, &self.check(state, filter)?)?;
-                (Some(rows), report)
-            }
-            None => (None, FilterReport::default()),
-        };
-        let filter_us = micros(started);
         let scorer = Scorer::new(config.metric, config.shape(), &bytes);
-        let choice = choose_strategy(&estimate(state, at, matching.as_ref(), &filter));
-        let compare =
-            Compare { state, at, scorer: &scorer, matching: matching.as_ref(), picks: choice.picks };
-        let (found, Picked { compared, pages }) = compare.nearest(query.k)?;
+        let search = Search { inner: self, state, at, scorer: &scorer, k: query.k };
+        let filter = query.filter.as_ref().map(|filter| self.check(state, filter)).transpose()?;
+        let Found { rows, choice, matching, filter, filter_us, picked } = search.run(filter.as_ref())?;
         let scan_us = micros(started) - filter_us;
-        let hits = self.hits(state, &found, query)?;
         let report = QueryReport {
             strategy: choice.strategy,
             why: choice.why,
             filter,
             lsn: state.lsn,
-            matching: matching.map(|rows| rows.len()),
-            compared,
-            pages,
+            matching,
+            compared: picked.compared,
+            pages: picked.pages,
             filter_us,
             scan_us,
-            total_us: micros(started),
+            total_us: 0.0,
         };
-        Ok(QueryAnswer { hits, report })
+        let hits = self.hits(state, &rows, query)?;
+        Ok(QueryAnswer { hits, report: QueryReport { total_us: micros(started), ..report } })
     }
 
     /// Names the rows found, with what was asked for.
@@ -211,77 +201,12 @@ impl Inner {
     }
 }
 
-/// What the choice of a strategy goes by, of the vectors of one name.
-fn estimate(state: &State, at: usize, matching: Option<&RoaringBitmap>, filter: &FilterReport) -> Estimate {
-    let mut estimate = Estimate {
-        points: 0,
-        matching: matching.map(|_| 0),
-        payloads_asked: filter.payloads_asked,
-        all_pages: 0,
-        matching_pages: 0,
-    };
-    for segment in &state.segments {
-        estimate.points += segment.info.points.saturating_sub(dead_points(&segment.info, state));
-        let part = matching.map(|rows| rows.range_cardinality(segment.info.first.0..=segment.info.last.0));
-        estimate.matching = estimate.matching.zip(part).map(|(sum, part)| sum + part);
-        if let Some(vectors) = &segment.vectors[at] {
-            estimate.all_pages += vectors.pages();
-            estimate.matching_pages += vectors.pages_of(part.unwrap_or(vectors.rows()));
-        }
-    }
-    estimate
-}
-
-/// Comparing vectors of one name with a query.
-struct Compare<'a> {
-    state: &'a State,
-    at: usize,
-    scorer: &'a Scorer,
-    matching: Option<&'a RoaringBitmap>,
-    /// Whether only those that match are read.
-    picks: bool,
-}
-
-impl Compare<'_> {
-    /// The rows nearest to the query, and what finding them took.
-    fn nearest(&self, k: usize) -> Result<(Vec<(RowId, f32)>, Picked), QueryError> {
-        let allowed = |row: RowId| match self.matching {
-            Some(matching) => matching.contains(row.0),
-            None => !self.state.is_dead(row),
-        };
-        let (mut nearest, mut sum) = (Nearest::new(k), Picked::default());
-        for segment in &self.state.segments {
-            let Some(vectors) = &segment.vectors[self.at] else { continue };
-            let done = match self.matching.filter(|_| self.picks) {
-                Some(matching) => {
-                    let rows = part_of(segment, matching);
-                    let within = segment.info.first..=segment.info.last;
-                    vectors.nearest_of(self.scorer, rows.into_iter().map(RowId), &within, &mut nearest)?
-                }
-                None => {
-                    let compared = vectors.nearest(self.scorer, allowed, &mut nearest)?;
-                    Picked { compared, pages: vectors.pages() }
-                }
-            };
-            sum.compared += done.compared;
-            sum.pages += done.pages;
-        }
-        for point in self.state.live_in_memory().filter(|point| allowed(point.row)) {
-            if let Some(vector) = &point.vectors[self.at] {
-                nearest.push(point.row, self.scorer.distance(vector));
-                sum.compared += 1;
-            }
-        }
-        Ok((nearest.into_sorted(), sum))
-    }
-}
-
 fn query_bytes(config: &VectorConfig, vector: &Vector) -> Result<Box<[u8]>, QueryError> {
     // A query of inner products or distances may be zero; one of angles has none.
     debug_assert!(matches!(config.metric, Metric::L2 | Metric::InnerProduct | Metric::Cosine));
     config.encode(vector).map_err(|(found, expected)| QueryError::Bad { what: "query", found, expected })
 }
 
-fn micros(since: Instant) -> f64 {
+pub(super) fn micros(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e6
 }

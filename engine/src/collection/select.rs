@@ -18,6 +18,9 @@ use crate::state::State;
 use tree::Tree;
 pub(super) use tree::part_of;
 
+/// Payloads are asked a few at a time as long as they are not more than one in so many of those in doubt.
+pub(super) const LAZY_SHARE: u64 = 16;
+
 /// What finding the points of a filter took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -50,6 +53,48 @@ impl Found {
     }
 }
 
+/// The points of a filter, as far as they are known: what indexes leave open is asked when somebody needs to know.
+pub(super) struct Doubt<'a> {
+    inner: &'a Inner,
+    state: &'a State,
+    filter: &'a Checked,
+    /// Rows that match.
+    pub(super) certain: RoaringBitmap,
+    /// Rows in segments that may match.
+    pub(super) unsure: RoaringBitmap,
+    /// Rows that were unsure at first.
+    doubts: u64,
+    asked: u64,
+}
+
+impl Doubt<'_> {
+    /// Finds out about some rows; about all, once many were asked: a few at a time they cost more.
+    pub(super) fn settle(&mut self, some: &RoaringBitmap) -> Result<(), QueryError> {
+        if (self.asked + some.intersection_len(&self.unsure)) * LAZY_SHARE > self.doubts {
+            return self.settle_all();
+        }
+        self.settle_these(some & &self.unsure)
+    }
+
+    /// Finds out about all rows.
+    pub(super) fn settle_all(&mut self) -> Result<(), QueryError> {
+        self.settle_these(self.unsure.clone())
+    }
+
+    fn settle_these(&mut self, rows: RoaringBitmap) -> Result<(), QueryError> {
+        let (asked, matching) = self.inner.ask(self.state, self.filter, &rows)?;
+        self.asked += asked;
+        self.unsure -= rows;
+        self.certain |= matching;
+        Ok(())
+    }
+
+    /// What it took so far.
+    pub(super) fn report(&self) -> FilterReport {
+        FilterReport { unindexed: unindexed(self.state, self.filter), payloads_asked: self.asked }
+    }
+}
+
 impl Inner {
     /// The rows of all points that are not dead and match.
     pub(crate) fn matching(
@@ -57,11 +102,22 @@ impl Inner {
         state: &State,
         filter: &Checked,
     ) -> Result<(RoaringBitmap, FilterReport), QueryError> {
+        let mut doubt = self.doubt(state, filter)?;
+        doubt.settle_all()?;
+        let report = doubt.report();
+        Ok((doubt.certain, report))
+    }
+
+    /// What can be said of a filter without reading a payload.
+    pub(super) fn doubt<'a>(
+        &'a self,
+        state: &'a State,
+        filter: &'a Checked,
+    ) -> Result<Doubt<'a>, QueryError> {
         let Found { rows, certain } = self.narrow(state, filter)?;
-        let (asked, mut matching) = self.ask(state, filter, &(rows - &certain))?;
-        matching |= certain;
-        matching |= self.matching_in_memory(state, filter);
-        Ok((matching, FilterReport { unindexed: unindexed(state, filter), payloads_asked: asked }))
+        let unsure = rows - &certain;
+        let certain = certain | self.matching_in_memory(state, filter);
+        Ok(Doubt { inner: self, state, filter, certain, doubts: unsure.len(), unsure, asked: 0 })
     }
 
     /// What the field indexes know of the points in segments.

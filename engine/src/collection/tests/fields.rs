@@ -10,8 +10,8 @@ use super::twin::{Call, Random, Twin};
 use super::{LIMITS, STORE, Step, asked, check_names, create, disk_of, files_of, open};
 use crate::field::tests::{TEXT, TYPES, any_condition, any_payload};
 use crate::{
-    Collection, Condition, FieldType, Filter, Metric, Payload, Point, Query, Schema, Strategy as Way,
-    WriteError,
+    Collection, Condition, FieldType, Filter, Metric, Payload, Point, PointId, Query, Schema,
+    Strategy as Way, WriteError,
 };
 
 const DIM: usize = 32;
@@ -134,6 +134,24 @@ fn an_index_spares_payloads_and_vectors() {
     assert_eq!((slow.report.strategy, slow.report.filter.payloads_asked), (Way::PayloadsFirst, 5_000));
     assert_eq!(slow.report.filter.unindexed, ["kind"]);
 
+    // Where most match, the nearest are enough.
+    let common = Filter::must([Condition::matches("kind", "common"), Condition::range("price").gte(1_100)]);
+    let most = query(&common);
+    assert_eq!((most.report.strategy, most.report.matching), (Way::CompareFirst, None));
+    assert_eq!(most.report.filter.payloads_asked, 76);
+    assert_eq!(
+        most.hits.iter().map(|hit| hit.id).collect::<Vec<_>>(),
+        [2_100, 2_099, 2_101].map(PointId::from)
+    );
+    // A second look, with more of them; and giving up.
+    let half = Filter::must([Condition::range("price").gte(2_180)]);
+    let some = query(&half);
+    assert_eq!((some.report.strategy, some.hits[0].id), (Way::PayloadsFirst, 2_180.into()));
+    assert_eq!(some.report.filter.payloads_asked, 5_000);
+    let edge = query(&Filter::must([Condition::range("price").gte(2_136)]));
+    assert_eq!((edge.report.strategy, edge.hits[0].id), (Way::CompareFirst, 2_136.into()));
+    assert!((77..400).contains(&edge.report.filter.payloads_asked), "{:?}", edge.report);
+
     on.create_field_index("kind", FieldType::Keyword).unwrap();
     on.create_field_index("price", FieldType::Integer).unwrap();
     assert!(on.field_indexes()[0].building);
@@ -145,7 +163,7 @@ fn an_index_spares_payloads_and_vectors() {
     assert_eq!((fast.report.strategy, fast.report.filter.payloads_asked), (Way::MatchingOnly, 0));
     assert!(fast.report.filter.unindexed.is_empty());
     assert_eq!((fast.report.compared, fast.report.matching), (5, Some(5)));
-    assert!(fast.report.pages <= 5 && slow.report.pages <= 5, "{} {}", fast.report.pages, slow.report.pages);
+    assert!(fast.report.pages <= 5 && slow.report.pages > 100, "{} {}", fast.report.pages, slow.report.pages);
     // The index's two blocks twice at most (for the estimate, too), and those of the three points that are named.
     let blocks = (after.hits + after.misses) - (before.hits + before.misses);
     assert!(blocks <= 16, "{blocks} blocks");
@@ -162,6 +180,40 @@ fn an_index_spares_payloads_and_vectors() {
     assert_eq!((answer.report.filter.unindexed, answer.hits.len()), (vec!["about".to_owned()], 3));
     let none = Filter::must([Condition::matches("kind", "none")]);
     assert_eq!((on.count(Some(&none)).unwrap(), query(&none).report.pages), (0, 0));
+}
+
+#[test]
+fn all_strategies_answer_alike() {
+    let cache = Arc::new(BlockCache::new(1 << 20));
+    let (_disk, on) = shop(&cache, 3_000, 50);
+    on.delete((0..3_000_u64).filter(|id| id % 7 == 0).collect::<Vec<_>>()).unwrap();
+    on.upsert(
+        (100..130_u64)
+            .map(|id| Point::new(id).vector(vector(id as f32)).payload(Payload::new().with("price", 5))),
+    )
+    .unwrap();
+    let mut random = Random(11);
+    let queries: Vec<Query> = (0..60)
+        .map(|_| {
+            let (from, span) = (random.below(3_000), 1 << random.below(12));
+            let filter = Filter::must([Condition::range("price").gte(from).lt(from + span)]);
+            let filter = if random.once_in(3) { Filter::must_not([filter.into()]) } else { filter };
+            let k = 1 + random.below(25) as usize;
+            Query::nearest(vector(random.below(3_000) as f32)).k(k).filter(filter).with_payload(true)
+        })
+        .collect();
+    let ask = |query: &Query| on.query(query).unwrap();
+    let slow: Vec<_> = queries.iter().map(ask).collect();
+    on.create_field_index("price", FieldType::Integer).unwrap();
+    on.shared.inner.build_all_fields().unwrap();
+    let fast: Vec<_> = queries.iter().map(ask).collect();
+    for ((slow, fast), query) in slow.iter().zip(&fast).zip(&queries) {
+        assert_eq!(slow.hits, fast.hits, "{query:?}: {} or {}", slow.report.why, fast.report.why);
+    }
+    for way in [Way::CompareFirst, Way::PayloadsFirst, Way::FilteredScan, Way::MatchingOnly] {
+        let took = slow.iter().chain(&fast).filter(|answer| answer.report.strategy == way).count();
+        assert!(took > 3, "{way:?} {took} times");
+    }
 }
 
 #[test]

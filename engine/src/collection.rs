@@ -3,8 +3,11 @@
 //! Writes go to the log, then into memory; readers hold an immutable state and never wait. In the background, points in
 //! memory are flushed into segments, and segments merged.
 
+mod fields;
 mod flush;
 mod maintain;
+mod nearest;
+mod plan;
 mod query;
 mod read;
 mod recover;
@@ -15,6 +18,7 @@ mod tests;
 mod verify;
 mod write;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -26,9 +30,12 @@ use crate::manifest::Manifest;
 use crate::schema::Schema;
 use crate::state::State;
 
+pub use fields::FieldIndex;
 pub use maintain::{Job, Stats};
-pub use query::{K_MAX, Query, QueryAnswer, QueryReport, ScoredPoint, Strategy};
+pub use plan::Strategy;
+pub use query::{K_MAX, Query, QueryAnswer, QueryReport, ScoredPoint};
 pub use read::{Page, Scroll};
+pub use select::FilterReport;
 pub(crate) use snapshot::{link_all, snapshot_folder, sync};
 pub use write::{Durability, Selector, WriteReport};
 
@@ -76,6 +83,8 @@ pub(crate) struct Limits {
     /// Bytes of calls in the log at which the points in memory are flushed: those of points that are written again and
     /// again, which take no more memory, but more and more of the log.
     pub(crate) log_bytes: u64,
+    /// Bytes of keys in memory while field indexes are built, all of them together.
+    pub(crate) key_bytes: usize,
     /// Bytes of a segment of the log.
     pub(crate) log_segment_bytes: u64,
 }
@@ -110,6 +119,8 @@ struct Files {
     manifest: Manifest,
     /// Whether files may be there that it does not name.
     untidy: bool,
+    /// Numbers of field files that are being written and have no name in it yet.
+    building: BTreeSet<u64>,
 }
 
 impl Files {
@@ -156,6 +167,7 @@ impl Collection {
             live: 0,
             dead: None,
             segments: Vec::new(),
+            fields: Vec::new(),
         };
         Ok(manifest.write(disk)?)
     }

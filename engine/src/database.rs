@@ -331,7 +331,8 @@ impl Inner {
         let flush_bytes = (self.options.memory_bytes / 8).min(FLUSH_BYTES_MAX) as usize;
         let log_segment_bytes = WalOptions::default().segment_bytes;
         let log_bytes = 4 * flush_bytes as u64;
-        Limits { flush_bytes, delta_bytes: 2 * flush_bytes, log_bytes, log_segment_bytes }
+        let (delta_bytes, key_bytes) = (2 * flush_bytes, flush_bytes / 2);
+        Limits { flush_bytes, delta_bytes, log_bytes, key_bytes, log_segment_bytes }
     }
 
     /// Changes the catalog, on disk first.

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use nearline_index::IndexError;
 use nearline_storage::StorageError;
 
+use crate::field::FieldType;
 use crate::filter::FilterError;
+use crate::path::PathError;
 use crate::value::ValueError;
 
 /// Why a database or a collection could not be opened, created or dropped.
@@ -90,6 +92,30 @@ pub enum WriteError {
     /// A filter cannot be understood.
     #[error(transparent)]
     Filter(#[from] FilterError),
+    /// The path of a field index is none.
+    #[error("field index: {0}")]
+    FieldPath(#[from] PathError),
+    /// There is an index of another type on the path.
+    #[error(
+        "field index on {path}: there is one of type {found} already, not {wanted}; \
+         drop it (drop_field_index), then create the other"
+    )]
+    FieldType {
+        /// The path.
+        path: String,
+        /// The type of the index that is there.
+        found: FieldType,
+        /// The type asked for.
+        wanted: FieldType,
+    },
+    /// The collection has as many field indexes as it may.
+    #[error("field index on {path}: the collection has {max} already, as many as it may; drop one first")]
+    FieldIndexes {
+        /// The path.
+        path: String,
+        /// Field indexes at most.
+        max: usize,
+    },
     /// A call is larger than the log takes, or all row numbers are used up.
     #[error("{what}: {found}; at most {max}")]
     TooLarge {

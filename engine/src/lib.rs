@@ -47,15 +47,15 @@ mod state;
 mod value;
 
 pub use collection::{
-    Collection, Durability, Job, K_MAX, Page, Query, QueryAnswer, QueryReport, ScoredPoint, Scroll, Selector,
-    Stats, Strategy, WriteReport,
+    Collection, Durability, FieldIndex, FilterReport, Job, K_MAX, Page, Query, QueryAnswer, QueryReport,
+    ScoredPoint, Scroll, Selector, Stats, Strategy, WriteReport,
 };
 pub use database::{Database, DatabaseBuilder};
 pub use error::{OpenError, QueryError, WriteError};
 pub use point::{Point, Vector};
 pub use schema::{Schema, VECTOR_NAME_BYTES_MAX, VECTORS_MAX, VectorConfig};
 
-pub use field::FieldType;
+pub use field::{FIELD_INDEXES_MAX, FieldType};
 pub use filter::{
     Checked, Condition, Filter, FilterError, GeoPoint, MatchValue, RangeBound, TextOptions, Tokenizer,
 };

@@ -1,5 +1,7 @@
 //! The manifest of a collection: the one file that decides what is live.
 
+use std::path::Path;
+
 use nearline_index::RowId;
 use nearline_storage::{
     Decoder, Disk, Encoder, ExtentFile, ExtentFileWriter, FileHeader, PAGE, ReadRange, StorageError,
@@ -7,6 +9,7 @@ use nearline_storage::{
 };
 use roaring::RoaringBitmap;
 
+use crate::field::{FIELD_INDEXES_MAX, FieldIndexInfo};
 use crate::schema::Schema;
 use crate::segment::SegmentInfo;
 
@@ -15,6 +18,8 @@ pub(crate) const MANIFEST: &str = "COLLECTION";
 const KIND: [u8; 4] = *b"COLL";
 const DEAD_KIND: [u8; 4] = *b"DEAD";
 const DEAD_EXTENT_KIND: u16 = 31;
+/// The version of what follows in a manifest.
+const VERSION: u16 = 2;
 /// Segments at most: more than merging ever leaves.
 const SEGMENTS_MAX: usize = 1 << 16;
 
@@ -35,6 +40,8 @@ pub(crate) struct Manifest {
     /// The number of the file of tombstones of then, if there were any.
     pub(crate) dead: Option<u64>,
     pub(crate) segments: Vec<SegmentInfo>,
+    /// Field indexes, in the order in which they were created.
+    pub(crate) fields: Vec<FieldIndexInfo>,
 }
 
 impl Manifest {
@@ -51,32 +58,54 @@ impl Manifest {
 
     pub(crate) fn write(&self, disk: &dyn Disk) -> Result<(), StorageError> {
         let mut out = Encoder::new();
-        out.u64(self.store_id).u64(self.next_number).u32(self.next_row.0).u64(self.flushed_lsn);
+        out.u16(VERSION).u64(self.store_id).u64(self.next_number).u32(self.next_row.0).u64(self.flushed_lsn);
         out.u64(self.live).u64(self.dead.unwrap_or(0));
         self.schema.encode(&mut out);
+        out.u32(self.fields.len() as u32);
+        self.fields.iter().for_each(|field| field.encode(&mut out));
         out.u32(self.segments.len() as u32);
         self.segments.iter().for_each(|segment| segment.encode(&mut out));
         replace_record(disk, MANIFEST, KIND, out.as_bytes())
     }
 
     pub(crate) fn read(disk: &dyn Disk) -> Result<Self, StorageError> {
-        read_record(disk, MANIFEST, KIND, Self::decode)
+        let path = disk.root().join(MANIFEST);
+        read_record(disk, MANIFEST, KIND, |decoder| Self::decode(decoder, &path))
     }
 
-    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, StorageError> {
+    fn decode(decoder: &mut Decoder<'_>, path: &Path) -> Result<Self, StorageError> {
+        let found = decoder.u16()?;
+        if found != VERSION {
+            return Err(StorageError::Version { file: path.to_owned(), found, supported: VERSION });
+        }
         let (store_id, next_number) = (decoder.u64()?, decoder.u64()?);
         let (next_row, flushed_lsn) = (RowId(decoder.u32()?), decoder.u64()?);
         let (live, dead) = (decoder.u64()?, decoder.u64()?);
         let dead = Some(dead).filter(|&number| number != 0);
         let schema = Schema::decode(decoder)?;
+        let fields = decode_fields(decoder)?;
         let at = decoder.offset();
         let count = decoder.u32()? as usize;
         if count > SEGMENTS_MAX {
             return Err(decoder.wrong(at, "segments of a collection", count as u64, SEGMENTS_MAX as u64));
         }
         let segments = (0..count).map(|_| SegmentInfo::decode(decoder, &schema)).collect::<Result<_, _>>()?;
-        Ok(Self { store_id, schema, next_number, next_row, flushed_lsn, live, dead, segments })
+        Ok(Self { store_id, schema, next_number, next_row, flushed_lsn, live, dead, segments, fields })
     }
+}
+
+fn decode_fields(decoder: &mut Decoder<'_>) -> Result<Vec<FieldIndexInfo>, StorageError> {
+    let at = decoder.offset();
+    let count = decoder.u32()? as usize;
+    if count > FIELD_INDEXES_MAX {
+        return Err(decoder.wrong(
+            at,
+            "field indexes of a collection",
+            count as u64,
+            FIELD_INDEXES_MAX as u64,
+        ));
+    }
+    (0..count).map(|_| FieldIndexInfo::decode(decoder)).collect()
 }
 
 fn dead_name(number: u64) -> String {

@@ -1,7 +1,8 @@
 //! A segment: the points of some rows in immutable files, written by a flush or a merge.
 //!
 //! `points.N` has each point's id and payload by row, `ids.N` the row by id, `vectors.N.V` the vectors of the schema's
-//! V-th name by row. Points that died later are still in it; the collection's tombstones tell.
+//! V-th name by row, `field.F` the rows of the keys of a field index. Points that died later are still in it; the
+//! collection's tombstones tell.
 
 use std::ops::Bound;
 use std::path::Path;
@@ -9,10 +10,13 @@ use std::sync::Arc;
 
 use nearline_index::{Flat, FlatWriter, RowId};
 use nearline_storage::{
-    BlockCache, Decoder, Disk, Encoder, FileHeader, StorageError, Table, TableIter, TableOptions, TableWriter,
+    BlockCache, Decoder, Disk, Encoder, FileHeader, PAGE, StorageError, Table, TableIter, TableOptions,
+    TableWriter,
 };
+use roaring::RoaringBitmap;
 
 use crate::error::OpenError;
+use crate::field::{FIELD_INDEXES_MAX, FieldFile, FieldFileInfo, FieldWriter, field_name, is_field_file};
 use crate::point_id::PointId;
 use crate::record::{Stored, decode_document, encode_document, row_key, row_of};
 use crate::schema::Schema;
@@ -35,8 +39,10 @@ pub(crate) struct SegmentInfo {
     pub(crate) last: RowId,
     /// Vectors of each name; files are there where there are any.
     pub(crate) vectors: Vec<u64>,
-    /// Bytes of all files.
+    /// Bytes of all files but those of field indexes.
     pub(crate) bytes: u64,
+    /// Files of field indexes, at most one for each.
+    pub(crate) fields: Vec<FieldFileInfo>,
 }
 
 impl SegmentInfo {
@@ -45,6 +51,8 @@ impl SegmentInfo {
         self.vectors.iter().for_each(|&count| {
             out.u64(count);
         });
+        out.u32(self.fields.len() as u32);
+        self.fields.iter().for_each(|file| file.encode(out));
     }
 
     pub(crate) fn decode(decoder: &mut Decoder<'_>, schema: &Schema) -> Result<Self, StorageError> {
@@ -56,7 +64,18 @@ impl SegmentInfo {
         }
         let bytes = decoder.u64()?;
         let vectors = (0..schema.len()).map(|_| decoder.u64()).collect::<Result<_, _>>()?;
-        Ok(Self { number, points, first, last, vectors, bytes })
+        let at = decoder.offset();
+        let count = decoder.u32()? as usize;
+        if count > FIELD_INDEXES_MAX {
+            return Err(decoder.wrong(
+                at,
+                "field files of a segment",
+                count as u64,
+                FIELD_INDEXES_MAX as u64,
+            ));
+        }
+        let fields = (0..count).map(|_| FieldFileInfo::decode(decoder)).collect::<Result<_, _>>()?;
+        Ok(Self { number, points, first, last, vectors, bytes, fields })
     }
 
     /// The names of its files.
@@ -64,7 +83,13 @@ impl SegmentInfo {
         let vectors = self.vectors.iter().enumerate().filter(|(_, count)| **count > 0);
         let mut names = vec![points_name(self.number), ids_name(self.number)];
         names.extend(vectors.map(|(at, _)| vectors_name(self.number, at)));
+        names.extend(self.fields.iter().map(|file| field_name(file.number)));
         names
+    }
+
+    /// Bytes of all its files.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        self.bytes + self.fields.iter().map(|file| file.bytes).sum::<u64>()
     }
 }
 
@@ -83,16 +108,17 @@ fn vectors_name(number: u64, at: usize) -> String {
 /// Whether a segment of some number has a file of this name.
 pub(crate) fn is_segment_file(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default();
-    ["points", "ids", "vectors"].contains(&stem) && name.contains('.')
+    (["points", "ids", "vectors"].contains(&stem) && name.contains('.')) || is_field_file(name)
 }
 
-/// An open segment.
-#[derive(Debug)]
+/// An open segment. Only the files of field indexes come and go; a clone shares the others.
+#[derive(Clone, Debug)]
 pub(crate) struct Segment {
     pub(crate) info: SegmentInfo,
-    points: Table,
-    ids: Table,
-    pub(crate) vectors: Vec<Option<Flat>>,
+    points: Arc<Table>,
+    ids: Arc<Table>,
+    pub(crate) vectors: Arc<Vec<Option<Flat>>>,
+    fields: Vec<Arc<FieldFile>>,
 }
 
 impl Segment {
@@ -115,11 +141,35 @@ impl Segment {
                 0 => None,
                 _ => {
                     let (name, id) = (vectors_name(info.number, at), file_id(store_id, info.number, 2 + at));
-                    Some(Flat::open(disk.as_ref(), &name, id, config.shape(), count)?)
+                    Some(Flat::open(disk, &name, id, config.shape(), count)?)
                 }
             });
         }
-        Ok(Self { info, points, ids, vectors })
+        let open = |file: &FieldFileInfo| Arc::new(FieldFile::new(disk, store_id, *file, cache));
+        let fields = info.fields.iter().map(open).collect();
+        let (points, ids, vectors) = (Arc::new(points), Arc::new(ids), Arc::new(vectors));
+        Ok(Self { info, points, ids, vectors, fields })
+    }
+
+    /// Its file for a field index, if it has one.
+    pub(crate) fn field(&self, index: u64) -> Option<&Arc<FieldFile>> {
+        self.fields.iter().find(|file| file.info.index == index)
+    }
+
+    /// The segment with more files of field indexes.
+    pub(crate) fn with_fields(&self, files: Vec<Arc<FieldFile>>) -> Self {
+        let mut more = self.clone();
+        more.info.fields.extend(files.iter().map(|file| file.info));
+        more.fields.extend(files);
+        more
+    }
+
+    /// The segment without the file of a field index.
+    pub(crate) fn without_field(&self, index: u64) -> Self {
+        let mut less = self.clone();
+        less.info.fields.retain(|file| file.index != index);
+        less.fields.retain(|file| file.info.index != index);
+        less
     }
 
     /// The row of an id, dead or alive.
@@ -150,6 +200,29 @@ impl Segment {
             let (id, payload) = decode_document(&value, self.path())?;
             Ok((row_of(&key, self.path())?, id, payload))
         })
+    }
+
+    /// As [`Segment::scan`], of some rows only.
+    pub(crate) fn scan_some(
+        &self,
+        rows: &RoaringBitmap,
+    ) -> impl Iterator<Item = Result<(RowId, PointId, Payload), StorageError>> {
+        let read = |pair: Result<(Vec<u8>, Vec<u8>), StorageError>| {
+            let (key, value) = pair?;
+            let row = row_of(&key, self.path())?;
+            if !rows.contains(row.0) {
+                return Ok(None);
+            }
+            let (id, payload) = decode_document(&value, self.path())?;
+            Ok(Some((row, id, payload)))
+        };
+        self.points.scan().filter_map(move |pair| read(pair).transpose())
+    }
+
+    /// About how many pages must be read to ask so many payloads.
+    pub(crate) fn payload_pages(&self, payloads: u64) -> u64 {
+        let block = (POINTS_BLOCK_BYTES / PAGE) as u64;
+        (payloads * block).min(self.points.summary().bytes / PAGE as u64)
     }
 
     /// Ids from a bound on, in ascending order, with their rows.
@@ -187,7 +260,8 @@ impl Segment {
 
     /// Bytes of memory it takes, beside what the cache holds.
     pub(crate) fn ram_bytes(&self) -> usize {
-        self.points.ram_bytes() + self.ids.ram_bytes()
+        let fields: usize = self.fields.iter().map(|file| file.ram_bytes()).sum();
+        self.points.ram_bytes() + self.ids.ram_bytes() + fields
     }
 
     /// Reads all of it and checks that its files agree.
@@ -211,7 +285,7 @@ impl Segment {
         Ok(())
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.points.path()
     }
 }
@@ -224,6 +298,7 @@ pub(crate) struct SegmentWriter<'a> {
     info: SegmentInfo,
     points: TableWriter,
     vectors: Vec<Option<FlatWriter>>,
+    fields: Vec<FieldWriter>,
 }
 
 impl<'a> SegmentWriter<'a> {
@@ -232,6 +307,7 @@ impl<'a> SegmentWriter<'a> {
         store_id: u64,
         schema: &'a Schema,
         number: u64,
+        fields: Vec<FieldWriter>,
     ) -> Result<Self, OpenError> {
         let options = TableOptions { block_bytes: POINTS_BLOCK_BYTES, filter_bits: 0 };
         let header = header(POINTS_KIND, store_id, number, 0);
@@ -243,9 +319,10 @@ impl<'a> SegmentWriter<'a> {
             last: RowId(0),
             vectors: vec![0; schema.len()],
             bytes: 0,
+            fields: Vec::new(),
         };
         let vectors = (0..schema.len()).map(|_| None).collect();
-        Ok(Self { disk, store_id, schema, info, points, vectors })
+        Ok(Self { disk, store_id, schema, info, points, vectors, fields })
     }
 
     /// Adds a point; its row is above those before it.
@@ -262,6 +339,7 @@ impl<'a> SegmentWriter<'a> {
                 writer.push(point.row, vector)?;
             }
         }
+        self.fields.iter_mut().try_for_each(|field| field.push(point.row, &point.payload))?;
         if self.info.points == 0 {
             self.info.first = point.row;
         }
@@ -292,6 +370,7 @@ impl<'a> SegmentWriter<'a> {
                 self.info.bytes += written.bytes;
             }
         }
+        self.info.fields = self.fields.into_iter().map(FieldWriter::finish).collect::<Result<_, _>>()?;
         Ok(self.info)
     }
 }
@@ -307,7 +386,7 @@ fn header(kind: [u8; 4], store_id: u64, number: u64, part: usize) -> FileHeader 
 }
 
 /// Files of a collection have numbers of their own: no two of its files, nor of two collections, are alike.
-fn file_id(store_id: u64, number: u64, part: usize) -> u64 {
+pub(crate) fn file_id(store_id: u64, number: u64, part: usize) -> u64 {
     let mixed = store_id ^ (number * 128 + part as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
 }

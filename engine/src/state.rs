@@ -8,6 +8,7 @@ use nearline_storage::StorageError;
 use roaring::RoaringBitmap;
 
 use crate::error::OpenError;
+use crate::field::FieldIndexInfo;
 use crate::point_id::PointId;
 use crate::record::{Change, Stored};
 use crate::segment::Segment;
@@ -56,6 +57,8 @@ pub(crate) struct State {
     pub(crate) flushed_lsn: u64,
     /// Oldest first.
     pub(crate) segments: Vec<Arc<Segment>>,
+    /// Field indexes; not every segment has a file of each yet.
+    pub(crate) fields: Arc<Vec<FieldIndexInfo>>,
     /// Runs that are being flushed, oldest first. They stay as they are.
     pub(crate) frozen: Vec<Arc<Run>>,
     /// Newer runs, oldest first.
@@ -119,6 +122,11 @@ impl State {
     pub(crate) fn live_in_memory(&self) -> impl Iterator<Item = &Arc<Stored>> {
         let runs = self.frozen.iter().chain(&self.runs);
         runs.flat_map(|run| &run.points).filter(|point| !self.is_dead(point.row))
+    }
+
+    /// The field indexes of which a segment has no file.
+    pub(crate) fn missing_fields(&self, segment: &Segment) -> Vec<FieldIndexInfo> {
+        self.fields.iter().filter(|index| segment.field(index.number).is_none()).cloned().collect()
     }
 
     /// Bytes of the points in memory.

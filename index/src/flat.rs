@@ -2,6 +2,10 @@
 //!
 //! The file is a file of rows (`rows`), in ascending order of the row numbers it holds, which may have gaps.
 
+mod pick;
+
+use std::sync::Arc;
+
 use nearline_storage::{Disk, ExtentFile, FileHeader, PAGE, ReadRange, StorageError};
 
 use crate::error::Result;
@@ -9,6 +13,8 @@ use crate::metric::Scorer;
 use crate::rows::{RowLayout, RowPage, RowWriter};
 use crate::topk::{Candidate, TopK};
 use crate::vector::{RowId, Shape};
+
+pub use pick::Picked;
 
 /// The kind of the file.
 const FILE_KIND: [u8; 4] = *b"FLAT";
@@ -98,6 +104,7 @@ impl FlatWriter {
 /// An open file of vectors. Any number of threads may read it.
 #[derive(Debug)]
 pub struct Flat {
+    disk: Arc<dyn Disk>,
     file: ExtentFile,
     layout: RowLayout,
     rows: u64,
@@ -108,8 +115,8 @@ impl Flat {
     ///
     /// # Errors
     /// When it is missing, another file, or of another length than so many vectors have.
-    pub fn open(disk: &dyn Disk, name: &str, file_id: u64, shape: Shape, rows: u64) -> Result<Self> {
-        let (file, layout) = (ExtentFile::open(disk, name, FILE_KIND)?, RowLayout::new(shape));
+    pub fn open(disk: &Arc<dyn Disk>, name: &str, file_id: u64, shape: Shape, rows: u64) -> Result<Self> {
+        let (file, layout) = (ExtentFile::open(disk.as_ref(), name, FILE_KIND)?, RowLayout::new(shape));
         let path = file.file().path();
         let expected = [
             ("identity of the file", file.file_id(), file_id),
@@ -120,7 +127,7 @@ impl Flat {
                 return Err(StorageError::corrupt(path, 0, what, found, expected).into());
             }
         }
-        Ok(Self { file, layout, rows })
+        Ok(Self { disk: Arc::clone(disk), file, layout, rows })
     }
 
     /// Vectors in the file.

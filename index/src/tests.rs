@@ -2,6 +2,7 @@
 
 mod assign;
 mod cluster;
+mod flat;
 mod panels;
 mod quantize;
 mod random;

@@ -10,6 +10,7 @@ use nearline_storage::{Disk, StorageError, is_temp_name};
 use super::write::refused;
 use super::{Collection, Files, Inner, locked};
 use crate::error::WriteError;
+use crate::field::field_number;
 use crate::manifest::{MANIFEST, Manifest, is_dead_file, write_dead};
 use crate::point_id::PointId;
 use crate::record::{Stored, row_of};
@@ -27,14 +28,15 @@ impl Collection {
         self.shared.inner.flush()
     }
 
-    /// Moves all points into one segment without any that died.
+    /// Moves all points into one segment without any that died, and builds what is missing of field indexes.
     ///
     /// # Errors
     /// When the disk fails or is full. Nothing is lost then.
     pub fn compact(&self) -> Result<(), WriteError> {
         self.shared.inner.flush()?;
         let count = self.shared.inner.state().segments.len();
-        self.shared.inner.merge(0, count)
+        self.shared.inner.merge(0, count)?;
+        self.shared.inner.build_all_fields()
     }
 }
 
@@ -147,10 +149,18 @@ impl Inner {
         ids: impl Iterator<Item = Result<(PointId, RowId), StorageError>>,
     ) -> Result<Option<Arc<Segment>>, WriteError> {
         let (number, store_id, disk) = (files.take_number(), files.manifest.store_id, self.disk.as_ref());
+        let indexes = files.manifest.fields.clone();
+        let mut fields = self.field_writers(files, indexes);
         let mut writer: Option<SegmentWriter<'_>> = None;
         fill(&mut |point| {
             if writer.is_none() {
-                writer = Some(SegmentWriter::create(disk, store_id, &self.schema, number)?);
+                writer = Some(SegmentWriter::create(
+                    disk,
+                    store_id,
+                    &self.schema,
+                    number,
+                    std::mem::take(&mut fields),
+                )?);
             }
             match &mut writer {
                 Some(writer) => Ok(writer.push(point)?),
@@ -164,7 +174,7 @@ impl Inner {
     }
 
     /// Makes a manifest the one that counts.
-    fn adopt(&self, files: &mut Files, next: Manifest) -> Result<(), WriteError> {
+    pub(super) fn adopt(&self, files: &mut Files, next: Manifest) -> Result<(), WriteError> {
         let next = Manifest { next_number: files.manifest.next_number, ..next };
         self.disk.sync_dir()?;
         next.write(self.disk.as_ref())?;
@@ -173,7 +183,7 @@ impl Inner {
     }
 
     /// Does something with files; what is left of it when it fails goes.
-    fn tidying<T>(
+    pub(super) fn tidying<T>(
         &self,
         files: &mut Files,
         act: impl FnOnce(&mut Files) -> Result<T, WriteError>,
@@ -190,11 +200,11 @@ impl Inner {
         let disk = self.disk.as_ref();
         // A manifest whose last step failed may be the one on disk: then its files must stay.
         let is_ours = Manifest::read(disk).is_ok_and(|there| there.files() == files.manifest.files());
-        files.untidy = !is_ours || remove_orphans(disk, &files.manifest).is_err();
+        files.untidy = !is_ours || remove_orphans(disk, &files.manifest, &files.building).is_err();
     }
 
     /// Changes what readers see beside what writers change.
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    pub(super) fn change(&self, change: impl FnOnce(&mut State)) {
         let _writer = locked(&self.writer);
         let mut state = (*self.state()).clone();
         change(&mut state);
@@ -202,7 +212,7 @@ impl Inner {
     }
 
     /// Removes files that nothing names any more.
-    fn remove(&self, files: &mut Files, names: &[String]) {
+    pub(super) fn remove(&self, files: &mut Files, names: &[String]) {
         for name in names {
             files.untidy |= self.disk.remove(name).is_err();
         }
@@ -212,13 +222,18 @@ impl Inner {
     }
 }
 
-/// Removes files of segments and tombstones, and drafts, that a manifest does not name.
-pub(super) fn remove_orphans(disk: &dyn Disk, manifest: &Manifest) -> Result<(), StorageError> {
+/// Removes files of segments and tombstones, and drafts, that a manifest does not name and nobody is building.
+pub(super) fn remove_orphans(
+    disk: &dyn Disk,
+    manifest: &Manifest,
+    building: &BTreeSet<u64>,
+) -> Result<(), StorageError> {
     let known: BTreeSet<String> = manifest.files().into_iter().collect();
     let is_draft = |name: &str| is_temp_name(name) && name.starts_with(MANIFEST);
     let ours = |name: &str| is_segment_file(name) || is_dead_file(name) || is_draft(name);
     for name in disk.list()? {
-        if ours(&name) && !known.contains(&name) {
+        let unfinished = field_number(&name).is_some_and(|number| building.contains(&number));
+        if ours(&name) && !known.contains(&name) && !unfinished {
             disk.remove(&name)?;
         }
     }

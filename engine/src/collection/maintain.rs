@@ -1,4 +1,4 @@
-//! What happens in the background: flushing and merging.
+//! What happens in the background: flushing, merging, building field indexes.
 //!
 //! What is to be done is decided from a description of the collection alone; doing it is a separate matter.
 
@@ -29,6 +29,11 @@ pub enum Job {
         /// How many.
         count: usize,
     },
+    /// A segment gets the files of field indexes that it lacks.
+    Index {
+        /// The segment, counted from the oldest.
+        segment: usize,
+    },
 }
 
 /// A collection as the choice of jobs sees it.
@@ -42,6 +47,8 @@ pub(crate) struct View {
     pub(crate) log_bytes: u64,
     /// Points of each segment, oldest first, and how many of them are dead.
     pub(crate) segments: Vec<(u64, u64)>,
+    /// The first segment that lacks a file of a field index.
+    pub(crate) unindexed: Option<usize>,
 }
 
 /// The next thing to do, if any.
@@ -54,6 +61,10 @@ pub(crate) fn choose(view: &View) -> Option<Job> {
     let pair = (1..view.segments.len()).rev().find(|&at| live(at - 1) < GROWTH * live(at).max(1));
     if let Some(at) = pair {
         return Some(Job::Merge { first: at - 1, count: 2 });
+    }
+    // What is merged gets its files then.
+    if let Some(segment) = view.unindexed {
+        return Some(Job::Index { segment });
     }
     let decayed = view.segments.iter().position(|&(points, dead)| dead * DEAD_SHARE > points);
     decayed.map(|first| Job::Merge { first, count: 1 })
@@ -106,7 +117,7 @@ impl Collection {
             delta_bytes: state.delta_bytes() as u64,
             segments: state.segments.len() as u64,
             dead_points: state.segments.iter().map(|segment| dead_points(&segment.info, &state)).sum(),
-            disk_bytes: state.segments.iter().map(|segment| segment.info.bytes).sum(),
+            disk_bytes: state.segments.iter().map(|segment| segment.info.disk_bytes()).sum(),
             wal_bytes,
             ram_bytes: state.segments.iter().map(|segment| segment.ram_bytes() as u64).sum(),
             lsn: state.lsn,
@@ -150,7 +161,7 @@ pub(super) fn start(inner: Arc<Inner>) -> std::thread::JoinHandle<()> {
 }
 
 impl Inner {
-    fn view(&self) -> View {
+    pub(super) fn view(&self) -> View {
         let state = self.state();
         View {
             delta_bytes: state.delta_bytes(),
@@ -164,6 +175,7 @@ impl Inner {
                     (segment.info.points, dead_points(&segment.info, &state).min(segment.info.points))
                 })
                 .collect(),
+            unindexed: state.segments.iter().position(|segment| !state.missing_fields(segment).is_empty()),
         }
     }
 
@@ -211,6 +223,7 @@ impl Inner {
         match job {
             Job::Flush => self.flush(),
             Job::Merge { first, count } => self.merge(first, count),
+            Job::Index { segment } => self.build_fields(segment),
         }
     }
 
@@ -261,6 +274,7 @@ mod tests {
             logged: 0,
             log_bytes: 500,
             segments: segments.to_vec(),
+            unindexed: None,
         };
         let merge = |first, count| Some(Job::Merge { first, count });
         let cases = [
@@ -280,6 +294,10 @@ mod tests {
         ];
         let logged = View { logged: 500, ..view(0, &[(10, 0), (10, 0)]) };
         assert_eq!(choose(&logged), Some(Job::Flush));
+        let unindexed = |view| View { unindexed: Some(1), ..view };
+        assert_eq!(choose(&unindexed(view(100, &[]))), Some(Job::Flush));
+        assert_eq!(choose(&unindexed(view(0, &[(10, 0), (10, 0)]))), merge(0, 2));
+        assert_eq!(choose(&unindexed(view(0, &[(40, 9), (10, 0)]))), Some(Job::Index { segment: 1 }));
         for (view, right) in cases {
             assert_eq!(choose(&view), right, "{view:?}");
         }

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use nearline_index::{Metric, Nearest, RowId, Scorer};
-use roaring::RoaringBitmap;
+use nearline_index::{Metric, RowId, Scorer};
 
+use super::nearest::{Found, Search};
+use super::plan::Strategy;
+use super::select::FilterReport;
 use super::{Collection, Inner};
 use crate::error::QueryError;
 use crate::filter::Filter;
@@ -92,28 +94,24 @@ pub struct ScoredPoint {
     pub vectors: Option<BTreeMap<String, Vector>>,
 }
 
-/// How a question was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Strategy {
-    /// All vectors were compared.
-    Exact,
-    /// The payloads of all points were asked, then the vectors of those that match were compared.
-    FilterThenExact,
-}
-
 /// What an answer cost.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct QueryReport {
     /// How it was found.
     pub strategy: Strategy,
+    /// Why so, in words.
+    pub why: String,
+    /// What the filter took, if there was one.
+    pub filter: FilterReport,
     /// The write up to which points were seen.
     pub lsn: u64,
-    /// Points that match the filter, if there was one.
+    /// Points that match the filter, if there was one and they were all found out.
     pub matching: Option<u64>,
     /// Vectors compared.
     pub compared: u64,
+    /// Pages (4096 bytes) of vectors read.
+    pub pages: u64,
     /// Microseconds for the filter.
     pub filter_us: f64,
     /// Microseconds for comparing.
@@ -164,26 +162,25 @@ impl Inner {
             return Err(QueryError::Bad { what: "name of the vectors", found, expected });
         };
         let bytes = query_bytes(config, &query.vector)?;
-        let matching = match &query.filter {
-            Some(filter) => Some(self.matching(state, &filter.check()?)?),
-            None => None,
-        };
-        let filter_us = micros(started);
         let scorer = Scorer::new(config.metric, config.shape(), &bytes);
-        let (found, compared) = nearest(state, at, &scorer, matching.as_ref(), query.k)?;
+        let search = Search { inner: self, state, at, scorer: &scorer, k: query.k };
+        let filter = query.filter.as_ref().map(|filter| self.check(state, filter)).transpose()?;
+        let Found { rows, choice, matching, filter, filter_us, picked } = search.run(filter.as_ref())?;
         let scan_us = micros(started) - filter_us;
-        let hits = self.hits(state, &found, query)?;
-        let strategy = if matching.is_some() { Strategy::FilterThenExact } else { Strategy::Exact };
         let report = QueryReport {
-            strategy,
+            strategy: choice.strategy,
+            why: choice.why,
+            filter,
             lsn: state.lsn,
-            matching: matching.map(|rows| rows.len()),
-            compared,
+            matching,
+            compared: picked.compared,
+            pages: picked.pages,
             filter_us,
             scan_us,
-            total_us: micros(started),
+            total_us: 0.0,
         };
-        Ok(QueryAnswer { hits, report })
+        let hits = self.hits(state, &rows, query)?;
+        Ok(QueryAnswer { hits, report: QueryReport { total_us: micros(started), ..report } })
     }
 
     /// Names the rows found, with what was asked for.
@@ -204,37 +201,12 @@ impl Inner {
     }
 }
 
-/// The rows nearest to a scorer's query, and how many were compared.
-fn nearest(
-    state: &State,
-    at: usize,
-    scorer: &Scorer,
-    matching: Option<&RoaringBitmap>,
-    k: usize,
-) -> Result<(Vec<(RowId, f32)>, u64), QueryError> {
-    let allowed = |row: RowId| match matching {
-        Some(matching) => matching.contains(row.0),
-        None => !state.is_dead(row),
-    };
-    let (mut nearest, mut compared) = (Nearest::new(k), 0);
-    for vectors in state.segments.iter().filter_map(|segment| segment.vectors[at].as_ref()) {
-        compared += vectors.nearest(scorer, allowed, &mut nearest)?;
-    }
-    for point in state.live_in_memory().filter(|point| allowed(point.row)) {
-        if let Some(vector) = &point.vectors[at] {
-            nearest.push(point.row, scorer.distance(vector));
-            compared += 1;
-        }
-    }
-    Ok((nearest.into_sorted(), compared))
-}
-
 fn query_bytes(config: &VectorConfig, vector: &Vector) -> Result<Box<[u8]>, QueryError> {
     // A query of inner products or distances may be zero; one of angles has none.
     debug_assert!(matches!(config.metric, Metric::L2 | Metric::InnerProduct | Metric::Cosine));
     config.encode(vector).map_err(|(found, expected)| QueryError::Bad { what: "query", found, expected })
 }
 
-fn micros(since: Instant) -> f64 {
+pub(super) fn micros(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e6
 }

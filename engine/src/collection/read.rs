@@ -7,6 +7,7 @@ use std::ops::Bound;
 use nearline_index::RowId;
 use nearline_storage::StorageError;
 
+use super::select::Doubt;
 use super::{Collection, Inner};
 use crate::error::{OpenError, QueryError};
 use crate::filter::Filter;
@@ -112,24 +113,13 @@ impl Collection {
         }
         let inner = &self.shared.inner;
         let state = inner.state();
-        let matching = match &scroll.filter {
-            Some(filter) => Some(inner.matching(&state, &filter.check()?)?),
-            None => None,
-        };
+        let checked = scroll.filter.as_ref().map(|filter| inner.check(&state, filter)).transpose()?;
+        let mut doubt = checked.as_ref().map(|filter| inner.doubt(&state, filter)).transpose()?;
         let from = scroll.from.map_or(Bound::Unbounded, Bound::Included);
-        let mut rows = Vec::new();
-        let mut next = None;
-        for found in by_id(&state, from) {
-            let (id, row) = found?;
-            if matching.as_ref().is_some_and(|rows| !rows.contains(row.0)) {
-                continue;
-            }
-            if rows.len() == scroll.limit {
-                next = Some(id);
-                break;
-            }
-            rows.push(row);
-        }
+        // One more than fits tells where the next page begins.
+        let mut found = first_matching(by_id(&state, from), doubt.as_mut(), scroll.limit + 1)?;
+        let next = if found.len() > scroll.limit { found.pop().map(|(id, _)| id) } else { None };
+        let rows: Vec<RowId> = found.into_iter().map(|(_, row)| row).collect();
         Ok(Page { points: inner.points(&state, &rows, scroll.with_vectors)?, next })
     }
 
@@ -142,8 +132,33 @@ impl Collection {
         let state = inner.state();
         match filter {
             None => Ok(state.live),
-            Some(filter) => Ok(inner.matching(&state, &filter.check()?)?.len()),
+            Some(filter) => Ok(inner.matching(&state, &inner.check(&state, filter)?)?.0.len()),
         }
+    }
+}
+
+/// The first points, so many, of those that match.
+fn first_matching(
+    mut points: impl Iterator<Item = Result<(PointId, RowId), StorageError>>,
+    mut doubt: Option<&mut Doubt<'_>>,
+    wanted: usize,
+) -> Result<Vec<(PointId, RowId)>, QueryError> {
+    let mut found = Vec::new();
+    // Looked at together, more and more: the fewer match, the more are needed.
+    let mut together = wanted.max(CHUNK);
+    loop {
+        let mut some = points.by_ref().take(together).collect::<Result<Vec<_>, _>>()?;
+        let is_last = some.len() < together;
+        if let Some(doubt) = &mut doubt {
+            doubt.settle(&some.iter().map(|(_, row)| row.0).collect())?;
+            some.retain(|(_, row)| doubt.certain.contains(row.0));
+        }
+        found.extend(some);
+        if is_last || found.len() >= wanted {
+            found.truncate(wanted);
+            return Ok(found);
+        }
+        together = (2 * together).min(PAGE_MAX);
     }
 }
 

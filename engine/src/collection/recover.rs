@@ -1,5 +1,6 @@
 //! Opening a collection: the manifest, its segments, and what the log has beyond them.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -31,7 +32,7 @@ impl Collection {
         })?;
         let manifest = Manifest::read(disk.as_ref())?;
         // What a crash left between writing files and naming them.
-        remove_orphans(disk.as_ref(), &manifest)?;
+        remove_orphans(disk.as_ref(), &manifest, &BTreeSet::new())?;
         remove_drafts(disk.as_ref())?;
         let (state, writer) = recover(&disk, &manifest, limits, &cache)?;
         let inner = Arc::new(Inner {
@@ -43,7 +44,7 @@ impl Collection {
             state: Mutex::new(Arc::new(state)),
             writer: Mutex::new(writer),
             group: Group::new(),
-            files: Mutex::new(Files { manifest, untidy: false }),
+            files: Mutex::new(Files { manifest, untidy: false, building: BTreeSet::new() }),
             has_background: background,
             background: Mutex::new(Background { has_work: background, ..Background::default() }),
             changed: Condvar::new(),
@@ -81,6 +82,7 @@ fn recover(
         segments,
         dead: Arc::new(dead),
         live: manifest.live,
+        fields: Arc::new(manifest.fields.clone()),
         ..State::default()
     };
     let mut next_row = manifest.next_row;

@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod faults;
+mod fields;
 mod kill;
 mod model;
 mod threads;
@@ -13,13 +14,37 @@ use std::sync::Arc;
 use nearline_storage::{BlockCache, Disk, SimDisk};
 
 use super::{Collection, Limits};
-use crate::OpenError;
+use crate::{FieldType, OpenError, TextOptions, WriteError};
 use twin::{Call, Random, schema};
 
 const STORE: u64 = 0x5707_e002;
 /// Small, so that a log has many segments.
-const LIMITS: Limits =
-    Limits { flush_bytes: 1 << 20, delta_bytes: 2 << 20, log_bytes: 4 << 20, log_segment_bytes: 8192 };
+const LIMITS: Limits = Limits {
+    flush_bytes: 1 << 20,
+    delta_bytes: 2 << 20,
+    log_bytes: 4 << 20,
+    key_bytes: 2_000,
+    log_segment_bytes: 8192,
+};
+
+/// Field indexes that tests create.
+const FIELDS: [(&str, FieldType); 8] = [
+    ("n", FieldType::Integer),
+    ("city", FieldType::Keyword),
+    ("n", FieldType::Keyword),
+    ("x", FieldType::Text(TEXT)),
+    ("tags", FieldType::Keyword),
+    ("at", FieldType::Geo),
+    ("rooms[].area", FieldType::Float),
+    ("rooms[].sunny", FieldType::Bool),
+];
+/// As conditions without an index take texts apart: the twin knows no indexes.
+const TEXT: TextOptions = TextOptions {
+    tokenizer: crate::Tokenizer::Word,
+    lowercase: true,
+    min_token_len: None,
+    max_token_len: None,
+};
 
 /// An empty collection on a disk in memory.
 fn create(seed: u64) -> SimDisk {
@@ -56,15 +81,35 @@ enum Step {
     Flush,
     Merge { first: usize, count: usize },
     Compact,
+    Create { path: &'static str, field_type: FieldType },
+    Drop { path: &'static str },
+    Build,
 }
 
 impl Step {
     fn random(random: &mut Random) -> Self {
-        match random.below(20) {
+        match random.below(24) {
             0..3 => Self::Flush,
             3..5 => Self::Merge { first: random.below(3) as usize, count: 1 + random.below(3) as usize },
             5 => Self::Compact,
+            6 => {
+                let (path, field_type) = FIELDS[random.below(FIELDS.len() as u64) as usize];
+                Self::Create { path, field_type }
+            }
+            7 if random.once_in(3) => {
+                Self::Drop { path: FIELDS[random.below(FIELDS.len() as u64) as usize].0 }
+            }
+            7..9 => Self::Build,
             _ => Self::Call(Call::random(random)),
+        }
+    }
+
+    /// Whether it syncs the log.
+    fn is_synced(&self) -> bool {
+        match self {
+            Self::Call(call) => call.is_synced(),
+            Self::Flush | Self::Merge { .. } | Self::Compact => true,
+            Self::Create { .. } | Self::Drop { .. } | Self::Build => false,
         }
     }
 
@@ -75,6 +120,17 @@ impl Step {
             Self::Flush => on.flush(),
             Self::Merge { first, count } => on.shared.inner.merge(*first, *count),
             Self::Compact => on.compact(),
+            Self::Create { path, field_type } => {
+                let there = on.field_indexes().into_iter().find(|index| index.path == *path);
+                match (on.create_field_index(path, *field_type), there) {
+                    (Err(WriteError::FieldType { .. }), Some(there)) if there.field_type != *field_type => {
+                        Ok(())
+                    }
+                    (made, _) => made,
+                }
+            }
+            Self::Drop { path } => on.drop_field_index(path).map(drop),
+            Self::Build => on.shared.inner.build_all_fields(),
         }
     }
 }
@@ -89,7 +145,7 @@ fn asked(name: &str, default: u64) -> u64 {
 fn check_names(disk: &SimDisk) {
     let names = disk.list().unwrap();
     let is_known = |name: &&String| {
-        ["COLLECTION", "points.", "ids.", "vectors.", "dead.", "wal."]
+        ["COLLECTION", "points.", "ids.", "vectors.", "dead.", "field.", "wal."]
             .iter()
             .any(|start| name.starts_with(start))
             && !nearline_storage::is_temp_name(name)

@@ -3,15 +3,19 @@
 use std::collections::BTreeSet;
 
 use nearline_storage::{Disk, StorageError};
+use roaring::RoaringBitmap;
 
 use super::{Collection, Files, locked};
 use crate::error::OpenError;
+use crate::field::field_number;
 use crate::manifest::{is_dead_file, read_dead};
 use crate::segment::{Segment, is_segment_file};
+use crate::state::State;
 
 impl Collection {
     /// Reads every file and checks checksums and what must hold: ids and rows agree, no id has two living points, as many
-    /// points live as are counted, no file is missing and none is left over. Writes go on meanwhile; flushes wait.
+    /// points live as are counted, field indexes have the rows and keys of the payloads, no file is missing and none is
+    /// left over. Writes go on meanwhile; flushes wait.
     ///
     /// # Errors
     /// The first thing that is wrong, with file and offset.
@@ -38,6 +42,7 @@ impl Collection {
         };
         for segment in &state.segments {
             Segment::verify(segment)?;
+            verify_fields(&state, segment)?;
             for point in segment.scan() {
                 let (row, id, _) = point?;
                 if !meet(id, !state.is_dead(row)) {
@@ -57,11 +62,36 @@ impl Collection {
     }
 }
 
+/// Rows that a segment lacks are dead, and its files of field indexes are those that its payloads give.
+fn verify_fields(state: &State, segment: &Segment) -> Result<(), OpenError> {
+    let (first, last) = (segment.info.first.0, segment.info.last.0);
+    let mut absent = RoaringBitmap::new();
+    absent.insert_range(first..=last);
+    for point in segment.scan() {
+        absent.remove(point?.0.0);
+    }
+    absent -= &*state.dead;
+    if let Some(row) = absent.min() {
+        let path = segment.path();
+        return Err(
+            StorageError::corrupt(path, 0, "row that is neither there nor dead", row.into(), 0).into()
+        );
+    }
+    for index in state.fields.iter() {
+        let Some(file) = segment.field(index.number) else { continue };
+        file.verify(index, segment.scan().map(|point| point.map(|(row, _, payload)| (row, payload))))?;
+    }
+    Ok(())
+}
+
 /// All files of the manifest are there, and no others of their kinds unless an attempt to write them failed.
 fn check_files(disk: &dyn Disk, files: &Files) -> Result<(), OpenError> {
     let known: BTreeSet<String> = files.manifest.files().into_iter().collect();
+    let unfinished =
+        |name: &String| field_number(name).is_some_and(|number| files.building.contains(&number));
+    let ours = |name: &String| is_segment_file(name) || is_dead_file(name);
     let there: BTreeSet<String> =
-        disk.list()?.into_iter().filter(|name| is_segment_file(name) || is_dead_file(name)).collect();
+        disk.list()?.into_iter().filter(|name| ours(name) && !unfinished(name)).collect();
     if let Some(missing) = known.difference(&there).next() {
         return Err(StorageError::NotFound { file: disk.root().join(missing) }.into());
     }

@@ -145,7 +145,7 @@ impl Collection {
     /// # Errors
     /// [`WriteError`]; nothing is deleted then.
     pub fn delete(&self, points: impl Into<Selector>) -> Result<WriteReport, WriteError> {
-        self.submit(Request::Delete(check_selector(points.into())?), Durability::Synced)
+        self.submit(Request::Delete(self.check_selector(points.into())?), Durability::Synced)
     }
 
     /// Adds members to the payloads of points, in place of those of the same keys.
@@ -214,13 +214,21 @@ impl Collection {
     }
 
     fn edit(&self, points: Selector, edit: Edit) -> Result<WriteReport, WriteError> {
-        self.submit(Request::Edit(check_selector(points)?, edit), Durability::Synced)
+        self.submit(Request::Edit(self.check_selector(points)?, edit), Durability::Synced)
     }
 
     fn submit(&self, request: Request, durability: Durability) -> Result<WriteReport, WriteError> {
         let inner = &self.shared.inner;
         inner.wait_for_room()?;
         inner.group.submit(Item { request, durability }, |items| inner.commit(items))
+    }
+
+    fn check_selector(&self, points: Selector) -> Result<Chosen, WriteError> {
+        let inner = &self.shared.inner;
+        Ok(match points {
+            Selector::Ids(ids) => Chosen::Ids(ids),
+            Selector::Filter(filter) => Chosen::Filter(inner.check(&inner.state(), &filter)?),
+        })
     }
 
     fn check_point(&self, point: Point) -> Result<NewPoint, WriteError> {
@@ -257,13 +265,6 @@ impl Collection {
 
 fn check_payload(id: &str, payload: &Payload) -> Result<(), WriteError> {
     payload.check().map_err(|source| WriteError::Payload { id: id.to_owned(), source })
-}
-
-fn check_selector(points: Selector) -> Result<Chosen, WriteError> {
-    Ok(match points {
-        Selector::Ids(ids) => Chosen::Ids(ids),
-        Selector::Filter(filter) => Chosen::Filter(filter.check()?),
-    })
 }
 
 impl Inner {
@@ -381,7 +382,7 @@ impl Inner {
                 }
             }
             Chosen::Filter(filter) => {
-                let matching = self.matching(state, filter).map_err(|error| match error {
+                let (matching, _) = self.matching(state, filter).map_err(|error| match error {
                     QueryError::Storage(error) => WriteError::Storage(error),
                     QueryError::Index(error) => WriteError::Index(error),
                     // Filters were checked before.

@@ -49,7 +49,7 @@ impl Index {
     }
 }
 
-const TYPES: [FieldType; 10] = [
+pub(crate) const TYPES: [FieldType; 10] = [
     FieldType::Keyword,
     FieldType::Integer,
     FieldType::Float,
@@ -62,7 +62,7 @@ const TYPES: [FieldType; 10] = [
     FieldType::Text(TextOptions { tokenizer: Tokenizer::Whitespace, ..TEXT }),
 ];
 
-const TEXT: TextOptions =
+pub(crate) const TEXT: TextOptions =
     TextOptions { tokenizer: Tokenizer::Word, lowercase: true, min_token_len: None, max_token_len: None };
 const PREFIX: TextOptions =
     TextOptions { tokenizer: Tokenizer::Prefix, min_token_len: Some(2), max_token_len: Some(4), ..TEXT };
@@ -157,7 +157,7 @@ fn any_words() -> impl Strategy<Value = String> {
     prop::collection::vec(word, 0..4).prop_map(|words| words.join(" "))
 }
 
-fn any_payload() -> impl Strategy<Value = Payload> {
+pub(crate) fn any_payload() -> impl Strategy<Value = Payload> {
     let array = prop::collection::vec(any_element(), 0..4);
     prop_oneof![
         1 => Just(Payload::new()),
@@ -226,7 +226,7 @@ fn any_geo() -> impl Strategy<Value = Condition> {
     ]
 }
 
-fn any_condition() -> impl Strategy<Value = Condition> {
+pub(crate) fn any_condition() -> impl Strategy<Value = Condition> {
     let scalars = prop::collection::vec(any_scalar(), 0..4).boxed();
     let text = prop_oneof![any_words(), any_string()].boxed();
     let moment =

@@ -33,8 +33,11 @@ impl History {
                         }
                     })
                 }
-                // It syncs the log, too.
-                other => other.maintain(collection).map(|()| self.acknowledged = self.after.len() - 1),
+                other => other.maintain(collection).map(|()| {
+                    if other.is_synced() {
+                        self.acknowledged = self.after.len() - 1;
+                    }
+                }),
             };
             if done.is_err() {
                 return;

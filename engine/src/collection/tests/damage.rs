@@ -4,17 +4,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::twin::{Call, Random, Twin};
 use super::{Files, create, disk_of, files_of, open};
-use crate::{Durability, Point};
+use crate::{Durability, FieldType, Point};
 
 /// A collection of a few segments with tombstones and a log, closed.
 fn sample() -> (Files, Twin) {
     let (disk, mut random, mut twin) = (create(3), Random(3), Twin::default());
     let collection = open(&disk).unwrap();
+    collection.create_field_index("n", FieldType::Integer).unwrap();
+    collection.create_field_index("tags", FieldType::Keyword).unwrap();
     for at in 0..60 {
         let call = Call::random(&mut random);
         call.make(&collection).unwrap();
         twin.apply(&call);
-        if at == 20 || at == 40 {
+        if at == 20 || at == 50 {
             collection.flush().unwrap();
         }
     }

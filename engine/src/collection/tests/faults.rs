@@ -36,7 +36,11 @@ fn run(collection: &Collection, steps: &[Step], allowed: impl Fn(&WriteError) ->
     for step in steps {
         let done = match step {
             Step::Call(call) => call.make(collection).map(|_| outcome.acknowledge(call)),
-            other => other.maintain(collection).map(|()| outcome.since_synced.clear()),
+            other => other.maintain(collection).map(|()| {
+                if other.is_synced() {
+                    outcome.since_synced.clear();
+                }
+            }),
         };
         if let Err(error) = done {
             assert!(allowed(&error), "{error:?}");

@@ -121,6 +121,7 @@ fn space_that_comes_back_is_used_at_once() {
         flush_bytes: 1_500,
         delta_bytes: 6_000,
         log_bytes: 6_000,
+        key_bytes: 2_000,
         log_segment_bytes: 1 << 20,
     };
     let cache = Arc::new(BlockCache::new(1 << 16));

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use nearline_index::{ElementType, Metric, Scorer};
 
 use crate::{
-    Collection, Condition, Durability, Filter, Payload, Point, PointId, Query, Schema, Scroll, Selector,
-    Uuid, Vector, VectorConfig, WriteError, WriteReport,
+    Collection, Condition, Durability, Filter, GeoPoint, Object, Payload, Point, PointId, Query, Schema,
+    Scroll, Selector, Uuid, Value, Vector, VectorConfig, WriteError, WriteReport,
 };
 
 /// Chance by seed: SplitMix64.
@@ -139,6 +139,25 @@ fn payload(random: &mut Random) -> Payload {
     if random.once_in(8) {
         payload.insert("x", "long ".repeat(random.below(200) as usize));
     }
+    if random.once_in(3) {
+        let tags = (0..random.below(4)).map(|_| match random.below(5) {
+            0 => Value::Null,
+            1 => Value::from(random.below(3)),
+            which => Value::from(["new", "sale", "y".repeat(300).as_str()][which as usize - 2]),
+        });
+        payload.insert("tags", Value::Array(tags.collect()));
+    }
+    if random.once_in(4) {
+        let (lon, lat) = (random.below(360) as f64 - 180.0, random.below(180) as f64 - 90.0);
+        payload.insert("at", Object::from([("lon".to_owned(), lon.into()), ("lat".to_owned(), lat.into())]));
+    }
+    if random.once_in(4) {
+        let room = |random: &mut Random| {
+            let (area, sunny) = (random.below(4), random.once_in(2));
+            Value::from(Payload::new().with("area", area).with("sunny", sunny))
+        };
+        payload.insert("rooms", Value::Array((0..random.below(3)).map(|_| room(random)).collect()));
+    }
     payload
 }
 
@@ -153,13 +172,47 @@ fn point(random: &mut Random) -> Point {
 }
 
 pub(super) fn filter(random: &mut Random) -> Filter {
+    filter_of(random, 0)
+}
+
+fn filter_of(random: &mut Random, depth: u32) -> Filter {
+    let mut conditions = |most: u64| {
+        let count = random.below(most + 1);
+        (0..count).map(|_| condition(random, depth)).collect::<Vec<_>>()
+    };
+    let (one, some, others) = (conditions(1), conditions(3), conditions(2));
     match random.below(6) {
-        0 => Filter::must([Condition::matches("city", ["Oslo", "Rome", "Lima"][random.below(3) as usize])]),
-        1 => Filter::must([Condition::range("n").gte(random.below(5))]),
-        2 => Filter::must_not([Condition::range("n").lt(random.below(5))]),
-        3 => Filter::must([Condition::has_vector(["", "c", "u"][random.below(3) as usize])]),
-        4 => Filter::must([Condition::has_id((0..6).map(|_| id(random)).collect::<Vec<_>>())]),
-        _ => Filter::must([Condition::is_empty("city")]),
+        0 => Filter::must(some),
+        1 => Filter::must_not(others).and_must(some),
+        2 => Filter::should(some).and_must(one),
+        3 => Filter::min_should(1 + random.below(2) as usize, some),
+        _ => Filter::must([condition(random, depth)]),
+    }
+}
+
+fn condition(random: &mut Random, depth: u32) -> Condition {
+    let some = |random: &mut Random| ["Oslo", "Rome", "Lima", "new"][random.below(4) as usize];
+    match random.below(16) {
+        0 => Condition::matches("city", some(random)),
+        1 => Condition::range("n").gte(random.below(5)),
+        2 => Condition::range("n").lt(random.below(5)),
+        3 => Condition::has_vector(["", "c", "u"][random.below(3) as usize]),
+        4 => Condition::has_id((0..6).map(|_| id(random)).collect::<Vec<_>>()),
+        5 => Condition::is_empty(["city", "tags"][random.below(2) as usize]),
+        6 => Condition::matches_any("tags", ["new", "sale"]),
+        7 => Condition::matches("tags", "y".repeat(300)),
+        8 => Condition::matches_except("tags", ["new", some(random)]),
+        9 => Condition::matches("n", random.below(5)),
+        10 => Condition::matches_text("x", "long"),
+        11 => Condition::geo_radius("at", GeoPoint { lon: 0.0, lat: 0.0 }, 8e6),
+        12 => Condition::values_count("tags").gte(random.below(3)),
+        13 => Condition::is_null("tags"),
+        14 if depth < 2 => filter_of(random, depth + 1).into(),
+        14 => Condition::matches_prefix("city", "O"),
+        _ => {
+            let area = Condition::range("area").gte(random.below(4));
+            Condition::nested("rooms", Filter::must([area, Condition::matches("sunny", true)]))
+        }
     }
 }
 

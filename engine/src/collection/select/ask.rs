@@ -1,0 +1,86 @@
+//! Asking payloads: the slow way that is always right.
+
+use std::cell::RefCell;
+
+use nearline_index::RowId;
+use roaring::RoaringBitmap;
+
+use super::{Inner, part_of};
+use crate::error::QueryError;
+use crate::filter::Checked;
+use crate::point_id::PointId;
+use crate::segment::Segment;
+use crate::state::State;
+use crate::value::Payload;
+
+/// Payloads read together.
+const CHUNK: usize = 256;
+/// A segment is read from front to back when more than one in so many of its points is asked.
+const SCAN_SHARE: u64 = 16;
+
+impl Inner {
+    /// Asks the payloads of rows in segments. Says how many there were, and which match.
+    pub(in crate::collection) fn ask(
+        &self,
+        state: &State,
+        filter: &Checked,
+        rows: &RoaringBitmap,
+    ) -> Result<(u64, RoaringBitmap), QueryError> {
+        let (mut asked, mut matching) = (0, RoaringBitmap::new());
+        for segment in &state.segments {
+            let part = part_of(segment, rows);
+            let mut take = |row: RowId, id: PointId, payload: &Payload| {
+                asked += 1;
+                if self.holds(segment, filter, row, id, payload)? {
+                    matching.insert(row.0);
+                }
+                Ok::<_, QueryError>(())
+            };
+            if part.len() * SCAN_SHARE > segment.info.points {
+                for point in segment.scan_some(&part) {
+                    let (row, id, payload) = point?;
+                    take(row, id, &payload)?;
+                }
+                continue;
+            }
+            let wanted: Vec<RowId> = part.iter().map(RowId).collect();
+            for rows in wanted.chunks(CHUNK) {
+                for (&row, document) in rows.iter().zip(segment.documents(rows)?) {
+                    if let Some((id, payload)) = document {
+                        take(row, id, &payload)?;
+                    }
+                }
+            }
+        }
+        Ok((asked, matching))
+    }
+
+    /// Whether a point of a segment matches.
+    fn holds(
+        &self,
+        segment: &Segment,
+        filter: &Checked,
+        row: RowId,
+        id: PointId,
+        payload: &Payload,
+    ) -> Result<bool, QueryError> {
+        let failed = RefCell::new(None);
+        let has_vector = |name: &str| {
+            let Some((at, _)) = self.schema.find(name) else { return false };
+            let found = segment.vectors[at].as_ref().map(|vectors| {
+                // Mostly all points have it, and nothing needs to be read.
+                if vectors.rows() == segment.info.points {
+                    Ok(true)
+                } else {
+                    vectors.get(row).map(|v| v.is_some())
+                }
+            });
+            found.unwrap_or(Ok(false)).unwrap_or_else(|error| {
+                failed.replace(Some(error));
+                false
+            })
+        };
+        let holds = filter.matches(id, payload, has_vector);
+        failed.into_inner().map_or(Ok(holds), |error| Err(error.into()))
+    }
+}

@@ -5,6 +5,7 @@
 
 mod fields;
 mod flush;
+mod index;
 mod maintain;
 mod nearest;
 mod plan;
@@ -70,7 +71,7 @@ pub struct Collection {
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub(crate) inner: Arc<Inner>,
-    maintenance: Mutex<Option<std::thread::JoinHandle<()>>>,
+    maintenance: Mutex<Vec<std::thread::JoinHandle<()>>>,
 }
 
 /// How much may be in memory, and how large the pieces of the log are.
@@ -85,6 +86,12 @@ pub(crate) struct Limits {
     pub(crate) log_bytes: u64,
     /// Bytes of keys in memory while field indexes are built, all of them together.
     pub(crate) key_bytes: usize,
+    /// Vectors of a name, in segments, from which on they get an index.
+    pub(crate) index_rows: u64,
+    /// Bytes of memory that building an index may take.
+    pub(crate) index_memory: u64,
+    /// Bytes that an index keeps of what it reads.
+    pub(crate) index_cache: u64,
     /// Bytes of a segment of the log.
     pub(crate) log_segment_bytes: u64,
 }
@@ -119,7 +126,7 @@ struct Files {
     manifest: Manifest,
     /// Whether files may be there that it does not name.
     untidy: bool,
-    /// Numbers of field files that are being written and have no name in it yet.
+    /// Numbers of files of field and vector indexes that are being written and have no name in it yet.
     building: BTreeSet<u64>,
 }
 
@@ -148,6 +155,10 @@ struct Background {
     /// Why the last job failed, until one succeeds.
     failed: Option<WriteError>,
     jobs_done: u64,
+    /// The name of vectors whose index is being built, and since when.
+    indexing: Option<(usize, std::time::Instant)>,
+    /// Why the last index could not be built, and when.
+    index_failed: Option<(WriteError, std::time::Instant)>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -168,6 +179,7 @@ impl Collection {
             dead: None,
             segments: Vec::new(),
             fields: Vec::new(),
+            indexes: Vec::new(),
         };
         Ok(manifest.write(disk)?)
     }
@@ -199,6 +211,10 @@ impl Inner {
         self.changed.notify_all();
     }
 
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.dropped.load(Ordering::Acquire)
+    }
+
     /// Marks the collection as gone: nothing is flushed any more.
     pub(crate) fn mark_dropped(&self) {
         self.dropped.store(true, Ordering::Release);
@@ -209,7 +225,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         locked(&self.inner.background).stopping = true;
         self.inner.changed.notify_all();
-        if let Some(thread) = locked(&self.maintenance).take() {
+        for thread in std::mem::take(&mut *locked(&self.maintenance)) {
             // A panic of the maintenance was reported where it happened.
             let _ = thread.join();
         }

@@ -24,6 +24,12 @@ const MEMORY_USUAL: u64 = 256 << 20;
 const CACHE_SHARE: u64 = 4;
 /// Bytes of points in memory at which they are flushed, at most.
 const FLUSH_BYTES_MAX: u64 = 64 << 20;
+/// Vectors from which on they get an index; so many are compared one by one in a few milliseconds.
+const INDEX_ROWS: u64 = 20_000;
+/// The share of the memory that an index may keep of what it reads.
+const INDEX_CACHE_SHARE: u64 = 8;
+/// Bytes of memory that building an index may take, at least.
+const INDEX_MEMORY_MIN: u64 = 64 << 20;
 /// How often to look whether a collection is closed.
 const CLOSING: Duration = Duration::from_millis(1);
 
@@ -332,7 +338,16 @@ impl Inner {
         let log_segment_bytes = WalOptions::default().segment_bytes;
         let log_bytes = 4 * flush_bytes as u64;
         let (delta_bytes, key_bytes) = (2 * flush_bytes, flush_bytes / 2);
-        Limits { flush_bytes, delta_bytes, log_bytes, key_bytes, log_segment_bytes }
+        Limits {
+            flush_bytes,
+            delta_bytes,
+            log_bytes,
+            key_bytes,
+            index_rows: INDEX_ROWS,
+            index_memory: (self.options.memory_bytes / 2).max(INDEX_MEMORY_MIN),
+            index_cache: self.options.memory_bytes / INDEX_CACHE_SHARE,
+            log_segment_bytes,
+        }
     }
 
     /// Changes the catalog, on disk first.

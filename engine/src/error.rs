@@ -57,6 +57,14 @@ pub enum OpenError {
         /// The folder.
         dir: PathBuf,
     },
+    /// A vector index is damaged. It is made of the points' vectors: `Collection::repair` makes it anew.
+    #[error("vector index, {file}: {message}")]
+    Damaged {
+        /// The file, behind the index's prefix.
+        file: String,
+        /// What is wrong, and where.
+        message: String,
+    },
     /// The disk failed, or its bytes are damaged.
     #[error(transparent)]
     Storage(Arc<StorageError>),

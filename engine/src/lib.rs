@@ -45,6 +45,7 @@ mod schema;
 mod segment;
 mod state;
 mod value;
+mod vector_index;
 
 pub use collection::{
     Collection, Durability, FieldIndex, FilterReport, Job, K_MAX, Page, Query, QueryAnswer, QueryReport,

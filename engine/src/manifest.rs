@@ -12,14 +12,15 @@ use roaring::RoaringBitmap;
 use crate::field::{FIELD_INDEXES_MAX, FieldIndexInfo};
 use crate::schema::Schema;
 use crate::segment::SegmentInfo;
+use crate::vector_index::VectorIndexInfo;
 
 /// The manifest's name.
 pub(crate) const MANIFEST: &str = "COLLECTION";
 const KIND: [u8; 4] = *b"COLL";
 const DEAD_KIND: [u8; 4] = *b"DEAD";
-const DEAD_EXTENT_KIND: u16 = 31;
+const BITMAP_EXTENT_KIND: u16 = 31;
 /// The version of what follows in a manifest.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 /// Segments at most: more than merging ever leaves.
 const SEGMENTS_MAX: usize = 1 << 16;
 
@@ -42,13 +43,16 @@ pub(crate) struct Manifest {
     pub(crate) segments: Vec<SegmentInfo>,
     /// Field indexes, in the order in which they were created.
     pub(crate) fields: Vec<FieldIndexInfo>,
+    /// Vector indexes, at most one for each name of vectors.
+    pub(crate) indexes: Vec<VectorIndexInfo>,
 }
 
 impl Manifest {
     /// The names of all files it needs, itself and the log left out.
     pub(crate) fn files(&self) -> Vec<String> {
         let segments = self.segments.iter().flat_map(SegmentInfo::files);
-        segments.chain(self.dead.map(dead_name)).collect()
+        let indexes = self.indexes.iter().flat_map(VectorIndexInfo::files);
+        segments.chain(self.dead.map(dead_name)).chain(indexes).collect()
     }
 
     /// The name of a file of tombstones.
@@ -65,6 +69,8 @@ impl Manifest {
         self.fields.iter().for_each(|field| field.encode(&mut out));
         out.u32(self.segments.len() as u32);
         self.segments.iter().for_each(|segment| segment.encode(&mut out));
+        out.u32(self.indexes.len() as u32);
+        self.indexes.iter().for_each(|index| index.encode(&mut out));
         replace_record(disk, MANIFEST, KIND, out.as_bytes())
     }
 
@@ -90,7 +96,19 @@ impl Manifest {
             return Err(decoder.wrong(at, "segments of a collection", count as u64, SEGMENTS_MAX as u64));
         }
         let segments = (0..count).map(|_| SegmentInfo::decode(decoder, &schema)).collect::<Result<_, _>>()?;
-        Ok(Self { store_id, schema, next_number, next_row, flushed_lsn, live, dead, segments, fields })
+        let indexes = decode_indexes(decoder, &schema)?;
+        Ok(Self {
+            store_id,
+            schema,
+            next_number,
+            next_row,
+            flushed_lsn,
+            live,
+            dead,
+            segments,
+            fields,
+            indexes,
+        })
     }
 }
 
@@ -106,6 +124,15 @@ fn decode_fields(decoder: &mut Decoder<'_>) -> Result<Vec<FieldIndexInfo>, Stora
         ));
     }
     (0..count).map(|_| FieldIndexInfo::decode(decoder)).collect()
+}
+
+fn decode_indexes(decoder: &mut Decoder<'_>, schema: &Schema) -> Result<Vec<VectorIndexInfo>, StorageError> {
+    let at = decoder.offset();
+    let count = decoder.u32()? as usize;
+    if count > schema.len() {
+        return Err(decoder.wrong(at, "vector indexes of a collection", count as u64, schema.len() as u64));
+    }
+    (0..count).map(|_| VectorIndexInfo::decode(decoder, schema.len())).collect()
 }
 
 fn dead_name(number: u64) -> String {
@@ -124,31 +151,45 @@ pub(crate) fn write_dead(
     number: u64,
     dead: &RoaringBitmap,
 ) -> Result<(), StorageError> {
-    let mut bytes = Vec::with_capacity(dead.serialized_size());
-    // Writing into memory does not fail.
-    let written = dead.serialize_into(&mut bytes);
-    debug_assert!(written.is_ok());
-    let header = FileHeader { kind: DEAD_KIND, file_id: store_id ^ number };
-    let mut writer = ExtentFileWriter::create(disk, &dead_name(number), header)?;
-    write_blob(&mut writer, DEAD_EXTENT_KIND, &bytes)?;
-    writer.sync()
+    write_bitmap(disk, &dead_name(number), DEAD_KIND, store_id ^ number, dead)
 }
 
 /// Reads the rows that are dead.
 pub(crate) fn read_dead(disk: &dyn Disk, store_id: u64, number: u64) -> Result<RoaringBitmap, StorageError> {
-    let file = ExtentFile::open(disk, &dead_name(number), DEAD_KIND)?;
+    read_bitmap(disk, &dead_name(number), DEAD_KIND, store_id ^ number)
+}
+
+/// Writes rows into a file of their own.
+pub(crate) fn write_bitmap(
+    disk: &dyn Disk,
+    name: &str,
+    kind: [u8; 4],
+    file_id: u64,
+    rows: &RoaringBitmap,
+) -> Result<(), StorageError> {
+    let mut bytes = Vec::with_capacity(rows.serialized_size());
+    // Writing into memory does not fail.
+    let written = rows.serialize_into(&mut bytes);
+    debug_assert!(written.is_ok());
+    let mut writer = ExtentFileWriter::create(disk, name, FileHeader { kind, file_id })?;
+    write_blob(&mut writer, BITMAP_EXTENT_KIND, &bytes)?;
+    writer.sync()
+}
+
+/// Reads rows out of a file of their own.
+pub(crate) fn read_bitmap(
+    disk: &dyn Disk,
+    name: &str,
+    kind: [u8; 4],
+    file_id: u64,
+) -> Result<RoaringBitmap, StorageError> {
+    let file = ExtentFile::open(disk, name, kind)?;
     let path = file.file().path();
-    if file.file_id() != store_id ^ number {
-        return Err(StorageError::corrupt(
-            path,
-            0,
-            "identity of the file",
-            file.file_id(),
-            store_id ^ number,
-        ));
+    if file.file_id() != file_id {
+        return Err(StorageError::corrupt(path, 0, "identity of the file", file.file_id(), file_id));
     }
     let range = ReadRange { offset: PAGE as u64, bytes: file.len().saturating_sub(PAGE as u64) as usize };
-    let bytes = read_blob(&file, DEAD_EXTENT_KIND, range)?;
+    let bytes = read_blob(&file, BITMAP_EXTENT_KIND, range)?;
     RoaringBitmap::deserialize_from(&bytes[..])
-        .map_err(|_| StorageError::corrupt(path, PAGE as u64, "bitmap of tombstones", bytes.len() as u64, 0))
+        .map_err(|_| StorageError::corrupt(path, PAGE as u64, "bitmap of rows", bytes.len() as u64, 0))
 }

@@ -12,6 +12,7 @@ use crate::field::FieldIndexInfo;
 use crate::point_id::PointId;
 use crate::record::{Change, Stored};
 use crate::segment::Segment;
+use crate::vector_index::VectorIndex;
 
 /// Points written since the last flush, some at a time.
 #[derive(Debug)]
@@ -59,6 +60,8 @@ pub(crate) struct State {
     pub(crate) segments: Vec<Arc<Segment>>,
     /// Field indexes; not every segment has a file of each yet.
     pub(crate) fields: Arc<Vec<FieldIndexInfo>>,
+    /// The vector index of each name of vectors, in the schema's order; behind its end there are none.
+    pub(crate) indexes: Vec<Option<Arc<VectorIndex>>>,
     /// Runs that are being flushed, oldest first. They stay as they are.
     pub(crate) frozen: Vec<Arc<Run>>,
     /// Newer runs, oldest first.

@@ -145,9 +145,23 @@ impl Flat {
         allowed: impl Fn(RowId) -> bool,
         nearest: &mut Nearest,
     ) -> Result<u64> {
+        self.nearest_from(0, scorer, allowed, nearest)
+    }
+
+    /// As [`Flat::nearest`], but for the vectors before a slot, as [`Flat::slot_after`] gives it.
+    ///
+    /// # Errors
+    /// As [`Flat::nearest`].
+    pub fn nearest_from(
+        &self,
+        slot: u64,
+        scorer: &Scorer,
+        allowed: impl Fn(RowId) -> bool,
+        nearest: &mut Nearest,
+    ) -> Result<u64> {
         let (mut distances, mut compared) = (Vec::new(), 0);
         let mut aligned = Vec::new();
-        self.scan(|page| {
+        self.scan(slot / self.layout.rows as u64, |page| {
             distances.resize(page.len(), 0.0);
             scorer.distances(crate::search::aligned(page.vectors(), &mut aligned), &mut distances);
             for (row, &distance) in page.rows().as_chunks().0.iter().zip(&distances) {
@@ -161,6 +175,42 @@ impl Flat {
         Ok(compared)
     }
 
+    /// The number, in the file, of the first vector of an extent all of whose rows may be above `row`, or of one before:
+    /// what lies before it is not above.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is damaged.
+    pub fn slot_after(&self, row: RowId) -> Result<u64> {
+        let (mut low, mut high) = (0, self.rows.div_ceil(self.layout.rows as u64));
+        let mut buffer = Vec::new();
+        while low < high {
+            let middle = low.midpoint(high);
+            let page = self.page(middle * self.layout.rows as u64, &mut buffer)?;
+            let last = page.get(page.len().saturating_sub(1)).map_or(0, |(row, _)| row);
+            if last <= row.0 { low = middle + 1 } else { high = middle }
+        }
+        Ok((low * self.layout.rows as u64).min(self.rows))
+    }
+
+    /// Hands over the rows of about `most` vectors from a slot on, whole extents of them, and returns the slot behind.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is damaged.
+    pub fn read(&self, from: u64, most: usize, mut keep: impl FnMut(RowId, &[u8])) -> Result<u64> {
+        let (mut slot, mut buffer) = (from, Vec::new());
+        let end = from.saturating_add(most as u64).min(self.rows);
+        while slot < end {
+            let page = self.page(slot, &mut buffer)?;
+            for at in (slot % self.layout.rows as u64) as usize..page.len() {
+                if let Some((row, vector)) = page.get(at) {
+                    keep(RowId(row), vector);
+                }
+            }
+            slot = (slot / self.layout.rows as u64 + 1) * self.layout.rows as u64;
+        }
+        Ok(slot.min(self.rows))
+    }
+
     /// Hands every row and its vector to `keep`, in order.
     ///
     /// # Errors
@@ -170,7 +220,7 @@ impl Flat {
         mut keep: impl FnMut(RowId, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut failed = None;
-        self.scan(|page| {
+        self.scan(0, |page| {
             for at in 0..page.len() {
                 if let (None, Some((row, vector))) = (&failed, page.get(at)) {
                     failed = keep(RowId(row), vector).err();
@@ -232,13 +282,13 @@ impl Flat {
         Ok(RowPage::of(&extent, range.offset, self.file.file().path(), self.layout, self.rows)?)
     }
 
-    /// Reads the file from front to back, a megabyte at a time.
-    fn scan(&self, mut take: impl FnMut(&RowPage<'_>)) -> Result<()> {
+    /// Reads the file from an extent to the end, a megabyte at a time.
+    fn scan(&self, from: u64, mut take: impl FnMut(&RowPage<'_>)) -> Result<()> {
         let together = (SCAN_BYTES / self.layout.bytes).max(1) as u64;
         let extents = self.rows.div_ceil(self.layout.rows as u64);
         let path = self.file.file().path();
         let mut buffer = Vec::new();
-        for first in (0..extents).step_by(together as usize) {
+        for first in (from..extents).step_by(together as usize) {
             let last = (first + together).min(extents) - 1;
             let place =
                 |extent: u64| self.layout.place((extent * self.layout.rows as u64) as u32, self.rows).0;

@@ -1,6 +1,7 @@
 //! Checking every byte of an index.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use nearline_storage::{Disk, Extent, ExtentFile, IoMode, LockMode, OsDisk, ReadRange, StorageError};
 
@@ -44,23 +45,30 @@ pub fn verify(dir: &Path, io: IoMode, progress: &mut dyn FnMut(&str, u64)) -> Re
         let found = if dir.exists() { "a file, not a folder" } else { "no such folder" }.to_owned();
         return Err(IndexError::NotAnIndex { dir: dir.to_owned(), found });
     }
-    let disk = OsDisk::new(dir, io)?;
+    verify_on(Arc::new(OsDisk::new(dir, io)?), progress)
+}
+
+/// As [`verify`], of the index in the folder that `disk` is.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_on(disk: Arc<dyn Disk>, progress: &mut dyn FnMut(&str, u64)) -> Result<VerifyReport> {
     // The manifest first: a folder that is no index gets no lock file. Again under the lock: now it stays.
-    Manifest::read(&disk)?;
+    Manifest::read(disk.as_ref())?;
     let _lock = disk.lock(LockMode::Shared)?;
-    let manifest = Manifest::read(&disk)?;
+    let manifest = Manifest::read(disk.as_ref())?;
     let mut report = VerifyReport { files: 1, extents: 1, ..VerifyReport::default() };
     report.bytes += disk.open(MANIFEST)?.len()?;
     progress(MANIFEST, report.bytes);
     for listed in &manifest.files {
-        let checked = check_file(&disk, &manifest, listed.role, &mut report, progress);
+        let checked = check_file(disk.as_ref(), &manifest, listed.role, &mut report, progress);
         if let Err(error) = checked {
             report.problems.push(Problem { file: listed.name.clone(), message: error.to_string() });
         }
         report.files += 1;
     }
     if report.problems.is_empty() {
-        check_references(dir, io, &manifest, &mut report);
+        check_references(disk, &manifest, &mut report);
     }
     Ok(report)
 }
@@ -153,9 +161,8 @@ fn check_rows(extent: &Extent<'_>, range: ReadRange, file: &Path, manifest: &Man
 }
 
 /// Checks what files say of each other, by opening the index.
-fn check_references(dir: &Path, io: IoMode, manifest: &Manifest, report: &mut VerifyReport) {
-    let options = OpenOptions { io, ..OpenOptions::default() };
-    if let Err(error) = Index::open(dir, &options) {
+fn check_references(disk: Arc<dyn Disk>, manifest: &Manifest, report: &mut VerifyReport) {
+    if let Err(error) = Index::open_on(disk, &OpenOptions::default()) {
         let file = manifest.file(FileRole::Directory).map(|listed| listed.name.clone()).unwrap_or_default();
         report.problems.push(Problem { file, message: error.to_string() });
     }

@@ -16,6 +16,7 @@ use crate::point_id::PointId;
 use crate::record::{Stored, row_of};
 use crate::segment::{Segment, SegmentInfo, SegmentWriter, decode_id_row, is_segment_file};
 use crate::state::State;
+use crate::vector_index::index_number;
 
 impl Collection {
     /// Moves all points from memory into files, and forgets the log of them.
@@ -230,9 +231,12 @@ pub(super) fn remove_orphans(
 ) -> Result<(), StorageError> {
     let known: BTreeSet<String> = manifest.files().into_iter().collect();
     let is_draft = |name: &str| is_temp_name(name) && name.starts_with(MANIFEST);
-    let ours = |name: &str| is_segment_file(name) || is_dead_file(name) || is_draft(name);
+    let is_index_file = |name: &str| index_number(name).is_some();
+    let ours =
+        |name: &str| is_segment_file(name) || is_dead_file(name) || is_index_file(name) || is_draft(name);
     for name in disk.list()? {
-        let unfinished = field_number(&name).is_some_and(|number| building.contains(&number));
+        let number = field_number(&name).or_else(|| index_number(&name));
+        let unfinished = number.is_some_and(|number| building.contains(&number));
         if ours(&name) && !known.contains(&name) && !unfinished {
             disk.remove(&name)?;
         }

@@ -84,11 +84,11 @@ pub struct Stats {
     pub segments: u64,
     /// Points in segments that are replaced or deleted and still take space.
     pub dead_points: u64,
-    /// Bytes of all segments.
+    /// Bytes of all segments and vector indexes.
     pub disk_bytes: u64,
     /// Bytes of the log.
     pub wal_bytes: u64,
-    /// Bytes of memory that open segments take, the cache left out.
+    /// Bytes of memory that open segments and vector indexes take, caches left out.
     pub ram_bytes: u64,
     /// The last write.
     pub lsn: u64,
@@ -100,6 +100,14 @@ pub struct Stats {
     pub running: Option<(Job, u64)>,
     /// Jobs done since the collection was opened.
     pub jobs_done: u64,
+    /// Vector indexes.
+    pub indexes: u64,
+    /// Vectors that are in them and not dead.
+    pub indexed: u64,
+    /// Vectors in segments that no index has yet, dead ones among them: they are compared one by one.
+    pub not_indexed: u64,
+    /// For how many microseconds a vector index has been under way, if one is being built.
+    pub indexing: Option<u64>,
     /// Why the last job failed; it is tried again.
     pub failure: Option<String>,
 }
@@ -117,15 +125,25 @@ impl Collection {
             delta_bytes: state.delta_bytes() as u64,
             segments: state.segments.len() as u64,
             dead_points: state.segments.iter().map(|segment| dead_points(&segment.info, &state)).sum(),
-            disk_bytes: state.segments.iter().map(|segment| segment.info.disk_bytes()).sum(),
+            disk_bytes: state.segments.iter().map(|segment| segment.info.disk_bytes()).sum::<u64>()
+                + state.indexes.iter().flatten().map(|index| index.info.bytes).sum::<u64>(),
             wal_bytes,
-            ram_bytes: state.segments.iter().map(|segment| segment.ram_bytes() as u64).sum(),
+            ram_bytes: state.segments.iter().map(|segment| segment.ram_bytes() as u64).sum::<u64>()
+                + state.indexes.iter().flatten().map(|index| index.ram_bytes()).sum::<u64>(),
             lsn: state.lsn,
             flushed_lsn: state.flushed_lsn,
             pending: choose(&inner.view()),
             running: background.running.map(|(job, since)| (job, since.elapsed().as_micros() as u64)),
             jobs_done: background.jobs_done,
-            failure: background.failed.as_ref().map(ToString::to_string),
+            indexes: state.indexes.iter().flatten().count() as u64,
+            indexed: (0..inner.schema.len()).map(|at| inner.index_view(&state, at).live).sum(),
+            not_indexed: (0..inner.schema.len()).map(|at| inner.index_view(&state, at).rest).sum(),
+            indexing: background.indexing.map(|(_, since)| since.elapsed().as_micros() as u64),
+            failure: background
+                .failed
+                .as_ref()
+                .or(background.index_failed.as_ref().map(|(error, _)| error))
+                .map(ToString::to_string),
         }
     }
 
@@ -143,7 +161,12 @@ impl Collection {
             if let Some(error) = &background.failed {
                 return Err(error.clone());
             }
-            if background.stopping || (background.running.is_none() && !background.has_work) {
+            if let Some((error, _)) = &background.index_failed {
+                return Err(error.clone());
+            }
+            let is_still = background.running.is_none() && background.indexing.is_none();
+            let is_done = is_still && !background.has_work && inner.due_index().is_none();
+            if background.stopping || is_done {
                 return Ok(());
             }
             background = wait(inner, background, None);
@@ -249,7 +272,7 @@ impl Inner {
     }
 }
 
-fn wait<'a>(
+pub(super) fn wait<'a>(
     inner: &Inner,
     background: std::sync::MutexGuard<'a, super::Background>,
     most: Option<Duration>,

@@ -1,18 +1,22 @@
 //! Finding the rows nearest to a query: all, or those that match a filter, in the way that was chosen.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use nearline_index::{Nearest, Picked, RowId, Scorer};
+use nearline_index::{Nearest, RowId, Scorer};
+use nearline_storage::PAGE;
 use roaring::RoaringBitmap;
 
 use super::Inner;
 use super::flush::dead_points;
-use super::plan::{Choice, Estimate, Strategy, choose_strategy, first_tries};
+use super::index::rest_of;
+use super::plan::{Choice, Estimate, IndexEstimate, Reads, Strategy, choose_strategy, first_tries};
 use super::query::micros;
 use super::select::{Doubt, FilterReport, LAZY_SHARE, part_of};
 use crate::error::QueryError;
 use crate::filter::Checked;
 use crate::state::State;
+use crate::vector_index::{Ask, VectorIndex};
 
 /// A question about the vectors of one name.
 pub(super) struct Search<'a> {
@@ -22,6 +26,9 @@ pub(super) struct Search<'a> {
     pub(super) at: usize,
     pub(super) scorer: &'a Scorer,
     pub(super) k: usize,
+    /// The query as it is stored.
+    pub(super) query: &'a [u8],
+    pub(super) target_recall: f32,
 }
 
 /// What was found.
@@ -32,14 +39,25 @@ pub(super) struct Found {
     pub(super) matching: Option<u64>,
     pub(super) filter: FilterReport,
     pub(super) filter_us: f64,
-    pub(super) picked: Picked,
+    pub(super) picked: Compared,
+}
+
+/// What comparing took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Compared {
+    /// Vectors.
+    pub(super) compared: u64,
+    /// Pages read.
+    pub(super) pages: u64,
+    /// Posting lists looked at.
+    pub(super) lists: u64,
 }
 
 impl Search<'_> {
     pub(super) fn run(&self, filter: Option<&Checked>) -> Result<Found, QueryError> {
         let Some(filter) = filter else {
             let choice = choose_strategy(&self.estimate(None, 0));
-            let (rows, picked) = self.compare(None, false, self.k)?;
+            let (rows, picked) = self.compare(None, choice.reads, self.k)?;
             return Ok(Found {
                 rows,
                 choice,
@@ -54,9 +72,9 @@ impl Search<'_> {
         let mut filter_us = micros(started);
         let unsure = doubt.unsure.len();
         let first = choose_strategy(&self.estimate(Some(&(&doubt.certain | &doubt.unsure)), unsure));
-        let mut sum = Picked::default();
+        let mut sum = Compared::default();
         if first.strategy == Strategy::CompareFirst
-            && let Some(rows) = self.compare_first(&mut doubt, &mut sum, &mut filter_us)?
+            && let Some(rows) = self.compare_first(first.reads, &mut doubt, &mut sum, &mut filter_us)?
         {
             let filter = doubt.report();
             return Ok(Found { rows, choice: first, matching: None, filter, filter_us, picked: sum });
@@ -69,9 +87,10 @@ impl Search<'_> {
             choice.strategy = Strategy::PayloadsFirst;
             choice.why = format!("{}; then {}", first.why, choice.why);
         }
-        let (rows, picked) = self.compare(Some(&doubt.certain), choice.picks, self.k)?;
+        let (rows, picked) = self.compare(Some(&doubt.certain), choice.reads, self.k)?;
         sum.compared += picked.compared;
         sum.pages += picked.pages;
+        sum.lists += picked.lists;
         let (filter, matching) = (doubt.report(), Some(doubt.certain.len()));
         Ok(Found { rows, choice, matching, filter, filter_us, picked: sum })
     }
@@ -79,8 +98,9 @@ impl Search<'_> {
     /// Compares all that may match and asks the nearest. `None` if too few of them match to go on so.
     fn compare_first(
         &self,
+        reads: Reads,
         doubt: &mut Doubt<'_>,
-        sum: &mut Picked,
+        sum: &mut Compared,
         filter_us: &mut f64,
     ) -> Result<Option<Vec<(RowId, f32)>>, QueryError> {
         let most = doubt.unsure.len() / LAZY_SHARE;
@@ -88,9 +108,10 @@ impl Search<'_> {
         // A second time if it is likely to be the last.
         for _ in 0..2 {
             let may = &doubt.certain | &doubt.unsure;
-            let (mut rows, picked) = self.compare(Some(&may), false, tries as usize)?;
+            let (mut rows, picked) = self.compare(Some(&may), reads, tries as usize)?;
             sum.compared += picked.compared;
             sum.pages += picked.pages;
+            sum.lists += picked.lists;
             let asking = Instant::now();
             let (is_all, looked_at) = ((rows.len() as u64) < tries, rows.len() as u64);
             doubt.settle(&rows.iter().map(|(row, _)| row.0).collect())?;
@@ -119,6 +140,11 @@ impl Search<'_> {
             k: self.k as u64,
             all_pages: 0,
             matching_pages: 0,
+            index: self.index().map(|index| IndexEstimate {
+                live: index.info.rows - index.count_of(&self.state.dead),
+                matching: matching.map_or(index.info.rows, |rows| index.count_of(rows)),
+                rest_pages: 0,
+            }),
         };
         for segment in &self.state.segments {
             let info = &segment.info;
@@ -126,6 +152,10 @@ impl Search<'_> {
             let part = matching.map(|rows| rows.range_cardinality(info.first.0..=info.last.0));
             estimate.matching = estimate.matching.zip(part).map(|(sum, part)| sum + part);
             if let Some(vectors) = &segment.vectors[self.at] {
+                if let (Some(index), Some(there)) = (&mut estimate.index, self.index()) {
+                    let rest = rest_of(segment, self.at, Some(there.info.last));
+                    index.rest_pages += vectors.pages_of(rest);
+                }
                 estimate.all_pages += vectors.pages();
                 estimate.matching_pages += vectors.pages_of(part.unwrap_or(vectors.rows()));
             }
@@ -133,34 +163,45 @@ impl Search<'_> {
         estimate
     }
 
-    /// The `k` rows nearest to the query, of those that match or of all, and what finding them took. With `picks`, only
-    /// vectors that match are read.
+    /// The vector index, unless the answer has to be exact.
+    fn index(&self) -> Option<&Arc<VectorIndex>> {
+        self.state.indexes.get(self.at)?.as_ref().filter(|_| self.target_recall < 1.0)
+    }
+
+    /// The `k` rows nearest to the query, of those that match or of all, and what finding them took.
     fn compare(
         &self,
         matching: Option<&RoaringBitmap>,
-        picks: bool,
+        reads: Reads,
         k: usize,
-    ) -> Result<(Vec<(RowId, f32)>, Picked), QueryError> {
+    ) -> Result<(Vec<(RowId, f32)>, Compared), QueryError> {
         let allowed = |row: RowId| match matching {
             Some(matching) => matching.contains(row.0),
             None => !self.state.is_dead(row),
         };
-        let (mut nearest, mut sum) = (Nearest::new(k), Picked::default());
+        let (mut nearest, mut sum) = (Nearest::new(k), Compared::default());
+        let mut last = None;
+        if let (Reads::Index, Some(index)) = (reads, self.index()) {
+            last = self.search_index(index, matching, &allowed, k, &mut nearest, &mut sum)?;
+        }
         for segment in &self.state.segments {
             let Some(vectors) = &segment.vectors[self.at] else { continue };
-            let done = match matching.filter(|_| picks) {
-                Some(matching) => {
-                    let rows = part_of(segment, matching);
-                    let within = segment.info.first..=segment.info.last;
-                    vectors.nearest_of(self.scorer, rows.into_iter().map(RowId), &within, &mut nearest)?
-                }
-                None => {
-                    let compared = vectors.nearest(self.scorer, allowed, &mut nearest)?;
-                    Picked { compared, pages: vectors.pages() }
-                }
-            };
-            sum.compared += done.compared;
-            sum.pages += done.pages;
+            if last.is_some_and(|last| segment.info.last <= last) {
+                continue;
+            }
+            if let Some(matching) = matching.filter(|_| reads == Reads::Matching) {
+                let rows = part_of(segment, matching).into_iter().map(RowId);
+                let within = segment.info.first..=segment.info.last;
+                let picked = vectors.nearest_of(self.scorer, rows, &within, &mut nearest)?;
+                sum.compared += picked.compared;
+                sum.pages += picked.pages;
+                continue;
+            }
+            let is_new = |row: RowId| last.is_none_or(|last| row > last) && allowed(row);
+            let from = last.filter(|&last| segment.covers(last)).map(|last| vectors.slot_after(last));
+            let from = from.transpose()?.unwrap_or(0);
+            sum.compared += vectors.nearest_from(from, self.scorer, is_new, &mut nearest)?;
+            sum.pages += vectors.pages_of(vectors.rows() - from);
         }
         for point in self.state.live_in_memory().filter(|point| allowed(point.row)) {
             if let Some(vector) = &point.vectors[self.at] {
@@ -169,5 +210,30 @@ impl Search<'_> {
             }
         }
         Ok((nearest.into_sorted(), sum))
+    }
+
+    /// Searches the vector index. Returns the last row that it knows; `None` if it is gone already.
+    fn search_index(
+        &self,
+        index: &VectorIndex,
+        matching: Option<&RoaringBitmap>,
+        allows: &(dyn Fn(RowId) -> bool + Sync),
+        k: usize,
+        nearest: &mut Nearest,
+        sum: &mut Compared,
+    ) -> Result<Option<RowId>, QueryError> {
+        let allowed = match matching {
+            Some(rows) => index.count_of(rows),
+            None => index.info.rows - index.count_of(&self.state.dead),
+        };
+        let (query, target_recall) = (self.query, self.target_recall);
+        let Some(answer) = index.search(&Ask { query, k, target_recall, allows, allowed })? else {
+            return Ok(None);
+        };
+        answer.hits.iter().for_each(|hit| nearest.push(hit.row, hit.distance));
+        sum.compared += answer.cost.entries + answer.cost.reranked;
+        sum.pages += answer.cost.bytes / PAGE as u64;
+        sum.lists += answer.cost.lists;
+        Ok(Some(index.info.last))
     }
 }

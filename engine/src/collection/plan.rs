@@ -9,12 +9,19 @@ use super::select::LAZY_SHARE;
 /// for the others.
 const RANDOM_COST: u64 = 8;
 
+/// Pages that a search of a vector index reads somewhere, about, with no filter; among fewer vectors it looks farther.
+const INDEX_READS: u64 = 60;
+
 /// How a question was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Strategy {
     /// All vectors were compared: there was no filter.
     Exact,
+    /// The vector index was searched; vectors that it lacks were compared.
+    Index,
+    /// The vector index was searched for points that match; those that it lacks were compared.
+    FilteredIndex,
     /// All vectors were read, and those of points that match compared.
     FilteredScan,
     /// Only vectors of points that match were read.
@@ -41,45 +48,91 @@ pub(crate) struct Estimate {
     pub(crate) all_pages: u64,
     /// Pages of the vectors that match or may, at most.
     pub(crate) matching_pages: u64,
+    /// If there is a vector index that may be used.
+    pub(crate) index: Option<IndexEstimate>,
+}
+
+/// What a vector index would spare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IndexEstimate {
+    /// Vectors in it that are not dead, and those of them that match or may.
+    pub(crate) live: u64,
+    pub(crate) matching: u64,
+    /// Pages of the vectors that it lacks.
+    pub(crate) rest_pages: u64,
+}
+
+impl IndexEstimate {
+    /// In pages that are read in a row. Where a share of the vectors match, about as many times more lists as the root of
+    /// that says are looked at: less than that was measured, down to a hundredth.
+    fn cost(&self) -> u64 {
+        let times = (self.live as f64 / self.matching.max(1) as f64).max(1.0).sqrt();
+        self.rest_pages.saturating_add((INDEX_READS as f64 * times) as u64 * RANDOM_COST)
+    }
+}
+
+/// Which vectors are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// All.
+    All,
+    /// Those that match.
+    Matching,
+    /// Those that the index leads to, and those that it lacks.
+    Index,
 }
 
 /// A choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Choice {
     pub(crate) strategy: Strategy,
-    /// Whether only vectors that match are read.
-    pub(crate) picks: bool,
+    pub(crate) reads: Reads,
     /// What decided, in words.
     pub(crate) why: String,
 }
 
 pub(crate) fn choose_strategy(estimate: &Estimate) -> Choice {
-    let Estimate { points, matching, unsure, k, all_pages, matching_pages } = *estimate;
+    let Estimate { points, matching, unsure, k, all_pages, matching_pages, index } = *estimate;
+    let index = index.map(|index| (index, index.cost()));
     let Some(matching) = matching else {
+        if let Some((index, _)) = index.filter(|(_, cost)| *cost < all_pages) {
+            let why = format!("{} vectors are in the index, {} pages are not", index.live, index.rest_pages);
+            return Choice { strategy: Strategy::Index, reads: Reads::Index, why };
+        }
         let why = format!("no filter: all {all_pages} pages of vectors are read");
-        return Choice { strategy: Strategy::Exact, picks: false, why };
+        return Choice { strategy: Strategy::Exact, reads: Reads::All, why };
     };
-    let picks = matching_pages.saturating_mul(RANDOM_COST) < all_pages || matching == 0;
+    let picks_cost = matching_pages.saturating_mul(RANDOM_COST);
+    let by_index = index.filter(|(_, cost)| *cost < picks_cost.min(all_pages));
+    let reads = match by_index {
+        Some(_) => Reads::Index,
+        None if picks_cost < all_pages || matching == 0 => Reads::Matching,
+        None => Reads::All,
+    };
     if unsure * 2 > points {
         let open =
             format!("no field index tells of {unsure} of {points} points in segments whether they match");
         if first_tries(k).saturating_mul(LAZY_SHARE) < unsure {
             let why = format!("{open}, and only {k} are wanted: the nearest are asked");
-            return Choice { strategy: Strategy::CompareFirst, picks: false, why };
+            let reads = if reads == Reads::Matching { Reads::All } else { reads };
+            return Choice { strategy: Strategy::CompareFirst, reads, why };
         }
         return Choice {
             strategy: Strategy::PayloadsFirst,
-            picks,
+            reads,
             why: format!("{open}: all of them are asked"),
         };
     }
-    let (strategy, read) =
-        if picks { (Strategy::MatchingOnly, "only theirs") } else { (Strategy::FilteredScan, "all") };
+    let (strategy, read) = match reads {
+        Reads::Matching => (Strategy::MatchingOnly, "only theirs"),
+        Reads::All => (Strategy::FilteredScan, "all"),
+        Reads::Index => (Strategy::FilteredIndex, "those that the index leads to"),
+    };
     let why = format!(
         "{matching} of {points} points in segments match; their vectors are on {matching_pages} of {all_pages} pages at \
          most, so {read} are read"
     );
-    Choice { strategy, picks, why }
+    Choice { strategy, reads, why }
 }
 
 /// How many of the nearest points are asked at first whether they match, when `k` are wanted.
@@ -93,7 +146,10 @@ mod tests {
 
     #[test]
     fn strategies_are_chosen_from_a_description() {
-        use Strategy::{CompareFirst, Exact, FilteredScan, MatchingOnly, PayloadsFirst};
+        use Reads::{All, Index as ByIndex, Matching};
+        use Strategy::{
+            CompareFirst, Exact, FilteredIndex, FilteredScan, Index, MatchingOnly, PayloadsFirst,
+        };
         let of = |matching, unsure, matching_pages| Estimate {
             points: 10_000,
             matching,
@@ -101,21 +157,34 @@ mod tests {
             k: 150,
             all_pages: 100,
             matching_pages,
+            index: None,
+        };
+        let with_index = |matching: Option<u64>, unsure, matching_pages, rest_pages| {
+            let index = IndexEstimate { live: 10_000, matching: matching.unwrap_or(10_000), rest_pages };
+            Estimate { all_pages: 1_001, index: Some(index), ..of(matching, unsure, matching_pages) }
         };
         let cases = [
-            (of(None, 0, 0), Exact, false),
-            (of(Some(0), 0, 0), MatchingOnly, true),
-            (of(Some(12), 0, 12), MatchingOnly, true),
-            (of(Some(13), 0, 13), FilteredScan, false),
-            (of(Some(900), 0, 100), FilteredScan, false),
-            (of(Some(9_000), 5_000, 100), FilteredScan, false),
-            (of(Some(9_000), 5_001, 100), PayloadsFirst, false),
-            (Estimate { k: 10, ..of(Some(9_000), 5_001, 100) }, CompareFirst, false),
-            (Estimate { k: 1 << 20, ..of(Some(9_000), 9_000, 100) }, PayloadsFirst, false),
+            (of(None, 0, 0), Exact, All),
+            (of(Some(0), 0, 0), MatchingOnly, Matching),
+            (of(Some(12), 0, 12), MatchingOnly, Matching),
+            (of(Some(13), 0, 13), FilteredScan, All),
+            (of(Some(900), 0, 100), FilteredScan, All),
+            (of(Some(9_000), 5_000, 100), FilteredScan, All),
+            (of(Some(9_000), 5_001, 100), PayloadsFirst, All),
+            (Estimate { k: 10, ..of(Some(9_000), 5_001, 100) }, CompareFirst, All),
+            (Estimate { k: 1 << 20, ..of(Some(9_000), 9_000, 100) }, PayloadsFirst, All),
+            // 60 pages of 8, and those of the rest.
+            (with_index(None, 0, 1_000, 520), Index, ByIndex),
+            (with_index(None, 0, 1_000, 521), Exact, All),
+            (with_index(Some(10_000), 0, 1_000, 520), FilteredIndex, ByIndex),
+            (with_index(Some(2_500), 0, 1_000, 39), FilteredIndex, ByIndex),
+            (with_index(Some(2_500), 0, 1_000, 40), FilteredScan, All),
+            (with_index(Some(50), 0, 50, 0), MatchingOnly, Matching),
+            (Estimate { k: 10, ..with_index(Some(9_000), 9_000, 900, 0) }, CompareFirst, ByIndex),
         ];
-        for (estimate, strategy, picks) in cases {
+        for (estimate, strategy, reads) in cases {
             let choice = choose_strategy(&estimate);
-            assert_eq!((choice.strategy, choice.picks), (strategy, picks), "{estimate:?}: {}", choice.why);
+            assert_eq!((choice.strategy, choice.reads), (strategy, reads), "{estimate:?}: {}", choice.why);
         }
         let empty = Estimate { points: 0, all_pages: 0, ..of(Some(0), 0, 0) };
         assert_eq!(choose_strategy(&empty).strategy, MatchingOnly);

@@ -19,6 +19,8 @@ use crate::value::Payload;
 
 /// Points a question may ask for.
 pub const K_MAX: usize = 1 << 20;
+/// The recall wanted, if nothing else is said.
+const TARGET_RECALL: f32 = 0.95;
 
 /// A question for the nearest points.
 ///
@@ -37,6 +39,7 @@ pub struct Query {
     vector: Vector,
     using: String,
     k: usize,
+    target_recall: f32,
     filter: Option<Filter>,
     with_payload: bool,
     with_vectors: bool,
@@ -46,7 +49,15 @@ impl Query {
     /// The ten nearest to a vector.
     pub fn nearest(vector: impl Into<Vector>) -> Self {
         let (using, filter) = (String::new(), None);
-        Self { vector: vector.into(), using, k: 10, filter, with_payload: false, with_vectors: false }
+        Self {
+            vector: vector.into(),
+            using,
+            k: 10,
+            target_recall: TARGET_RECALL,
+            filter,
+            with_payload: false,
+            with_vectors: false,
+        }
     }
 
     /// By vectors of this name; the empty one unless told otherwise.
@@ -58,6 +69,13 @@ impl Query {
     /// So many points.
     pub fn k(mut self, k: usize) -> Self {
         self.k = k;
+        self
+    }
+
+    /// The part of the nearest that shall be found, on average; 0.95 unless told otherwise. It matters only where there is a
+    /// vector index; 1 compares all vectors.
+    pub fn target_recall(mut self, target: f32) -> Self {
+        self.target_recall = target;
         self
     }
 
@@ -108,9 +126,11 @@ pub struct QueryReport {
     pub lsn: u64,
     /// Points that match the filter, if there was one and they were all found out.
     pub matching: Option<u64>,
-    /// Vectors compared.
+    /// Posting lists looked at.
+    pub lists: u64,
+    /// Vectors compared, entries of posting lists among them.
     pub compared: u64,
-    /// Pages (4096 bytes) of vectors read.
+    /// Pages (4096 bytes) of vectors and posting lists read.
     pub pages: u64,
     /// Microseconds for the filter.
     pub filter_us: f64,
@@ -157,13 +177,25 @@ impl Inner {
             let (found, expected) = (query.k.to_string(), format!("1 to {K_MAX}"));
             return Err(QueryError::Bad { what: "k", found, expected });
         }
+        if !(query.target_recall > 0.0 && query.target_recall <= 1.0) {
+            let (found, expected) = (query.target_recall.to_string(), "above 0 and at most 1".to_owned());
+            return Err(QueryError::Bad { what: "target recall", found, expected });
+        }
         let Some((at, config)) = self.schema.find(&query.using) else {
             let (found, expected) = (format!("{:?}", query.using), self.schema.names());
             return Err(QueryError::Bad { what: "name of the vectors", found, expected });
         };
         let bytes = query_bytes(config, &query.vector)?;
         let scorer = Scorer::new(config.metric, config.shape(), &bytes);
-        let search = Search { inner: self, state, at, scorer: &scorer, k: query.k };
+        let search = Search {
+            inner: self,
+            state,
+            at,
+            scorer: &scorer,
+            k: query.k,
+            query: &bytes,
+            target_recall: query.target_recall,
+        };
         let filter = query.filter.as_ref().map(|filter| self.check(state, filter)).transpose()?;
         let Found { rows, choice, matching, filter, filter_us, picked } = search.run(filter.as_ref())?;
         let scan_us = micros(started) - filter_us;
@@ -173,6 +205,7 @@ impl Inner {
             filter,
             lsn: state.lsn,
             matching,
+            lists: picked.lists,
             compared: picked.compared,
             pages: picked.pages,
             filter_us,

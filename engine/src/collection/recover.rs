@@ -9,6 +9,7 @@ use nearline_storage::{BlockCache, Disk, Group, LockMode, StorageError, Wal, Wal
 use roaring::RoaringBitmap;
 
 use super::flush::remove_orphans;
+use super::index;
 use super::maintain;
 use super::{Background, Collection, Files, Handle, Inner, Limits, Writer};
 use crate::error::OpenError;
@@ -16,6 +17,7 @@ use crate::manifest::{Manifest, read_dead};
 use crate::record::{Change, decode_changes};
 use crate::segment::Segment;
 use crate::state::State;
+use crate::vector_index::VectorIndex;
 
 impl Collection {
     /// Opens the collection in the folder that `disk` is. With `background`, a thread flushes and merges.
@@ -51,8 +53,11 @@ impl Collection {
             dropped: AtomicBool::new(false),
             _lock: lock,
         });
-        let thread = background.then(|| maintain::start(Arc::clone(&inner)));
-        Ok(Self { shared: Arc::new(Handle { inner, maintenance: Mutex::new(thread) }) })
+        let threads = match background {
+            true => vec![maintain::start(Arc::clone(&inner)), index::start(Arc::clone(&inner))],
+            false => Vec::new(),
+        };
+        Ok(Self { shared: Arc::new(Handle { inner, maintenance: Mutex::new(threads) }) })
     }
 }
 
@@ -72,6 +77,11 @@ fn recover(
         Segment::open(disk, manifest.store_id, &manifest.schema, info.clone(), cache).map(Arc::new)
     };
     let segments = manifest.segments.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let mut indexes = vec![None; manifest.schema.len()];
+    for info in &manifest.indexes {
+        let opened = VectorIndex::open(disk, manifest.store_id, info.clone(), limits.index_cache)?;
+        indexes[info.at] = Some(Arc::new(opened));
+    }
     let dead = match manifest.dead {
         Some(number) => read_dead(disk.as_ref(), manifest.store_id, number)?,
         None => RoaringBitmap::new(),
@@ -80,6 +90,7 @@ fn recover(
         lsn: manifest.flushed_lsn,
         flushed_lsn: manifest.flushed_lsn,
         segments,
+        indexes,
         dead: Arc::new(dead),
         live: manifest.live,
         fields: Arc::new(manifest.fields.clone()),

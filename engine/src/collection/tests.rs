@@ -24,6 +24,9 @@ const LIMITS: Limits = Limits {
     delta_bytes: 2 << 20,
     log_bytes: 4 << 20,
     key_bytes: 2_000,
+    index_rows: 40,
+    index_memory: 128 << 20,
+    index_cache: 1 << 20,
     log_segment_bytes: 8192,
 };
 
@@ -145,7 +148,7 @@ fn asked(name: &str, default: u64) -> u64 {
 fn check_names(disk: &SimDisk) {
     let names = disk.list().unwrap();
     let is_known = |name: &&String| {
-        ["COLLECTION", "points.", "ids.", "vectors.", "dead.", "field.", "wal."]
+        ["COLLECTION", "points.", "ids.", "vectors.", "dead.", "field.", "index.", "wal."]
             .iter()
             .any(|start| name.starts_with(start))
             && !nearline_storage::is_temp_name(name)

@@ -11,6 +11,7 @@ use crate::field::field_number;
 use crate::manifest::{is_dead_file, read_dead};
 use crate::segment::{Segment, is_segment_file};
 use crate::state::State;
+use crate::vector_index::index_number;
 
 impl Collection {
     /// Reads every file and checks checksums and what must hold: ids and rows agree, no id has two living points, as many
@@ -40,6 +41,9 @@ impl Collection {
         let twice = |row: nearline_index::RowId| {
             StorageError::corrupt(&path, 0, "second living row of an id", row.0.into(), u64::MAX)
         };
+        for index in state.indexes.iter().flatten() {
+            index.verify(&inner.disk)?;
+        }
         for segment in &state.segments {
             Segment::verify(segment)?;
             verify_fields(&state, segment)?;
@@ -87,9 +91,9 @@ fn verify_fields(state: &State, segment: &Segment) -> Result<(), OpenError> {
 /// All files of the manifest are there, and no others of their kinds unless an attempt to write them failed.
 fn check_files(disk: &dyn Disk, files: &Files) -> Result<(), OpenError> {
     let known: BTreeSet<String> = files.manifest.files().into_iter().collect();
-    let unfinished =
-        |name: &String| field_number(name).is_some_and(|number| files.building.contains(&number));
-    let ours = |name: &String| is_segment_file(name) || is_dead_file(name);
+    let number_of = |name: &String| field_number(name).or_else(|| index_number(name));
+    let unfinished = |name: &String| number_of(name).is_some_and(|number| files.building.contains(&number));
+    let ours = |name: &String| is_segment_file(name) || is_dead_file(name) || index_number(name).is_some();
     let there: BTreeSet<String> =
         disk.list()?.into_iter().filter(|name| ours(name) && !unfinished(name)).collect();
     if let Some(missing) = known.difference(&there).next() {

@@ -1,0 +1,322 @@
+//! Building vector indexes, in a thread of its own: it takes long, and points are flushed meanwhile.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nearline_index::{
+    BuildOptions, Metric, Progress, RowId, RowStream, Shape, SourceError, Stage, VectorSource,
+};
+use nearline_storage::PartDisk;
+use roaring::RoaringBitmap;
+
+use super::{Inner, locked};
+use crate::error::WriteError;
+use crate::manifest::Manifest;
+use crate::schema::VectorConfig;
+use crate::segment::Segment;
+use crate::state::State;
+use crate::vector_index::{VectorIndex, finish, prefix};
+
+/// An index is built anew when there is one vector that it lacks to so many that it has, and likewise when of so many one
+/// is not dead.
+const REST_SHARE: u64 = 32;
+const LIVE_SHARE: u64 = 2;
+/// How long after a failure it is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+/// Vectors read at a time.
+const READ: usize = 512;
+
+/// The vectors of one name as the choice of builds sees them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IndexView {
+    /// Vectors in the index, and how many of them are not dead.
+    pub(crate) covered: u64,
+    pub(crate) live: u64,
+    /// Vectors in segments that it lacks.
+    pub(crate) rest: u64,
+    /// Vectors below which there is no use for an index.
+    pub(crate) least: u64,
+}
+
+/// Whether an index is to be built.
+pub(crate) fn is_due(view: &IndexView) -> bool {
+    let IndexView { covered, live, rest, least } = *view;
+    let is_large = live + rest >= least.max(1);
+    let lacks_many = rest >= least.max(1) && rest.saturating_mul(REST_SHARE) >= covered;
+    is_large && (lacks_many || live.saturating_mul(LIVE_SHARE) < covered)
+}
+
+/// Builds indexes as they become due, until the collection is closed.
+pub(super) fn start(inner: Arc<Inner>) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        while let Some(at) = inner.next_index() {
+            let done = inner.build_index(at);
+            let mut background = locked(&inner.background);
+            background.indexing = None;
+            background.index_failed =
+                done.err().filter(|_| !background.stopping).map(|error| (error, Instant::now()));
+            drop(background);
+            inner.changed.notify_all();
+        }
+    })
+}
+
+impl Inner {
+    /// Waits until an index is due; `None` when the collection is closed.
+    fn next_index(&self) -> Option<usize> {
+        let mut background = locked(&self.background);
+        loop {
+            if background.stopping {
+                return None;
+            }
+            let failed_since = background.index_failed.as_ref().map(|(_, since)| since.elapsed());
+            let rests = failed_since.is_some_and(|since| since < RETRY);
+            if let Some(at) = self.due_index().filter(|_| !rests) {
+                background.indexing = Some((at, Instant::now()));
+                return Some(at);
+            }
+            background = super::maintain::wait(self, background, None);
+        }
+    }
+
+    /// The first name of vectors whose index is due.
+    pub(super) fn due_index(&self) -> Option<usize> {
+        let state = self.state();
+        (0..self.schema.len()).find(|&at| is_due(&self.index_view(&state, at)))
+    }
+
+    pub(super) fn index_view(&self, state: &State, at: usize) -> IndexView {
+        let can_have = self.schema.config(at).is_some_and(has_lists);
+        let index = state.indexes.get(at).and_then(Option::as_ref);
+        let (covered, last) = index.map_or((0, None), |index| (index.info.rows, Some(index.info.last)));
+        let dead = index.map_or(0, |index| index.count_of(&state.dead));
+        let rest = state.segments.iter().map(|segment| rest_of(segment, at, last)).sum();
+        let least = if can_have { self.limits.index_rows } else { u64::MAX };
+        IndexView { covered, live: covered - dead, rest, least }
+    }
+
+    /// Builds the index over all vectors of a name that are in segments.
+    pub(crate) fn build_index(&self, at: usize) -> Result<(), WriteError> {
+        let Some(config) = self.schema.config(at).copied() else { return Ok(()) };
+        let (number, store_id, state) = {
+            let mut files = locked(&self.files);
+            let number = files.take_number();
+            files.building.insert(number);
+            (number, files.manifest.store_id, self.state())
+        };
+        let built = self.build_files(&state, at, &config, (number, store_id));
+        let mut files = locked(&self.files);
+        files.building.remove(&number);
+        let adopted = built.and_then(|index| {
+            let mut next = Manifest { ..files.manifest.clone() };
+            next.indexes.retain(|other| other.at != at);
+            next.indexes.extend(index.as_ref().map(|index| index.info.clone()));
+            let old: Vec<String> = files
+                .manifest
+                .indexes
+                .iter()
+                .filter(|old| old.at == at)
+                .flat_map(|old| old.files())
+                .collect();
+            self.adopt(&mut files, next)?;
+            self.change(|state| {
+                state.indexes.resize(self.schema.len(), None);
+                state.indexes[at] = index.map(Arc::new);
+            });
+            Ok(old)
+        });
+        match adopted {
+            Ok(old) => {
+                self.remove(&mut files, &old);
+                Ok(())
+            }
+            Err(error) => {
+                self.tidy(&mut files);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes the files of an index and opens it; `None` without vectors.
+    fn build_files(
+        &self,
+        state: &Arc<State>,
+        at: usize,
+        config: &VectorConfig,
+        (number, store_id): (u64, u64),
+    ) -> Result<Option<VectorIndex>, WriteError> {
+        let covered = covered(state, at)?;
+        if covered.is_empty() {
+            return Ok(None);
+        }
+        let name = format!("vectors {at} of {}", self.disk.root().display());
+        let source = Source { name, state: Arc::clone(state), at, shape: config.shape(), covered: &covered };
+        let options = BuildOptions {
+            metric: config.metric,
+            memory_bytes: self.limits.index_memory,
+            threads: std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2),
+            ..BuildOptions::default()
+        };
+        let part = Arc::new(PartDisk::new(Arc::clone(&self.disk), prefix(number, at)));
+        nearline_index::build_on(part, &source, &options, &Closing { inner: self })?;
+        let info = finish(&self.disk, store_id, number, at, &covered)?;
+        Ok(Some(VectorIndex::open(&self.disk, store_id, info, self.limits.index_cache)?))
+    }
+}
+
+/// Whether such vectors can be in posting lists.
+fn has_lists(config: &VectorConfig) -> bool {
+    matches!(config.metric, Metric::L2 | Metric::InnerProduct | Metric::Cosine)
+}
+
+/// Vectors of a segment behind the last row of an index, dead ones among them, and at most.
+pub(super) fn rest_of(segment: &Segment, at: usize, last: Option<RowId>) -> u64 {
+    let vectors = segment.vectors[at].as_ref().map_or(0, |vectors| vectors.rows());
+    match last {
+        Some(last) if segment.info.last <= last => 0,
+        Some(last) if segment.covers(last) => vectors.min(u64::from(segment.info.last.0 - last.0)),
+        _ => vectors,
+    }
+}
+
+/// The rows that have such a vector and are not dead.
+fn covered(state: &State, at: usize) -> Result<RoaringBitmap, WriteError> {
+    let mut rows = RoaringBitmap::new();
+    for vectors in state.segments.iter().filter_map(|segment| segment.vectors[at].as_ref()) {
+        let mut slot = 0;
+        while slot < vectors.rows() {
+            slot = vectors.read(slot, READ, |row, _| {
+                if !state.is_dead(row) {
+                    rows.insert(row.0);
+                }
+            })?;
+        }
+    }
+    Ok(rows)
+}
+
+/// The vectors of one name, as they were.
+struct Source<'a> {
+    name: String,
+    state: Arc<State>,
+    at: usize,
+    shape: Shape,
+    covered: &'a RoaringBitmap,
+}
+
+impl VectorSource for Source<'_> {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn element(&self) -> nearline_index::ElementType {
+        self.shape.element
+    }
+
+    fn dim(&self) -> usize {
+        self.shape.dim
+    }
+
+    fn count(&self) -> u64 {
+        self.covered.len()
+    }
+
+    fn rows(&self, from: u64) -> Result<Box<dyn RowStream + '_>, SourceError> {
+        let from = u32::try_from(from).ok().and_then(|from| self.covered.select(from));
+        let first = from.map_or(u32::MAX, |row| row);
+        Ok(Box::new(Stream { source: self, first, segment: 0, slot: None }))
+    }
+}
+
+/// A pass over them.
+struct Stream<'a> {
+    source: &'a Source<'a>,
+    /// Rows before this one are passed over.
+    first: u32,
+    segment: usize,
+    /// Where to go on in the segment.
+    slot: Option<u64>,
+}
+
+impl RowStream for Stream<'_> {
+    fn next_rows(&mut self, out: &mut [u8]) -> Result<usize, SourceError> {
+        let row_bytes = self.source.shape.row_bytes();
+        let (room, mut count) = (out.len() / row_bytes, 0);
+        while count == 0 && room > 0 {
+            let Some(segment) = self.source.state.segments.get(self.segment) else { break };
+            let Some(vectors) =
+                segment.vectors[self.source.at].as_ref().filter(|_| segment.info.last.0 >= self.first)
+            else {
+                (self.segment, self.slot) = (self.segment + 1, None);
+                continue;
+            };
+            let slot = match self.slot {
+                Some(slot) => slot,
+                None => {
+                    self.first.checked_sub(1).map_or(Ok(0), |before| vectors.slot_after(RowId(before)))?
+                }
+            };
+            let mut next = None;
+            let end = vectors.read(slot, READ.min(room), |row, vector| {
+                if row.0 < self.first || !self.source.covered.contains(row.0) {
+                    return;
+                }
+                if count < room {
+                    out[count * row_bytes..][..row_bytes].copy_from_slice(vector);
+                    count += 1;
+                } else {
+                    next.get_or_insert(row.0);
+                }
+            })?;
+            self.slot = Some(end);
+            match next {
+                // What found no room is read again.
+                Some(row) => (self.first, self.slot) = (row, None),
+                None if end >= vectors.rows() => (self.segment, self.slot) = (self.segment + 1, None),
+                None => {}
+            }
+        }
+        Ok(count)
+    }
+}
+
+/// Ends a build when its collection is closed or dropped.
+struct Closing<'a> {
+    inner: &'a Inner,
+}
+
+impl Progress for Closing<'_> {
+    fn stage(&self, _: Stage, _: u64, _: u64) {}
+
+    fn advance(&self, _: u64) {}
+
+    fn cancelled(&self) -> bool {
+        locked(&self.inner.background).stopping || self.inner.is_dropped()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builds_are_chosen_from_a_description() {
+        let view = |covered, live, rest| IndexView { covered, live, rest, least: 100 };
+        let cases = [
+            (view(0, 0, 0), false),
+            (view(0, 0, 99), false),
+            (view(0, 0, 100), true),
+            (view(1_000, 1_000, 99), false),
+            (view(1_000, 1_000, 100), true),
+            (view(10_000, 10_000, 312), false),
+            (view(10_000, 10_000, 313), true),
+            (view(1_000, 500, 0), false),
+            (view(1_000, 499, 0), true),
+            (view(1_000, 99, 0), false),
+            (IndexView { least: u64::MAX, ..view(0, 0, 1 << 40) }, false),
+        ];
+        for (view, right) in cases {
+            assert_eq!(is_due(&view), right, "{view:?}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use nearline_index::{Nearest, RowId, Scorer};
+use nearline_index::{Flat, Nearest, RowId, Scorer};
 use nearline_storage::PAGE;
 use roaring::RoaringBitmap;
 
@@ -154,7 +154,7 @@ impl Search<'_> {
             if let Some(vectors) = &segment.vectors[self.at] {
                 if let (Some(index), Some(there)) = (&mut estimate.index, self.index()) {
                     let rest = rest_of(segment, self.at, Some(there.info.last));
-                    index.rest_pages += vectors.pages_of(rest);
+                    index.rest_pages += pages_in_a_row(vectors, rest);
                 }
                 estimate.all_pages += vectors.pages();
                 estimate.matching_pages += vectors.pages_of(part.unwrap_or(vectors.rows()));
@@ -201,7 +201,7 @@ impl Search<'_> {
             let from = last.filter(|&last| segment.covers(last)).map(|last| vectors.slot_after(last));
             let from = from.transpose()?.unwrap_or(0);
             sum.compared += vectors.nearest_from(from, self.scorer, is_new, &mut nearest)?;
-            sum.pages += vectors.pages_of(vectors.rows() - from);
+            sum.pages += pages_in_a_row(vectors, vectors.rows() - from);
         }
         for point in self.state.live_in_memory().filter(|point| allowed(point.row)) {
             if let Some(vector) = &point.vectors[self.at] {
@@ -236,4 +236,9 @@ impl Search<'_> {
         sum.lists += answer.cost.lists;
         Ok(Some(index.info.last))
     }
+}
+
+/// About how many pages so many vectors take that lie side by side.
+fn pages_in_a_row(vectors: &Flat, count: u64) -> u64 {
+    (vectors.pages() * count).div_ceil(vectors.rows().max(1))
 }

@@ -177,8 +177,8 @@ mod tests {
             (with_index(None, 0, 1_000, 520), Index, ByIndex),
             (with_index(None, 0, 1_000, 521), Exact, All),
             (with_index(Some(10_000), 0, 1_000, 520), FilteredIndex, ByIndex),
-            (with_index(Some(2_500), 0, 1_000, 39), FilteredIndex, ByIndex),
-            (with_index(Some(2_500), 0, 1_000, 40), FilteredScan, All),
+            (with_index(Some(2_500), 0, 1_000, 40), FilteredIndex, ByIndex),
+            (with_index(Some(2_500), 0, 1_000, 41), FilteredScan, All),
             (with_index(Some(50), 0, 50, 0), MatchingOnly, Matching),
             (Estimate { k: 10, ..with_index(Some(9_000), 9_000, 900, 0) }, CompareFirst, ByIndex),
         ];

@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod faults;
 mod fields;
+mod index;
 mod kill;
 mod model;
 mod threads;
@@ -72,8 +73,11 @@ fn files_of(disk: &SimDisk) -> Files {
 fn disk_of(files: &Files) -> SimDisk {
     let disk = SimDisk::new(0);
     for (name, bytes) in files {
-        disk.create(name).unwrap().write_at(0, bytes).unwrap();
+        let file = disk.create(name).unwrap();
+        file.write_at(0, bytes).unwrap();
+        file.sync().unwrap();
     }
+    disk.sync_dir().unwrap();
     disk
 }
 

@@ -1,0 +1,279 @@
+//! Vector indexes: what they find, when they are used, what becomes of them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use nearline_storage::{BlockCache, Disk, Fault, Faults, SimDisk};
+
+use super::twin::Random;
+use super::{LIMITS, STORE, disk_of, files_of};
+use crate::{
+    Collection, Condition, FieldType, Filter, Metric, OpenError, Payload, Point, PointId, Query, QueryAnswer,
+    Schema, Strategy, WriteError,
+};
+
+const DIM: usize = 96;
+/// Enough for an index to be worth it.
+const POINTS: u64 = 6_000;
+
+fn open(disk: &SimDisk) -> Result<Collection, OpenError> {
+    let limits = super::Limits {
+        flush_bytes: 1 << 30,
+        delta_bytes: 1 << 30,
+        log_bytes: 1 << 30,
+        log_segment_bytes: 1 << 22,
+        index_rows: 2_000,
+        ..LIMITS
+    };
+    Collection::open_on(Arc::new(disk.clone()), "points", limits, Arc::new(BlockCache::new(1 << 20)), false)
+}
+
+/// The vector of a point: one of some places, and a little beside it.
+fn vector(id: u64, version: u64) -> Vec<f32> {
+    let mut random = Random(id * 1_000 + version);
+    let place = random.below(150);
+    let mut around = Random(place ^ 0xace);
+    let mut value = |random: &mut Random, scale: f32| (random.below(1_000) as f32 / 1_000.0 - 0.5) * scale;
+    (0..DIM).map(|_| value(&mut around, 4.0) + value(&mut random, 2.0)).collect()
+}
+
+fn point(id: u64, version: u64) -> Point {
+    let group = if id.is_multiple_of(10) { "tenth" } else { "other" };
+    Point::new(id).vector(vector(id, version)).payload(Payload::new().with("group", group).with("id", id))
+}
+
+fn write(on: &Collection, ids: impl IntoIterator<Item = u64>, version: u64) {
+    let ids: Vec<u64> = ids.into_iter().collect();
+    for ids in ids.chunks(500) {
+        on.upsert(ids.iter().map(|&id| point(id, version))).unwrap();
+    }
+}
+
+/// A collection with an index over all its points, and its disk.
+fn indexed() -> (SimDisk, Collection) {
+    let disk = SimDisk::new(1);
+    Collection::create(&disk, STORE, &Schema::single(DIM, Metric::L2)).unwrap();
+    let on = open(&disk).unwrap();
+    write(&on, 0..POINTS, 0);
+    on.flush().unwrap();
+    build(&on).unwrap();
+    (disk, on)
+}
+
+fn build(on: &Collection) -> Result<(), WriteError> {
+    on.shared.inner.build_index(0)
+}
+
+fn is_due(on: &Collection) -> bool {
+    on.shared.inner.due_index().is_some()
+}
+
+/// Indexes of which there are files.
+fn indexes(disk: &SimDisk) -> usize {
+    disk.list().unwrap().iter().filter(|name| name.ends_with("covered")).count()
+}
+
+fn ids(answer: &QueryAnswer) -> BTreeSet<PointId> {
+    answer.hits.iter().map(|hit| hit.id).collect()
+}
+
+/// The recall of the ten nearest, by the exact answers of the same collection; checks that what is said of the points is so.
+fn recall(on: &Collection, filter: Option<&Filter>, strategies: &[Strategy]) -> f64 {
+    let (mut found, rounds) = (0, 40);
+    for round in 0..rounds {
+        let mut query = Query::nearest(vector(round * 97, 77)).k(10).with_vectors(true);
+        if let Some(filter) = filter {
+            query = query.filter(filter.clone());
+        }
+        let (fast, exact) = (on.query(&query).unwrap(), on.query(&query.clone().target_recall(1.0)).unwrap());
+        assert!(
+            strategies.contains(&fast.report.strategy),
+            "{:?}: {}",
+            fast.report.strategy,
+            fast.report.why
+        );
+        assert_eq!(
+            (fast.hits.len(), ids(&fast).len()),
+            (exact.hits.len(), exact.hits.len()),
+            "{:?}",
+            fast.report
+        );
+        assert!(fast.hits.is_sorted_by(|a, b| a.distance <= b.distance));
+        let right = ids(&exact);
+        for hit in &fast.hits {
+            if right.contains(&hit.id) {
+                assert!(exact.hits.contains(hit), "{hit:?} is not as it is");
+                found += 1;
+            }
+        }
+    }
+    found as f64 / (10 * rounds) as f64
+}
+
+#[test]
+fn an_index_finds_the_nearest_and_reads_less() {
+    let (_disk, on) = indexed();
+    let stats = on.stats();
+    assert_eq!((stats.indexes, stats.indexed, stats.not_indexed), (1, POINTS, 0));
+    assert!(recall(&on, None, &[Strategy::Index]) >= 0.93);
+    let query = Query::nearest(vector(5, 77));
+    let (fast, exact) = (on.query(&query).unwrap(), on.query(&query.target_recall(1.0)).unwrap());
+    assert_eq!(exact.report.strategy, Strategy::Exact);
+    assert!(fast.report.pages * 3 < exact.report.pages && fast.report.lists > 0, "{:?}", fast.report);
+    assert_eq!((exact.report.compared, exact.report.lists), (POINTS, 0));
+}
+
+#[test]
+fn points_written_replaced_and_deleted_after_the_build_are_seen_at_once() {
+    let (disk, on) = indexed();
+    // In memory, then in segments, then in one segment with what the index has.
+    write(&on, POINTS..POINTS + 300, 0);
+    write(&on, (0..400).map(|at| at * 7), 1);
+    on.delete((0..300).map(|at| PointId::from(at * 11 + 1)).collect::<Vec<_>>()).unwrap();
+    let check = |on: &Collection| {
+        assert!(recall(on, None, &[Strategy::Index]) >= 0.93);
+        for id in [POINTS + 7, 7, 14] {
+            let newest = vector(id, u64::from(id < POINTS));
+            let hit = &on.query(&Query::nearest(newest).k(1)).unwrap().hits[0];
+            assert_eq!((hit.id, hit.distance), (id.into(), 0.0));
+        }
+        for gone in [vector(7, 0), vector(12, 0)] {
+            assert_ne!(on.query(&Query::nearest(gone).k(1)).unwrap().hits[0].distance, 0.0);
+        }
+    };
+    check(&on);
+    on.flush().unwrap();
+    check(&on);
+    on.compact().unwrap();
+    check(&on);
+    on.verify().unwrap();
+    let before = on.stats();
+    assert!(before.not_indexed >= 700 && !is_due(&on), "{before:?}");
+    drop(on);
+    let on = open(&disk).unwrap();
+    check(&on);
+    assert_eq!(on.stats().not_indexed, before.not_indexed);
+    build(&on).unwrap();
+    let after = on.stats();
+    assert_eq!((after.not_indexed, after.indexed), (0, after.points));
+    check(&on);
+    on.verify().unwrap();
+    // The files of the old index are gone, and the copy on disk is the new one.
+    assert_eq!(indexes(&disk), 1);
+    drop(on);
+    check(&open(&disk).unwrap());
+}
+
+#[test]
+fn filters_find_k_by_whatever_is_cheapest() {
+    let (_disk, on) = indexed();
+    on.create_field_index("group", FieldType::Keyword).unwrap();
+    on.create_field_index("id", FieldType::Integer).unwrap();
+    on.shared.inner.build_all_fields().unwrap();
+    let below = |most: u64| Filter::must([Condition::range("id").lt(most)]);
+    let group = |name: &str| Filter::must([Condition::matches("group", name)]);
+    let by_index = [Strategy::FilteredIndex];
+    assert!(recall(&on, Some(&group("other")), &by_index) >= 0.93);
+    assert!(recall(&on, Some(&below(POINTS - 900)), &by_index) >= 0.93);
+    // Cheaper otherwise, and then exact.
+    for few in [group("tenth"), below(30), below(3), below(0)] {
+        assert_eq!(recall(&on, Some(&few), &[Strategy::MatchingOnly, Strategy::FilteredScan]), {
+            let count = on.count(Some(&few)).unwrap().min(10);
+            count as f64 / 10.0
+        });
+    }
+    // Nothing but payloads tells who matches.
+    let unindexed = Filter::must([Condition::matches("id", 5), Condition::matches("none", 1)]);
+    let answer = on.query(&Query::nearest(vector(5, 0)).filter(unindexed)).unwrap();
+    assert!(answer.hits.is_empty());
+}
+
+#[test]
+fn an_index_is_due_when_points_are_many_or_dead() {
+    let (_disk, on) = indexed();
+    assert!(!is_due(&on));
+    write(&on, POINTS..POINTS + 1_999, 0);
+    assert!(!is_due(&on));
+    on.flush().unwrap();
+    assert!(!is_due(&on));
+    write(&on, [POINTS + 1_999], 0);
+    on.flush().unwrap();
+    assert!(is_due(&on));
+    build(&on).unwrap();
+    assert!(!is_due(&on));
+    on.delete((0..POINTS + 2_000).filter(|id| id % 3 != 0).map(PointId::from).collect::<Vec<_>>()).unwrap();
+    on.flush().unwrap();
+    assert!(is_due(&on));
+    // With all of them gone, the index goes.
+    on.delete((0..POINTS + 2_000).map(PointId::from).collect::<Vec<_>>()).unwrap();
+    on.compact().unwrap();
+    build(&on).unwrap();
+    assert_eq!((on.stats().indexes, on.stats().indexed), (0, 0));
+    on.verify().unwrap();
+}
+
+#[test]
+fn a_build_that_fails_or_is_cut_off_leaves_nothing_and_loses_nothing() {
+    let (disk, on) = indexed();
+    write(&on, 0..50, 1);
+    on.flush().unwrap();
+    drop(on);
+    let files = files_of(&disk);
+    let (opening, building) = {
+        let disk = disk_of(&files);
+        let first = disk.operations();
+        let on = open(&disk).unwrap();
+        let opened = disk.operations();
+        build(&on).unwrap();
+        (opened - first, disk.operations() - opened)
+    };
+    assert!(building > 50, "{building} operations");
+    let query = Query::nearest(vector(5, 77)).k(20).target_recall(1.0);
+    let right = open(&disk_of(&files)).unwrap().query(&query).unwrap().hits;
+    let step = super::asked("NEARLINE_INDEX_FAULT_STEP", building / 6 + 1);
+    for at in (1..building).step_by(step as usize) {
+        for is_crash in [true, false] {
+            let disk = disk_of(&files);
+            let at = disk.operations() + opening + at;
+            if is_crash {
+                disk.crash_at(at);
+            } else {
+                disk.set_faults(Faults { at: vec![(at, Fault::Io)], ..Faults::default() });
+            }
+            let on = open(&disk).unwrap();
+            let done = build(&on);
+            if !is_crash {
+                // What was left of it goes at once.
+                on.verify().unwrap();
+            }
+            drop(on);
+            disk.set_faults(Faults::default());
+            if is_crash {
+                disk.crash(at);
+            }
+            let on = open(&disk).unwrap();
+            on.verify().unwrap();
+            assert_eq!(on.query(&query).unwrap().hits, right, "operation {at}: {done:?}");
+            assert_eq!(on.query(&query.clone().target_recall(0.9)).unwrap().report.strategy, Strategy::Index);
+            assert_eq!(indexes(&disk), 1);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_index_is_told_and_made_anew() {
+    let (disk, on) = indexed();
+    drop(on);
+    let files = files_of(&disk);
+    for (name, bytes) in files.iter().filter(|(name, _)| name.starts_with("index.")) {
+        let mut damaged = files.clone();
+        let place = damaged.iter_mut().find(|(other, _)| other == name).unwrap();
+        place.1[bytes.len() / 2] ^= 4;
+        let told = match open(&disk_of(&damaged)) {
+            Err(error) => error.to_string(),
+            Ok(on) => on.verify().unwrap_err().to_string(),
+        };
+        let file = name.splitn(4, '.').nth(3).unwrap();
+        assert!(told.contains(file), "{name}: {told}");
+    }
+}

@@ -227,6 +227,7 @@ mod tests {
             dead: None,
             segments: Vec::new(),
             fields,
+            indexes: Vec::new(),
         };
         let disk = SimDisk::new(0);
         manifest.write(&disk).unwrap();
@@ -235,9 +236,8 @@ mod tests {
             replace_record(&disk, MANIFEST, kind, body).unwrap();
             Manifest::read(&disk).unwrap_err()
         };
-        for (error, version) in [(error(KIND_1, &[9; 60]), 1), (error(KIND, &[3, 0, 9]), 3)] {
-            let named =
-                matches!(&error, StorageError::Version { found, supported: 2, .. } if *found == version);
+        for (error, version) in [(error(KIND_1, &[9; 60]), 1), (error(KIND, &[99, 0, 9]), 99)] {
+            let named = matches!(&error, StorageError::Version { found, supported: VERSION, .. } if *found == version);
             assert!(named, "{error}");
         }
         assert!(matches!(error(*b"DEAD", &[]), StorageError::Corrupt { .. }));

@@ -123,6 +123,7 @@ fn space_that_comes_back_is_used_at_once() {
         log_bytes: 6_000,
         key_bytes: 2_000,
         log_segment_bytes: 1 << 20,
+        ..LIMITS
     };
     let cache = Arc::new(BlockCache::new(1 << 16));
     let on = Collection::open_on(Arc::new(disk.clone()), "points", limits, cache, true).unwrap();

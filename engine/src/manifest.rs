@@ -16,7 +16,9 @@ use crate::vector_index::VectorIndexInfo;
 
 /// The manifest's name.
 pub(crate) const MANIFEST: &str = "COLLECTION";
-const KIND: [u8; 4] = *b"COLL";
+const KIND: [u8; 4] = *b"CMAN";
+/// The kind of manifests of version 1, which had no version in them.
+const KIND_1: [u8; 4] = *b"COLL";
 const DEAD_KIND: [u8; 4] = *b"DEAD";
 const BITMAP_EXTENT_KIND: u16 = 31;
 /// The version of what follows in a manifest.
@@ -76,7 +78,15 @@ impl Manifest {
 
     pub(crate) fn read(disk: &dyn Disk) -> Result<Self, StorageError> {
         let path = disk.root().join(MANIFEST);
-        read_record(disk, MANIFEST, KIND, |decoder| Self::decode(decoder, &path))
+        read_record(disk, MANIFEST, KIND, |decoder| Self::decode(decoder, &path)).map_err(|error| {
+            let is_old =
+                read_record(disk, MANIFEST, KIND_1, |old| old.raw(old.remaining()).map(drop)).is_ok();
+            if is_old {
+                StorageError::Version { file: path.clone(), found: 1, supported: VERSION }
+            } else {
+                error
+            }
+        })
     }
 
     fn decode(decoder: &mut Decoder<'_>, path: &Path) -> Result<Self, StorageError> {
@@ -192,4 +202,44 @@ pub(crate) fn read_bitmap(
     let bytes = read_blob(&file, BITMAP_EXTENT_KIND, range)?;
     RoaringBitmap::deserialize_from(&bytes[..])
         .map_err(|_| StorageError::corrupt(path, PAGE as u64, "bitmap of rows", bytes.len() as u64, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use nearline_storage::SimDisk;
+
+    use super::*;
+
+    #[test]
+    fn what_goes_in_comes_out_and_other_versions_are_named() {
+        let fields = vec![FieldIndexInfo {
+            number: 3,
+            path: "a.b".parse().unwrap(),
+            field_type: crate::FieldType::Bool,
+        }];
+        let manifest = Manifest {
+            store_id: 7,
+            schema: Schema::single(2, nearline_index::Metric::L2),
+            next_number: 4,
+            next_row: RowId(5),
+            flushed_lsn: 6,
+            live: 1,
+            dead: None,
+            segments: Vec::new(),
+            fields,
+            indexes: Vec::new(),
+        };
+        let disk = SimDisk::new(0);
+        manifest.write(&disk).unwrap();
+        assert_eq!(Manifest::read(&disk).unwrap(), manifest);
+        let error = |kind, body: &[u8]| {
+            replace_record(&disk, MANIFEST, kind, body).unwrap();
+            Manifest::read(&disk).unwrap_err()
+        };
+        for (error, version) in [(error(KIND_1, &[9; 60]), 1), (error(KIND, &[99, 0, 9]), 99)] {
+            let named = matches!(&error, StorageError::Version { found, supported: VERSION, .. } if *found == version);
+            assert!(named, "{error}");
+        }
+        assert!(matches!(error(*b"DEAD", &[]), StorageError::Corrupt { .. }));
+    }
 }

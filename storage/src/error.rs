@@ -149,7 +149,7 @@ pub enum StorageError {
 /// What to do about a file of another version.
 fn version_fix(found: u16, supported: u16) -> &'static str {
     if found < supported {
-        "build the index anew (nearline build --force)"
+        "build the index anew (nearline build --force), or write the points of a collection anew"
     } else {
         "open it with the Nearline that wrote it, or a later one"
     }

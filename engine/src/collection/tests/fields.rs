@@ -11,7 +11,7 @@ use super::{LIMITS, STORE, Step, asked, check_names, create, disk_of, files_of, 
 use crate::field::tests::{TEXT, TYPES, any_condition, any_payload};
 use crate::{
     Collection, Condition, FieldType, Filter, Metric, Payload, Point, PointId, Query, Schema,
-    Strategy as Way, WriteError,
+    Strategy as Way, Value, WriteError,
 };
 
 const DIM: usize = 32;
@@ -104,6 +104,48 @@ fn vector(x: f32) -> Vec<f32> {
     let mut vector = vec![0.0; DIM];
     vector[0] = x;
     vector
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: asked("NEARLINE_FIELD_CASES", 120) as u32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn indexes_narrow_nested_conditions(
+        rooms in prop::collection::vec(prop::collection::vec(any_payload(), 0..3), 1..30),
+        inner in prop::collection::vec(any_filter(), 1..6),
+        of_type in 0..TYPES.len(),
+    ) {
+        let on = open(&single(1)).unwrap();
+        let field_type = if let FieldType::Text(_) = TYPES[of_type] { FieldType::Text(TEXT) } else { TYPES[of_type] };
+        on.create_field_index("rooms[].f", field_type).unwrap();
+        let flat = |(at, rooms): (usize, &Vec<Payload>)| {
+            let rooms: Vec<Value> = rooms.iter().cloned().map(Value::from).collect();
+            Point::new(at as u64).payload(Payload::new().with("rooms", rooms))
+        };
+        on.upsert(rooms.iter().enumerate().map(flat)).unwrap();
+        on.flush().unwrap();
+        for filter in inner {
+            let nested = Filter::must([Condition::nested("rooms", filter)]);
+            let (found, right, _) = both(&on, &nested);
+            prop_assert_eq!(found, right, "{:?} by {:?}", nested, field_type);
+        }
+    }
+}
+
+#[test]
+fn an_element_may_be_empty_where_others_are_not() {
+    let on = open(&single(1)).unwrap();
+    on.create_field_index("rooms[].f", FieldType::Integer).unwrap();
+    let rooms = [Payload::new(), Payload::new().with("f", [1, 2])].map(Value::from);
+    on.upsert([Point::new(1).payload(Payload::new().with("rooms", rooms)), Point::new(2)]).unwrap();
+    on.flush().unwrap();
+    for inner in [Condition::is_empty("f"), Condition::values_count("f").lt(1), Condition::matches("f", 2)] {
+        let (found, right, _) = both(&on, &Filter::must([Condition::nested("rooms", Filter::must([inner]))]));
+        assert_eq!((found.len(), found), (1, right));
+    }
+    let (_, _, asked) =
+        both(&on, &Filter::must([Condition::nested("rooms", Filter::must([Condition::matches("f", 3)]))]));
+    assert_eq!(asked, 0, "the index knows that there is none");
 }
 
 /// Points of which one in so many has a keyword, flushed.

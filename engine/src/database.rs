@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nearline_storage::{BlockCache, Disk, FolderLock, IoMode, LockMode, OsDisk, StorageError, WalOptions};
 
-use crate::catalog::{Catalog, Entry};
+use crate::catalog::{CATALOG, Catalog, Entry};
 use crate::collection::{Collection, Handle, Limits, link_all, snapshot_folder, sync};
 use crate::error::OpenError;
 use crate::schema::Schema;
@@ -53,6 +53,7 @@ pub struct DatabaseBuilder {
     memory_bytes: u64,
     io: IoMode,
     background: bool,
+    creates: bool,
 }
 
 impl DatabaseBuilder {
@@ -75,10 +76,17 @@ impl DatabaseBuilder {
         self
     }
 
+    /// Whether an empty database is made where there is none, as it is unless told otherwise.
+    pub fn create(mut self, wanted: bool) -> Self {
+        self.creates = wanted;
+        self
+    }
+
     /// Opens the database, or makes an empty one if there is nothing.
     ///
     /// # Errors
-    /// When the memory is too little, the folder is in use, or its files cannot be read.
+    /// When the memory is too little, the folder is in use, its files cannot be read, or there is none and none is to
+    /// be made.
     pub fn open(self) -> Result<Database, OpenError> {
         if self.memory_bytes < MEMORY_MIN {
             return Err(OpenError::Name {
@@ -86,6 +94,9 @@ impl DatabaseBuilder {
                 found: format!("{} bytes", self.memory_bytes),
                 expected: "16 MiB or more",
             });
+        }
+        if !self.creates && !Database::is_in(&self.path) {
+            return Err(OpenError::Missing { what: "database", name: self.path.display().to_string() });
         }
         fs::create_dir_all(&self.path)
             .map_err(|error| StorageError::io(&self.path, "make a folder", error))?;
@@ -142,7 +153,19 @@ impl Database {
     /// A builder for the database in a folder.
     pub fn builder(path: impl AsRef<Path>) -> DatabaseBuilder {
         let path = path.as_ref().to_owned();
-        DatabaseBuilder { path, memory_bytes: MEMORY_USUAL, io: IoMode::Auto, background: true }
+        DatabaseBuilder {
+            path,
+            memory_bytes: MEMORY_USUAL,
+            io: IoMode::Auto,
+            background: true,
+            creates: true,
+        }
+    }
+
+    /// Whether a folder is that of a database, by what is in it. Nothing is opened.
+    pub fn is_in(path: impl AsRef<Path>) -> bool {
+        let path = path.as_ref();
+        path.join(CATALOG).is_file() || folders_in(path).is_ok_and(|folders| !folders.is_empty())
     }
 
     /// Makes an empty collection.

@@ -30,7 +30,7 @@ pub enum OpenError {
     /// There is none of this name.
     #[error("there is no {what} {name:?}")]
     Missing {
-        /// `collection` or `snapshot`.
+        /// `database`, `collection`, `alias` or `snapshot`.
         what: &'static str,
         /// Its name.
         name: String,

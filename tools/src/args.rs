@@ -5,7 +5,7 @@ use std::str::FromStr;
 use clap::{Parser, Subcommand, ValueEnum};
 use nearline::{CopyRule, IoMode, Residency};
 
-use crate::{build, demo, exit, generate, groundtruth, inspect, query, recall, verify};
+use crate::{build, demo, exit, export, generate, groundtruth, import, inspect, query, recall, verify};
 
 /// Nearline: vector search on disk.
 #[derive(Parser)]
@@ -35,6 +35,10 @@ pub(crate) enum Command {
     Inspect(inspect::Args),
     /// Read all of an index and name everything that is damaged
     Verify(verify::Args),
+    /// Write points from files of vectors, ids and payloads into a collection
+    Import(import::Args),
+    /// Write all points of a collection into such files
+    Export(export::Args),
 }
 
 /// How distances are measured.

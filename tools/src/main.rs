@@ -1,12 +1,16 @@
-//! The command line of Nearline: build, search, measure and check an index on disk.
+//! The command line of Nearline: build, search, measure and check an index on disk; fill, empty and keep collections.
 #![forbid(unsafe_code)]
 
 mod args;
 mod build;
+mod db;
 mod demo;
 mod exit;
+mod export;
+mod exported;
 mod generate;
 mod groundtruth;
+mod import;
 mod inspect;
 mod interrupt;
 mod machine;
@@ -62,6 +66,8 @@ fn dispatch(command: &Command) -> anyhow::Result<()> {
         Command::Recall(args) => recall::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Import(args) => import::run(args),
+        Command::Export(args) => export::run(args),
     }
 }
 

@@ -124,6 +124,9 @@ pub enum WriteError {
         /// Field indexes at most.
         max: usize,
     },
+    /// A name that cannot be one, or is taken.
+    #[error(transparent)]
+    Name(Arc<OpenError>),
     /// A call is larger than the log takes, or all row numbers are used up.
     #[error("{what}: {found}; at most {max}")]
     TooLarge {
@@ -218,12 +221,8 @@ impl From<OpenError> for WriteError {
         match error {
             OpenError::Storage(error) => Self::Storage(error),
             OpenError::Index(error) => Self::Index(error),
-            // Nothing else comes from files that are open.
-            other => Self::Storage(Arc::new(StorageError::io(
-                std::path::Path::new("collection"),
-                "read",
-                std::io::Error::other(other.to_string()),
-            ))),
+            // Nothing else comes from what is open.
+            other => Self::Name(Arc::new(other)),
         }
     }
 }

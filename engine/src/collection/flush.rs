@@ -201,7 +201,9 @@ impl Inner {
         let disk = self.disk.as_ref();
         // A manifest whose last step failed may be the one on disk: then its files must stay.
         let is_ours = Manifest::read(disk).is_ok_and(|there| there.files() == files.manifest.files());
-        files.untidy = !is_ours || remove_orphans(disk, &files.manifest, &files.building).is_err();
+        files.untidy = self.keeps_leftovers
+            || !is_ours
+            || remove_orphans(disk, &files.manifest, &files.building).is_err();
     }
 
     /// Changes what readers see beside what writers change.
@@ -223,25 +225,36 @@ impl Inner {
     }
 }
 
+/// Files of segments and tombstones, and drafts, that a manifest does not name. While the collection is open, those that
+/// are `building` are not left over, nor are drafts but the manifest's.
+pub(crate) fn orphans(
+    disk: &dyn Disk,
+    manifest: &Manifest,
+    building: Option<&BTreeSet<u64>>,
+) -> Result<Vec<String>, StorageError> {
+    let known: BTreeSet<String> = manifest.files().into_iter().collect();
+    let is_draft = |name: &str| is_temp_name(name) && (building.is_none() || name.starts_with(MANIFEST));
+    let ours = |name: &str| {
+        is_segment_file(name) || is_dead_file(name) || index_number(name).is_some() || is_draft(name)
+    };
+    let number = |name: &str| field_number(name).or_else(|| index_number(name));
+    let is_unfinished =
+        |name: &str| number(name).zip(building).is_some_and(|(number, building)| building.contains(&number));
+    let is_orphan = |name: &String| ours(name) && !known.contains(name) && !is_unfinished(name);
+    Ok(disk.list()?.into_iter().filter(is_orphan).collect())
+}
+
 /// Removes files of segments and tombstones, and drafts, that a manifest does not name and nobody is building.
 pub(super) fn remove_orphans(
     disk: &dyn Disk,
     manifest: &Manifest,
     building: &BTreeSet<u64>,
 ) -> Result<(), StorageError> {
-    let known: BTreeSet<String> = manifest.files().into_iter().collect();
-    let is_draft = |name: &str| is_temp_name(name) && name.starts_with(MANIFEST);
-    let is_index_file = |name: &str| index_number(name).is_some();
-    let ours =
-        |name: &str| is_segment_file(name) || is_dead_file(name) || is_index_file(name) || is_draft(name);
-    for name in disk.list()? {
-        let number = field_number(&name).or_else(|| index_number(&name));
-        let unfinished = number.is_some_and(|number| building.contains(&number));
-        if ours(&name) && !known.contains(&name) && !unfinished {
-            disk.remove(&name)?;
-        }
-    }
-    Ok(())
+    remove_all(disk, &orphans(disk, manifest, Some(building))?)
+}
+
+pub(super) fn remove_all(disk: &dyn Disk, names: &[String]) -> Result<(), StorageError> {
+    names.iter().try_for_each(|name| disk.remove(name))
 }
 
 /// Takes a point into a segment.

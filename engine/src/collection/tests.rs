@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use nearline_storage::{BlockCache, Disk, SimDisk};
 
-use super::{Collection, Limits};
+use super::{Collection, Limits, Opening};
 use crate::{FieldType, OpenError, TextOptions, WriteError};
 use twin::{Call, Random, schema};
 
@@ -50,6 +50,9 @@ const TEXT: TextOptions = TextOptions {
     max_token_len: None,
 };
 
+/// With a thread that flushes and merges.
+const BACKGROUND: Opening = Opening { background: true, keeps_leftovers: false, database: None };
+
 /// An empty collection on a disk in memory.
 fn create(seed: u64) -> SimDisk {
     let disk = SimDisk::new(seed);
@@ -59,7 +62,7 @@ fn create(seed: u64) -> SimDisk {
 
 fn open(disk: &SimDisk) -> Result<Collection, OpenError> {
     let cache = Arc::new(BlockCache::new(1 << 20));
-    Collection::open_on(Arc::new(disk.clone()), "points", LIMITS, cache, false)
+    Collection::open_on(Arc::new(disk.clone()), "points", LIMITS, cache, Opening::default())
 }
 
 /// A folder by the names of its files.

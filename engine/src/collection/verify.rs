@@ -23,7 +23,7 @@ impl Collection {
     pub fn verify(&self) -> Result<(), OpenError> {
         let inner = &self.shared.inner;
         let mut files = locked(&inner.files);
-        if files.untidy {
+        if files.untidy && !inner.keeps_leftovers {
             inner.tidy(&mut files);
         }
         let (disk, manifest) = (inner.disk.as_ref(), &files.manifest);

@@ -5,3 +5,4 @@
 mod basics;
 mod concurrency;
 mod lifecycle;
+mod upkeep;

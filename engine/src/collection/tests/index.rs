@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nearline_storage::{BlockCache, Disk, Fault, Faults, SimDisk};
 
 use super::twin::Random;
-use super::{LIMITS, STORE, disk_of, files_of};
+use super::{LIMITS, Opening, STORE, disk_of, files_of};
 use crate::{
     Collection, Condition, FieldType, Filter, Metric, OpenError, Payload, Point, PointId, Query, QueryAnswer,
     Schema, Strategy, WriteError,
@@ -25,7 +25,13 @@ fn open(disk: &SimDisk) -> Result<Collection, OpenError> {
         index_rows: 2_000,
         ..LIMITS
     };
-    Collection::open_on(Arc::new(disk.clone()), "points", limits, Arc::new(BlockCache::new(1 << 20)), false)
+    Collection::open_on(
+        Arc::new(disk.clone()),
+        "points",
+        limits,
+        Arc::new(BlockCache::new(1 << 20)),
+        Opening::default(),
+    )
 }
 
 /// The vector of a point: one of some places, and a little beside it.

@@ -7,6 +7,7 @@ use nearline_storage::{BlockCache, Faults, SimDisk};
 
 use super::twin::Random;
 use super::{LIMITS, STORE, asked};
+use crate::collection::Opening;
 use crate::{Collection, Metric, Payload, Point, PointId, Schema, Scroll, WriteError};
 
 const WRITERS: u64 = 3;
@@ -23,7 +24,14 @@ fn open(disk: &SimDisk, background: bool) -> Collection {
     // Flushed every few points.
     let limits = super::Limits { flush_bytes: 1_500, delta_bytes: 6_000, ..LIMITS };
     let cache = Arc::new(BlockCache::new(1 << 16));
-    Collection::open_on(Arc::new(disk.clone()), "points", limits, cache, background).unwrap()
+    Collection::open_on(
+        Arc::new(disk.clone()),
+        "points",
+        limits,
+        cache,
+        Opening { background, ..Opening::default() },
+    )
+    .unwrap()
 }
 
 fn create(seed: u64) -> SimDisk {
@@ -125,7 +133,14 @@ fn space_that_comes_back_is_used_at_once() {
         ..LIMITS
     };
     let cache = Arc::new(BlockCache::new(1 << 16));
-    let on = Collection::open_on(Arc::new(disk.clone()), "points", limits, cache, true).unwrap();
+    let on = Collection::open_on(
+        Arc::new(disk.clone()),
+        "points",
+        limits,
+        cache,
+        Opening { background: true, ..Opening::default() },
+    )
+    .unwrap();
     let write = |id: u64| on.upsert([Point::new(id).vector([id as f32, 0.0])]);
     write(0).unwrap();
     let used: usize = super::files_of(&disk).iter().map(|(_, bytes)| bytes.len()).sum();
@@ -149,15 +164,19 @@ fn space_that_comes_back_is_used_at_once() {
 
 #[test]
 fn points_that_are_written_again_and_again_do_not_fill_the_log() {
-    let disk = create(0);
-    let limits = super::Limits { log_bytes: 10_000, log_segment_bytes: 8_192, ..LIMITS };
-    let cache = Arc::new(BlockCache::new(1 << 16));
-    let on = Collection::open_on(Arc::new(disk), "points", limits, cache, true).unwrap();
-    for number in 0..2_000 {
-        on.upsert([Point::new(number % 3).vector([number as f32, 0.0])]).unwrap();
+    for background in [true, false] {
+        let disk = create(0);
+        let limits = super::Limits { log_bytes: 10_000, log_segment_bytes: 8_192, ..LIMITS };
+        let cache = Arc::new(BlockCache::new(1 << 16));
+        let opening = Opening { background, ..Opening::default() };
+        let on = Collection::open_on(Arc::new(disk), "points", limits, cache, opening).unwrap();
+        for number in 0..2_000 {
+            on.upsert([Point::new(number % 3).vector([number as f32, 0.0])]).unwrap();
+        }
+        on.wait_idle().unwrap();
+        let stats = on.stats();
+        assert!(stats.wal_bytes <= 8 * 8_192 && stats.points == 3, "{stats:?}");
+        assert_eq!(stats.jobs_done > 0, background);
+        on.verify().unwrap();
     }
-    on.wait_idle().unwrap();
-    let stats = on.stats();
-    assert!(stats.jobs_done > 0 && stats.wal_bytes <= 8 * 8_192 && stats.points == 3, "{stats:?}");
-    on.verify().unwrap();
 }

@@ -121,6 +121,7 @@ fn of_writing(error: &WriteError) -> Exit {
             Exit::BadInput
         }
         WriteError::Filter(_) => Exit::Usage,
+        WriteError::Name(error) => of_opening(error),
         WriteError::Poisoned { cause: error } | WriteError::Storage(error) => of_own_files(error),
         WriteError::Index(error) => of_index(error),
         _ => Exit::Internal,

@@ -3,6 +3,8 @@
 
 mod args;
 mod build;
+mod collections;
+mod compact;
 mod db;
 mod demo;
 mod exit;
@@ -23,6 +25,7 @@ mod query;
 mod recall;
 mod search;
 mod size;
+mod snapshot;
 mod source;
 mod table;
 mod truth;
@@ -68,6 +71,9 @@ fn dispatch(command: &Command) -> anyhow::Result<()> {
         Command::Verify(args) => verify::run(args),
         Command::Import(args) => import::run(args),
         Command::Export(args) => export::run(args),
+        Command::Collections(args) => collections::run(args),
+        Command::Snapshot(args) => snapshot::run(args),
+        Command::Compact(args) => compact::run(args),
     }
 }
 

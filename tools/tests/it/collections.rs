@@ -240,3 +240,91 @@ fn files_that_do_not_fit_are_refused_before_anything_is_written() {
     assert_eq!(absent.output().unwrap().status.code(), Some(5));
     assert!(!root().join(format!("{dir}/nowhere")).exists());
 }
+
+#[test]
+fn snapshots_are_made_listed_restored_and_dropped() {
+    let dir = scratch("snapshots");
+    write(&format!("{dir}/base.fbin"), &fbin_with(10, 3, 0, 1.0));
+    let of = format!("--db {dir}/db --collection c");
+    ok(&format!("import {of} --vectors {dir}/base.fbin --metric l2 --create --progress none"));
+    ok(&format!("snapshot create {of} --name before"));
+    refused(2, &format!("snapshot create {of} --name before"), &["\"before\"", "already"]);
+    refused(2, &format!("snapshot create {of} --name ../x"), &["snapshot", "letters"]);
+    write(&format!("{dir}/more.fbin"), &fbin_with(20, 3, 0, 1.0));
+    ok(&format!("import {of} --vectors {dir}/more.fbin --progress none"));
+    assert_eq!(ok(&format!("snapshot list {of}")).stdout, "before\n");
+    assert_eq!(report(&format!("snapshot list {of} --json"))["snapshots"], json!(["before"]));
+    let done = ok(&format!("snapshot restore {of} --name before --as old"));
+    assert!(done.stdout.contains("\"old\": 10 points"), "{}", done.stdout);
+    refused(2, &format!("snapshot restore {of} --name before --as old"), &["\"old\"", "already"]);
+    refused(3, &format!("snapshot restore {of} --name after --as new"), &["no snapshot \"after\""]);
+    refused(3, &format!("snapshot list --db {dir}/db --collection d"), &["no collection \"d\""]);
+    ok(&format!("snapshot delete {of} --name before"));
+    refused(3, &format!("snapshot delete {of} --name before"), &["no snapshot \"before\""]);
+
+    let listed = ok(&format!("collections --db {dir}/db --json")).json();
+    let counts: Vec<_> = listed.iter().map(|of| (&of["collection"], &of["stats"]["points"])).collect();
+    assert_eq!(counts, [(&json!("c"), &json!(20)), (&json!("old"), &json!(10))]);
+    assert_eq!(listed[0]["vectors"], json!([{"name": "", "dim": 3, "element": "f32", "metric": "l2"}]));
+    let table = ok(&format!("collections --db {dir}/db")).stdout;
+    assert!(table.starts_with("collection") && table.contains("3 x f32 l2"), "{table}");
+    refused(5, &format!("collections --db {dir}"), &["no database"]);
+}
+
+#[test]
+fn compacting_gives_space_back() {
+    let dir = scratch("compacted");
+    write(&format!("{dir}/one.fbin"), &fbin_with(2000, 16, 0, 1.0));
+    write(&format!("{dir}/two.fbin"), &fbin_with(2000, 16, 0, 2.0));
+    let of = format!("--db {dir}/db --collection c");
+    let import = format!("import {of} --metric l2 --create --progress none --vectors {dir}");
+    ok(&format!("{import}/one.fbin"));
+    ok(&format!("{import}/two.fbin --batch 1"));
+    // One vector was changed: two files of a page and more each, and one point dead.
+    let done = report(&format!("compact {of} --json"));
+    assert_eq!((&done["points"], &done["segments"]), (&json!(2000), &json!(1)));
+    assert!(done["disk_bytes"].as_u64() <= done["disk_bytes_before"].as_u64(), "{done}");
+    let stats = &ok(&format!("collections --db {dir}/db --json")).json()[0]["stats"];
+    assert_eq!((&stats["dead_points"], &stats["segments"]), (&json!(0), &json!(1)));
+    ok(&format!("verify {dir}/db --progress none"));
+}
+
+#[test]
+fn a_database_is_verified_and_repaired() {
+    shared();
+    let dir = scratch("verified");
+    write(&format!("{dir}/base.fbin"), &fbin_with(10, 3, 0, 1.0));
+    let of = format!("--db {dir}/db --collection c");
+    ok(&format!("import {of} --vectors {dir}/base.fbin --metric l2 --create --progress none"));
+    let verify = format!("verify {dir}/db --progress none");
+    assert!(ok(&verify).stdout.contains("sound: 10 points in 1 collections"));
+    write(&format!("{dir}/db/collection.000001/points.000099"), b"half");
+    assert!(
+        ok(&verify).stdout.contains("points.000099: left over from a crash: harmless; --repair removes it")
+    );
+    assert!(
+        ok(&format!("{verify} --repair")).stdout.contains("points.000099: left over from a crash: removed")
+    );
+    assert_eq!(ok(&verify).stdout.lines().count(), 1);
+    refused(2, "verify index --repair --progress none", &["--repair is for databases"]);
+
+    let files = contents_of(&format!("{dir}/db/collection.000001"));
+    let file = files.iter().find(|name| name.starts_with("vectors.")).unwrap();
+    let file = format!("{dir}/db/collection.000001/{file}");
+    let mut bytes = read(&file);
+    bytes[5000] ^= 4;
+    write(&file, &bytes);
+    for line in [&verify, &format!("{verify} --repair")] {
+        let done = run(line);
+        assert_eq!(done.code, Some(5), "{}{}", done.stdout, done.stderr);
+        assert!(
+            done.stdout.contains("collection \"c\"") && done.stdout.contains("vectors."),
+            "{}",
+            done.stdout
+        );
+        assert!(done.stderr.contains("1 damaged of 1 collections"), "{}", done.stderr);
+    }
+    assert_eq!(read(&file), bytes);
+    write(&format!("{dir}/db/DATABASE"), b"nonsense");
+    refused(5, &verify, &["DATABASE"]);
+}

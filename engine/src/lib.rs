@@ -48,8 +48,8 @@ mod value;
 mod vector_index;
 
 pub use collection::{
-    Collection, Durability, FieldIndex, FilterReport, Job, K_MAX, Page, Query, QueryAnswer, QueryReport,
-    ScoredPoint, Scroll, Selector, Stats, Strategy, WriteReport,
+    Collection, Durability, FieldIndex, FilterReport, Job, K_MAX, OrderBy, Page, Query, QueryAnswer,
+    QueryReport, ScoredPoint, Scroll, Selector, Stats, Strategy, WriteReport,
 };
 pub use database::{Damage, Database, DatabaseBuilder, DatabaseReport};
 pub use error::{OpenError, QueryError, WriteError};

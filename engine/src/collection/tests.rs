@@ -7,6 +7,7 @@ mod fields;
 mod index;
 mod kill;
 mod model;
+mod order;
 mod threads;
 mod twin;
 
@@ -58,6 +59,13 @@ fn create(seed: u64) -> SimDisk {
     let disk = SimDisk::new(seed);
     Collection::create(&disk, STORE, &schema()).unwrap();
     disk
+}
+
+/// An empty collection of another schema, open.
+fn disk_collection(seed: u64, schema: &crate::Schema) -> Collection {
+    let disk = SimDisk::new(seed);
+    Collection::create(&disk, STORE, schema).unwrap();
+    open(&disk).unwrap()
 }
 
 fn open(disk: &SimDisk) -> Result<Collection, OpenError> {

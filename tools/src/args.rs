@@ -59,6 +59,8 @@ pub(crate) enum Metric {
     Ip,
     /// Cosine distance
     Cosine,
+    /// Sum of absolute differences: for collections only
+    Manhattan,
 }
 
 impl From<Metric> for nearline::Metric {
@@ -67,16 +69,20 @@ impl From<Metric> for nearline::Metric {
             Metric::L2 => Self::L2,
             Metric::Ip => Self::InnerProduct,
             Metric::Cosine => Self::Cosine,
+            Metric::Manhattan => Self::Manhattan,
         }
     }
 }
 
-impl From<Metric> for nearline_datasets::Metric {
-    fn from(metric: Metric) -> Self {
+impl TryFrom<Metric> for nearline_datasets::Metric {
+    type Error = anyhow::Error;
+
+    fn try_from(metric: Metric) -> anyhow::Result<Self> {
         match metric {
-            Metric::L2 => Self::L2,
-            Metric::Ip => Self::InnerProduct,
-            Metric::Cosine => Self::Cosine,
+            Metric::L2 => Ok(Self::L2),
+            Metric::Ip => Ok(Self::InnerProduct),
+            Metric::Cosine => Ok(Self::Cosine),
+            Metric::Manhattan => Err(exit::usage("--metric: found manhattan; expected l2, ip or cosine")),
         }
     }
 }

@@ -234,6 +234,13 @@ fn files_that_do_not_fit_are_refused_before_anything_is_written() {
     refused(3, &format!("{c} --vectors {dir}/absent.fbin"), &["absent.fbin"]);
     refused(3, &format!("{c} --from {dir}"), &["export.json", "nearline export"]);
     refused(2, &c, &["--vectors"]);
+    refused(3, &format!("{c} {three} --metric manhattan"), &["metric manhattan", "expected l2"]);
+    ok(&format!("{db} --collection m {three} --create --metric manhattan"));
+    let build = format!("build --input {dir}/three.fbin --output {dir}/index --metric manhattan");
+    refused(2, &build, &["--metric: manhattan", "expected l2, ip or cosine", "Euclidean"]);
+    let truth =
+        format!("groundtruth --base {dir}/three.fbin --queries {dir}/three.fbin --output {dir}/t --k 1");
+    refused(2, &format!("{truth} --metric manhattan"), &["manhattan", "expected l2, ip or cosine"]);
     let done = run(&format!("export --db {dir}/db --collection c --output {dir}/out --json --progress none"));
     assert_eq!(done.json()[0]["points"], 10);
     let mut absent = command(&format!("export --db {dir}/nowhere --collection c --output {dir}/out2"));

@@ -1,11 +1,13 @@
 //! Moving points from memory into segments, and segments into one.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use nearline_index::RowId;
 use nearline_storage::{Disk, StorageError, is_temp_name};
+use roaring::RoaringBitmap;
 
 use super::write::refused;
 use super::{Collection, Files, Inner, locked};
@@ -57,6 +59,7 @@ impl Inner {
             state.segments.extend(segment);
             state.frozen.clear();
             state.flushed_lsn = files.manifest.flushed_lsn;
+            forget_dead(state, &files.manifest);
         });
         // The points are safe; what of the log cannot be removed now is the next time.
         let _ = locked(&self.writer).wal.trim(files.manifest.flushed_lsn);
@@ -77,12 +80,13 @@ impl Inner {
         let fill = |write: &mut Push<'_>| live().try_for_each(|point| write(point));
         let segment = self.write_segment(files, fill, ids.into_iter().map(Ok))?;
         next.dead = None;
-        if !state.dead.is_empty() {
+        next.segments.extend(segment.as_ref().map(|segment| segment.info.clone()));
+        let dead = known_dead(&state.dead, &next);
+        if !dead.is_empty() {
             let number = files.take_number();
-            write_dead(self.disk.as_ref(), next.store_id, number, &state.dead)?;
+            write_dead(self.disk.as_ref(), next.store_id, number, &dead)?;
             next.dead = Some(number);
         }
-        next.segments.extend(segment.as_ref().map(|segment| segment.info.clone()));
         self.adopt(files, next)?;
         Ok(segment)
     }
@@ -135,6 +139,7 @@ impl Inner {
         })?;
         self.change(|state| {
             state.segments.splice(first..first + sources.len(), merged);
+            forget_dead(state, &files.manifest);
         });
         let old: Vec<String> = sources.iter().flat_map(|source| source.info.files()).collect();
         self.remove(&mut files, &old);
@@ -284,6 +289,26 @@ fn live_ids<'a>(
         let (key, value) = pair?;
         decode_id_row(&key, &value, Path::new("ids"))
     })
+}
+
+/// Dead rows without those before all segments. (Rows that lie between those of segments, or will, stay: a merge spans
+/// them, and what a segment spans and does not have is known to be dead by nothing else.)
+pub(super) fn known_dead<'a>(dead: &'a RoaringBitmap, manifest: &Manifest) -> Cow<'a, RoaringBitmap> {
+    let first = manifest.segments.first().map_or(manifest.next_row, |info| info.first);
+    // An index goes on having rows that the segments were merged without.
+    if !manifest.indexes.is_empty() || first.0 == 0 || dead.range_cardinality(..first.0) == 0 {
+        return Cow::Borrowed(dead);
+    }
+    let mut known = dead.clone();
+    known.remove_range(..first.0);
+    Cow::Owned(known)
+}
+
+/// Forgets the dead rows that nothing refers to any more.
+fn forget_dead(state: &mut State, manifest: &Manifest) {
+    if let Cow::Owned(known) = known_dead(&state.dead, manifest) {
+        state.dead = Arc::new(known);
+    }
 }
 
 /// Points of a segment that died since it was written.

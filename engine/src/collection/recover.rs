@@ -8,7 +8,7 @@ use nearline_index::RowId;
 use nearline_storage::{BlockCache, Disk, Group, LockMode, StorageError, Wal, WalOptions};
 use roaring::RoaringBitmap;
 
-use super::flush::{orphans, remove_all};
+use super::flush::{known_dead, orphans, remove_all};
 use super::index;
 use super::maintain;
 use super::{Background, Collection, Files, Handle, Inner, Limits, Opening, Writer};
@@ -80,7 +80,10 @@ fn recover(
         indexes[info.at] = Some(Arc::new(opened));
     }
     let dead = match manifest.dead {
-        Some(number) => read_dead(disk.as_ref(), manifest.store_id, number)?,
+        Some(number) => {
+            // A merge since then may be done with some.
+            known_dead(&read_dead(disk.as_ref(), manifest.store_id, number)?, manifest).into_owned()
+        }
         None => RoaringBitmap::new(),
     };
     let mut state = State {

@@ -163,6 +163,39 @@ fn space_that_comes_back_is_used_at_once() {
 }
 
 #[test]
+fn dead_rows_that_nothing_knows_are_forgotten() {
+    let disk = create(0);
+    let mut on = open(&disk, false);
+    let dead = |on: &Collection| on.shared.inner.state().dead.len();
+    for round in 0..20 {
+        // All of them die in memory, or in a segment that the next merge drops.
+        on.upsert((0..50).map(|id| Point::new(id).vector([id as f32, 0.0]))).unwrap();
+        if round % 3 == 0 {
+            on.flush().unwrap();
+        }
+        on.delete((0..50).collect::<Vec<u64>>()).unwrap();
+        if round % 4 == 0 {
+            on.compact().unwrap();
+            assert_eq!(dead(&on), 0, "round {round}");
+        }
+        if round % 5 == 0 {
+            drop(on);
+            on = open(&disk, false);
+            on.verify().unwrap();
+        }
+        assert!(dead(&on) <= 400, "round {round}: {}", dead(&on));
+    }
+    on.upsert((0..50).map(|id| Point::new(id).vector([id as f32, 0.0]))).unwrap();
+    // Rows that a segment spans and lacks are known to be dead.
+    on.delete([20, 30]).unwrap();
+    on.compact().unwrap();
+    drop(on);
+    let on = open(&disk, false);
+    assert_eq!((dead(&on), on.stats().dead_points, on.count(None).unwrap()), (2, 0, 48));
+    on.verify().unwrap();
+}
+
+#[test]
 fn points_that_are_written_again_and_again_do_not_fill_the_log() {
     for background in [true, false] {
         let disk = create(0);

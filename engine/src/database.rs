@@ -137,6 +137,7 @@ impl DatabaseBuilder {
 }
 
 /// An open database. Clones are handles on the same one; any number of threads may use it.
+/// The folder is free for others once all of them and all open collections are gone.
 #[derive(Clone, Debug)]
 pub struct Database {
     inner: Arc<Inner>,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nearline::Database;
+use nearline::{Database, IndexError};
 
 use crate::exit::{self, Exit};
 use crate::progress::{Mode, Reporter};
@@ -13,6 +13,9 @@ use crate::{args, interrupt, machine, print};
 pub(crate) struct Args {
     /// Folder of the index or database
     folder: PathBuf,
+    /// In a database: verify this collection alone
+    #[arg(long)]
+    collection: Option<String>,
     /// In a database: remove files that crashes left and nothing names; what is damaged stays as it is
     #[arg(long)]
     repair: bool,
@@ -40,7 +43,7 @@ fn database(args: &Args) -> anyhow::Result<()> {
         done = Some(done.unwrap_or(0) + 1);
     };
     let builder = Database::builder(&args.folder).io(args::io_mode(args.io)?);
-    let report = builder.verify(args.repair, &mut progress)?;
+    let report = builder.verify(args.collection.as_deref(), args.repair, &mut progress)?;
     reporter.finish();
     let fate = if report.repaired { "removed" } else { "harmless; --repair removes it" };
     for path in &report.leftovers {
@@ -70,14 +73,27 @@ fn database(args: &Args) -> anyhow::Result<()> {
 }
 
 fn index(args: &Args) -> anyhow::Result<()> {
+    let dir = args.folder.display();
     if args.repair {
-        let dir = args.folder.display();
         return Err(exit::usage(format!("{dir}: --repair is for databases; a damaged index is built again")));
+    }
+    if args.collection.is_some() {
+        return Err(exit::usage(format!("{dir}: no database, which --collection is for")));
     }
     let reporter = Reporter::new(args.progress);
     reporter.start("verify", 0, machine::folder_bytes(&args.folder));
     let mut progress = |_: &str, bytes: u64| reporter.add(bytes);
-    let report = nearline::verify(&args.folder, args::io_mode(args.io)?, &mut progress)?;
+    let report = nearline::verify(&args.folder, args::io_mode(args.io)?, &mut progress);
+    let parent = args.folder.parent().filter(|parent| Database::is_in(parent));
+    let report = report.map_err(|error| match (&error, parent) {
+        (IndexError::NotAnIndex { .. }, Some(database)) => {
+            let database = database.display();
+            exit::usage(format!(
+                "{dir}: not an index; for a collection give {database} and --collection NAME"
+            ))
+        }
+        _ => error.into(),
+    })?;
     reporter.finish();
     for problem in &report.problems {
         print::line(format!("{}: {}", problem.file, problem.message))?;

@@ -38,25 +38,29 @@ pub struct DatabaseReport {
 }
 
 impl DatabaseBuilder {
-    /// Reads every file of the database that is there, and checks checksums and what must hold. Nobody else may have it
-    /// open. Leftovers of crashes stay unless `repair` is set; opening would remove them, too. Nothing else is changed, but
+    /// Reads every file of the database that is there, or of one of its collections, and checks checksums and what must
+    /// hold. Nobody else may have it open. Leftovers of crashes stay unless `repair` is set; opening would remove them, too. Nothing else is changed, but
     /// that each collection's log goes on in a new file. `progress` is told which collection, of how many, comes next.
     ///
     /// # Errors
-    /// When there is no database, it is in use, or its catalog cannot be read. What else is wrong is in the report.
+    /// When there is no such database or collection, it is in use, or its catalog cannot be read. What else is wrong is in the report.
     pub fn verify(
         mut self,
+        collection: Option<&str>,
         repair: bool,
         progress: &mut dyn FnMut(&str, usize),
     ) -> Result<DatabaseReport, OpenError> {
         (self.creates, self.background, self.keeps_leftovers) = (false, false, true);
         let database = self.open()?;
+        let names = match collection {
+            Some(name) => vec![locked(&database.inner.catalog).resolve(name)?.0.to_owned()],
+            None => database.collections(),
+        };
         let mut report = DatabaseReport { repaired: repair, ..DatabaseReport::default() };
         report.leftovers = leftovers::list(database.inner.disk.root(), &locked(&database.inner.catalog))?;
         if repair {
             report.leftovers.iter().try_for_each(|path| leftovers::remove_path(path))?;
         }
-        let names = database.collections();
         for name in &names {
             progress(name, names.len());
             report.collections += 1;

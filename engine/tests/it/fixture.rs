@@ -129,7 +129,7 @@ fn a_database_of_the_frozen_format_opens() {
     let folder = tempfile::tempdir().unwrap();
     copy(&fixture(), folder.path(), false);
     let builder = Database::builder(folder.path()).background(false);
-    let report = builder.clone().verify(false, &mut |_, _| {}).unwrap();
+    let report = builder.clone().verify(None, false, &mut |_, _| {}).unwrap();
     assert!(report.damaged.is_empty() && report.leftovers.is_empty(), "{report:?}");
     assert_eq!((report.collections, report.snapshots, report.points), (2, 1, 17));
 

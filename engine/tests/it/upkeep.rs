@@ -72,10 +72,13 @@ fn verifying_tells_leftovers_from_damage_and_repairing_removes_only_them() {
     filled(&database).snapshot("s").unwrap();
     drop(database);
     let root = folder.path();
-    let verify = |repair| Database::builder(root).verify(repair, &mut |_, _| {}).unwrap();
+    let verify = |repair| Database::builder(root).verify(None, repair, &mut |_, _| {}).unwrap();
     let report = verify(false);
     assert_eq!((report.collections, report.snapshots, report.points), (1, 1, 10));
     assert!(report.leftovers.is_empty() && report.damaged.is_empty(), "{report:?}");
+    let one = |name| Database::builder(root).verify(Some(name), false, &mut |_, _| {});
+    assert_eq!(one("points").unwrap().points, 10);
+    assert!(matches!(one("others"), Err(OpenError::Missing { what: "collection", .. })));
 
     let left =
         ["DATABASE.1-2-3.tmp", "collection.000001/COLLECTION.1-2-3.tmp", "collection.000001/points.000077"];

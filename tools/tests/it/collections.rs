@@ -313,6 +313,14 @@ fn a_database_is_verified_and_repaired() {
         ok(&format!("{verify} --repair")).stdout.contains("points.000099: left over from a crash: removed")
     );
     assert_eq!(ok(&verify).stdout.lines().count(), 1);
+    assert!(ok(&format!("{verify} --collection c")).stdout.contains("10 points in 1 collections"));
+    refused(3, &format!("{verify} --collection d"), &["no collection \"d\""]);
+    refused(
+        2,
+        &format!("verify {dir}/db/collection.000001 --progress none"),
+        &["verified/db and --collection"],
+    );
+    refused(2, "verify index --collection c --progress none", &["no database"]);
     refused(2, "verify index --repair --progress none", &["--repair is for databases"]);
 
     let files = contents_of(&format!("{dir}/db/collection.000001"));

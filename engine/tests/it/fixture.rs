@@ -10,8 +10,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nearline::{
-    Collection, Condition, Database, ElementType, Filter, Metric, Payload, Point, PointId, Query, Schema,
-    Scroll, Uuid, Value, VectorConfig,
+    Collection, Condition, Database, ElementType, FieldType, Filter, Metric, Payload, Point, PointId, Query,
+    Schema, Scroll, TextOptions, Uuid, Value, VectorConfig,
 };
 
 /// Bytes that files of the log are multiples of; the zeros at their ends are left out of the fixture.
@@ -116,6 +116,8 @@ fn freeze() {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::builder(folder.path()).background(false).open().unwrap();
     let points = database.create_collection("points", schema()).unwrap();
+    points.create_field_index("number", FieldType::Integer).unwrap();
+    points.create_field_index("text", FieldType::Text(TextOptions::default())).unwrap();
     fill(&points);
     database.set_alias("current", "points").unwrap();
     database.create_collection("empty", Schema::new()).unwrap();
@@ -142,6 +144,10 @@ fn a_database_of_the_frozen_format_opens() {
     assert_eq!(scrolled(&points), expected(false));
     let some = Filter::must([Condition::range("version").gte(2)]);
     assert_eq!(points.count(Some(&some)).unwrap(), 4);
+    let fields = points.field_indexes();
+    assert!(fields.len() == 2 && fields.iter().all(|field| !field.building && field.bytes > 0), "{fields:?}");
+    let some = [Condition::range("number").lt(8), Condition::matches_text("text", "köln")];
+    assert_eq!(points.count(Some(&Filter::must(some))).unwrap(), 6);
     let answer = points.query(&Query::nearest([7.0, 1.0, 0.0]).k(1)).unwrap();
     assert_eq!(answer.hits[0].id, point(7, 1).id);
 

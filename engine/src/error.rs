@@ -226,3 +226,18 @@ impl From<OpenError> for WriteError {
         }
     }
 }
+
+impl From<WriteError> for OpenError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Storage(error) | WriteError::Poisoned { cause: error } => Self::Storage(error),
+            WriteError::Index(error) => Self::Index(error),
+            WriteError::Name(error) => (*error).clone(),
+            // Nothing else comes of what is there already.
+            other => {
+                let source = std::io::Error::other(other.to_string());
+                Self::Storage(Arc::new(StorageError::io(std::path::Path::new("collection"), "write", source)))
+            }
+        }
+    }
+}

@@ -120,7 +120,10 @@ fn of_writing(error: &WriteError) -> Exit {
         WriteError::Vector { .. } | WriteError::Payload { .. } | WriteError::TooLarge { .. } => {
             Exit::BadInput
         }
-        WriteError::Filter(_) => Exit::Usage,
+        WriteError::Filter(_)
+        | WriteError::FieldPath(_)
+        | WriteError::FieldType { .. }
+        | WriteError::FieldIndexes { .. } => Exit::Usage,
         WriteError::Name(error) => of_opening(error),
         WriteError::Poisoned { cause: error } | WriteError::Storage(error) => of_own_files(error),
         WriteError::Index(error) => of_index(error),

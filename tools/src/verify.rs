@@ -16,7 +16,7 @@ pub(crate) struct Args {
     /// In a database: verify this collection alone
     #[arg(long)]
     collection: Option<String>,
-    /// In a database: remove files that crashes left and nothing names; what is damaged stays as it is
+    /// In a database: remove files that crashes left and nothing names, build damaged field indexes anew; other damage stays
     #[arg(long)]
     repair: bool,
     /// How the disk is read [default: NEARLINE_IO, or auto]
@@ -48,6 +48,9 @@ fn database(args: &Args) -> anyhow::Result<()> {
     let fate = if report.repaired { "removed" } else { "harmless; --repair removes it" };
     for path in &report.leftovers {
         print::line(format!("{}: left over from a crash: {fate}", path.display()))?;
+    }
+    for name in &report.rebuilt {
+        print::line(format!("collection {name:?}: field indexes were damaged: built anew"))?;
     }
     for damage in &report.damaged {
         let snapshot = damage.snapshot.as_ref().map(|name| format!(", snapshot {name:?}"));

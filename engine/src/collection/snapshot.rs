@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use nearline_storage::{BlockCache, Disk, IoMode, OsDisk, StorageError};
 
+use super::verify::verify_fields;
 use super::{Collection, locked};
 use crate::database::check_name;
 use crate::error::{OpenError, WriteError};
@@ -87,7 +88,9 @@ impl Collection {
         // What the collection's own files left in the cache says nothing of these.
         let cache = Arc::new(BlockCache::new(SNAPSHOT_CACHE_BYTES));
         manifest.segments.into_iter().try_for_each(|info| {
-            Segment::open(&disk, manifest.store_id, &manifest.schema, info, &cache)?.verify()
+            let segment = Segment::open(&disk, manifest.store_id, &manifest.schema, info, &cache)?;
+            segment.verify()?;
+            verify_fields(&manifest.fields, &segment)
         })
     }
 

@@ -33,17 +33,21 @@ pub struct DatabaseReport {
     pub leftovers: Vec<PathBuf>,
     /// Whether they were removed.
     pub repaired: bool,
+    /// Collections whose field indexes were built anew.
+    pub rebuilt: Vec<String>,
     /// What is wrong, at most one thing a collection or snapshot.
     pub damaged: Vec<Damage>,
 }
 
 impl DatabaseBuilder {
     /// Reads every file of the database that is there, or of one of its collections, and checks checksums and what must
-    /// hold. Nobody else may have it open. Leftovers of crashes stay unless `repair` is set; opening would remove them, too. Nothing else is changed, but
-    /// that each collection's log goes on in a new file. `progress` is told which collection, of how many, comes next.
+    /// hold. Nobody else may have it open. With `repair`, leftovers of crashes are removed, as they are whenever a database
+    /// is opened, and damaged field indexes are built anew. What points are made of never changes; but each collection's log
+    /// goes on in a new file. `progress` is told which collection, of how many, comes next.
     ///
     /// # Errors
-    /// When there is no such database or collection, it is in use, or its catalog cannot be read. What else is wrong is in the report.
+    /// When there is no such database or collection, it is in use, or its catalog cannot be read. What else is wrong is in
+    /// the report.
     pub fn verify(
         mut self,
         collection: Option<&str>,
@@ -51,7 +55,7 @@ impl DatabaseBuilder {
         progress: &mut dyn FnMut(&str, usize),
     ) -> Result<DatabaseReport, OpenError> {
         (self.creates, self.background, self.keeps_leftovers) = (false, false, true);
-        let database = self.open()?;
+        let mut database = self.clone().open()?;
         let names = match collection {
             Some(name) => vec![locked(&database.inner.catalog).resolve(name)?.0.to_owned()],
             None => database.collections(),
@@ -60,6 +64,8 @@ impl DatabaseBuilder {
         report.leftovers = leftovers::list(database.inner.disk.root(), &locked(&database.inner.catalog))?;
         if repair {
             report.leftovers.iter().try_for_each(|path| leftovers::remove_path(path))?;
+            drop(database);
+            database = DatabaseBuilder { keeps_leftovers: false, ..self }.open()?;
         }
         for name in &names {
             progress(name, names.len());
@@ -81,7 +87,15 @@ impl Database {
         report: &mut DatabaseReport,
     ) -> Result<(), (Option<String>, OpenError)> {
         let collection = self.collection(name).map_err(|error| (None, error))?;
-        collection.verify().map_err(|error| (None, error))?;
+        if let Err(error) = collection.verify() {
+            // Only what is derived can be made anew.
+            if !report.repaired || collection.verify_source().is_err() {
+                return Err((None, error));
+            }
+            let rebuilt = collection.rebuild_field_indexes().map_err(OpenError::from);
+            rebuilt.and_then(|()| collection.verify()).map_err(|error| (None, error))?;
+            report.rebuilt.push(name.to_owned());
+        }
         report.points += collection.shared.inner.state().live;
         for snapshot in collection.snapshots().map_err(|error| (None, error))? {
             report.snapshots += 1;

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use nearline::{Collection, Database, Metric, OpenError, Point, Schema};
+use nearline::{
+    Collection, Condition, Database, FieldType, Filter, Metric, OpenError, Payload, Point, Schema,
+};
 
 fn open(folder: &Path) -> Result<Database, OpenError> {
     Database::builder(folder).background(false).open()
@@ -112,4 +114,32 @@ fn verifying_tells_leftovers_from_damage_and_repairing_removes_only_them() {
         assert_eq!((&*damage.collection, damage.snapshot.as_deref()), ("points", snapshot));
         assert!(damage.error.to_string().contains("COLLECTION"), "{}", damage.error);
     }
+}
+
+#[test]
+fn repairing_builds_damaged_field_indexes_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let database = open(root).unwrap();
+    let points = filled(&database);
+    points.create_field_index("n", FieldType::Integer).unwrap();
+    points.upsert([Point::new(3).payload(Payload::new().with("n", 7))]).unwrap();
+    points.compact().unwrap();
+    drop((points, database));
+    let verify = |repair| Database::builder(root).verify(None, repair, &mut |_, _| {}).unwrap();
+    for gone in [false, true] {
+        let inside = root.join("collection.000001");
+        let field = inside.join(names(&inside).iter().find(|name| name.starts_with("field.")).unwrap());
+        let mut bytes = fs::read(&field).unwrap();
+        bytes[5000] ^= 1;
+        if gone { fs::remove_file(&field) } else { fs::write(&field, bytes) }.unwrap();
+        let report = verify(false);
+        assert!(report.damaged.len() == 1 && report.rebuilt.is_empty(), "{report:?}");
+        assert!(report.damaged[0].error.to_string().contains("field."), "{report:?}");
+        let report = verify(true);
+        assert!(report.damaged.is_empty() && report.rebuilt == ["points"], "{report:?}");
+        assert!(verify(false).damaged.is_empty());
+    }
+    let seven = Filter::must([Condition::matches("n", 7)]);
+    assert_eq!(open(root).unwrap().collection("points").unwrap().count(Some(&seven)).unwrap(), 1);
 }

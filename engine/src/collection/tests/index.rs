@@ -39,7 +39,7 @@ fn vector(id: u64, version: u64) -> Vec<f32> {
     let mut random = Random(id * 1_000 + version);
     let place = random.below(150);
     let mut around = Random(place ^ 0xace);
-    let mut value = |random: &mut Random, scale: f32| (random.below(1_000) as f32 / 1_000.0 - 0.5) * scale;
+    let value = |random: &mut Random, scale: f32| (random.below(1_000) as f32 / 1_000.0 - 0.5) * scale;
     (0..DIM).map(|_| value(&mut around, 4.0) + value(&mut random, 2.0)).collect()
 }
 

@@ -6,7 +6,8 @@ use nearline_storage::{Decoder, Disk, Encoder, StorageError, read_record, replac
 
 use crate::error::OpenError;
 
-const NAME: &str = "DATABASE";
+/// The catalog's name.
+pub(crate) const CATALOG: &str = "DATABASE";
 const KIND: [u8; 4] = *b"DATA";
 
 /// Where a collection is.
@@ -67,12 +68,12 @@ impl Catalog {
         for (alias, name) in &self.aliases {
             out.str(alias).str(name);
         }
-        replace_record(disk, NAME, KIND, out.as_bytes())
+        replace_record(disk, CATALOG, KIND, out.as_bytes())
     }
 
     /// Reads the catalog.
     pub(crate) fn read(disk: &dyn Disk) -> Result<Self, StorageError> {
-        read_record(disk, NAME, KIND, Self::decode)
+        read_record(disk, CATALOG, KIND, Self::decode)
     }
 
     fn decode(decoder: &mut Decoder<'_>) -> Result<Self, StorageError> {

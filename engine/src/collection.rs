@@ -8,6 +8,7 @@ mod flush;
 mod index;
 mod maintain;
 mod nearest;
+mod order;
 mod plan;
 mod query;
 mod read;
@@ -32,12 +33,14 @@ use crate::schema::Schema;
 use crate::state::State;
 
 pub use fields::FieldIndex;
+pub(crate) use flush::orphans;
 pub use maintain::{Job, Stats};
+pub use order::OrderBy;
 pub use plan::Strategy;
 pub use query::{K_MAX, Query, QueryAnswer, QueryReport, ScoredPoint};
 pub use read::{Page, Scroll};
 pub use select::FilterReport;
-pub(crate) use snapshot::{link_all, snapshot_folder, sync};
+pub(crate) use snapshot::{link_all, snapshot_draft, snapshot_folder, sync};
 pub use write::{Durability, Selector, WriteReport};
 
 /// An open collection. Clones are handles on the same one; any number of threads may use it.
@@ -96,6 +99,17 @@ pub(crate) struct Limits {
     pub(crate) log_segment_bytes: u64,
 }
 
+/// What a collection is opened for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Opening {
+    /// Whether a thread flushes and merges.
+    pub(crate) background: bool,
+    /// Whether files that nothing names stay: for somebody who only looks.
+    pub(crate) keeps_leftovers: bool,
+    /// The lock of the database: held for as long as somebody has the collection.
+    pub(crate) database: Option<Arc<FolderLock>>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) name: Mutex<String>,
@@ -111,12 +125,15 @@ pub(crate) struct Inner {
     files: Mutex<Files>,
     /// Whether a thread flushes and merges.
     has_background: bool,
+    /// Whether files that nothing names stay.
+    keeps_leftovers: bool,
     background: Mutex<Background>,
     /// Told when the background has something to do, or has done something.
     changed: Condvar,
     /// Whether the collection was dropped: its files are going away.
     dropped: AtomicBool,
     _lock: FolderLock,
+    _database: Option<Arc<FolderLock>>,
 }
 
 /// The files of a collection, the log left out.

@@ -3,6 +3,9 @@
 //! Collections lie in folders of generated names; the catalog says what they are called. It is replaced as a whole, so a
 //! collection is there or not, whatever crashes.
 
+mod leftovers;
+mod verify;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,10 +14,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nearline_storage::{BlockCache, Disk, FolderLock, IoMode, LockMode, OsDisk, StorageError, WalOptions};
 
-use crate::catalog::{Catalog, Entry};
-use crate::collection::{Collection, Handle, Limits, link_all, snapshot_folder, sync};
+use crate::catalog::{CATALOG, Catalog, Entry};
+use crate::collection::{Collection, Handle, Limits, Opening, link_all, snapshot_folder, sync};
 use crate::error::OpenError;
 use crate::schema::Schema;
+
+pub use verify::{Damage, DatabaseReport};
 
 /// The least memory a database can do with, in bytes.
 const MEMORY_MIN: u64 = 16 << 20;
@@ -53,6 +58,8 @@ pub struct DatabaseBuilder {
     memory_bytes: u64,
     io: IoMode,
     background: bool,
+    creates: bool,
+    keeps_leftovers: bool,
 }
 
 impl DatabaseBuilder {
@@ -75,10 +82,17 @@ impl DatabaseBuilder {
         self
     }
 
+    /// Whether an empty database is made where there is none, as it is unless told otherwise.
+    pub fn create(mut self, wanted: bool) -> Self {
+        self.creates = wanted;
+        self
+    }
+
     /// Opens the database, or makes an empty one if there is nothing.
     ///
     /// # Errors
-    /// When the memory is too little, the folder is in use, or its files cannot be read.
+    /// When the memory is too little, the folder is in use, its files cannot be read, or there is none and none is to
+    /// be made.
     pub fn open(self) -> Result<Database, OpenError> {
         if self.memory_bytes < MEMORY_MIN {
             return Err(OpenError::Name {
@@ -86,6 +100,9 @@ impl DatabaseBuilder {
                 found: format!("{} bytes", self.memory_bytes),
                 expected: "16 MiB or more",
             });
+        }
+        if !self.creates && !Database::is_in(&self.path) {
+            return Err(OpenError::Missing { what: "database", name: self.path.display().to_string() });
         }
         fs::create_dir_all(&self.path)
             .map_err(|error| StorageError::io(&self.path, "make a folder", error))?;
@@ -110,14 +127,17 @@ impl DatabaseBuilder {
             cache,
             catalog: Mutex::new(catalog),
             open: Mutex::default(),
-            _lock: lock,
+            lock: Arc::new(lock),
         };
-        inner.remove_orphans()?;
+        if !inner.options.keeps_leftovers {
+            leftovers::remove(inner.disk.root(), &locked(&inner.catalog))?;
+        }
         Ok(Database { inner: Arc::new(inner) })
     }
 }
 
 /// An open database. Clones are handles on the same one; any number of threads may use it.
+/// The folder is free for others once all of them and all open collections are gone.
 #[derive(Clone, Debug)]
 pub struct Database {
     inner: Arc<Inner>,
@@ -131,7 +151,7 @@ struct Inner {
     catalog: Mutex<Catalog>,
     /// Collections that somebody has open, by their folders.
     open: Mutex<BTreeMap<String, std::sync::Weak<Handle>>>,
-    _lock: FolderLock,
+    lock: Arc<FolderLock>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -142,7 +162,20 @@ impl Database {
     /// A builder for the database in a folder.
     pub fn builder(path: impl AsRef<Path>) -> DatabaseBuilder {
         let path = path.as_ref().to_owned();
-        DatabaseBuilder { path, memory_bytes: MEMORY_USUAL, io: IoMode::Auto, background: true }
+        DatabaseBuilder {
+            path,
+            memory_bytes: MEMORY_USUAL,
+            io: IoMode::Auto,
+            background: true,
+            creates: true,
+            keeps_leftovers: false,
+        }
+    }
+
+    /// Whether a folder is that of a database, by what is in it. Nothing is opened.
+    pub fn is_in(path: impl AsRef<Path>) -> bool {
+        let path = path.as_ref();
+        path.join(CATALOG).is_file() || folders_in(path).is_ok_and(|folders| !folders.is_empty())
     }
 
     /// Makes an empty collection.
@@ -156,14 +189,15 @@ impl Database {
         let mut catalog = locked(&inner.catalog);
         catalog.check_free(name)?;
         let number = catalog.take_number();
-        let folder = folder_name(number);
-        let path = inner.disk.root().join(&folder);
-        fs::create_dir(&path).map_err(|error| StorageError::io(&path, "make a folder", error))?;
-        let disk = OsDisk::new(&path, inner.options.io)?;
-        Collection::create(&disk, store_id(number), &schema)?;
-        inner.disk.sync_dir()?;
-        inner.adopt(&mut catalog, |catalog| {
-            catalog.collections.insert(name.to_owned(), Entry { number });
+        let path = inner.disk.root().join(folder_name(number));
+        inner.or_remove(number, || {
+            fs::create_dir(&path).map_err(|error| StorageError::io(&path, "make a folder", error))?;
+            let disk = OsDisk::new(&path, inner.options.io)?;
+            Collection::create(&disk, store_id(number), &schema)?;
+            inner.disk.sync_dir()?;
+            inner.adopt(&mut catalog, |catalog| {
+                catalog.collections.insert(name.to_owned(), Entry { number });
+            })
         })?;
         drop(catalog);
         self.collection(name)
@@ -315,11 +349,13 @@ impl Database {
         let source = snapshot_folder(&inner.disk.root().join(folder_name(number)), snapshot)?;
         let number = catalog.take_number();
         let folder = inner.disk.root().join(folder_name(number));
-        link_all(&source, &folder)?;
-        Collection::set_apart(&OsDisk::new(&folder, inner.options.io)?, number)?;
-        sync(inner.disk.root())?;
-        inner.adopt(&mut catalog, |catalog| {
-            catalog.collections.insert(name.to_owned(), Entry { number });
+        inner.or_remove(number, || {
+            link_all(&source, &folder)?;
+            Collection::set_apart(&OsDisk::new(&folder, inner.options.io)?, number)?;
+            sync(inner.disk.root())?;
+            inner.adopt(&mut catalog, |catalog| {
+                catalog.collections.insert(name.to_owned(), Entry { number });
+            })
         })?;
         drop(catalog);
         self.collection(name)
@@ -329,8 +365,12 @@ impl Database {
 impl Inner {
     fn open_folder(&self, folder: &str, name: &str) -> Result<Collection, OpenError> {
         let disk = OsDisk::new(&self.disk.root().join(folder), self.options.io)?;
-        let cache = Arc::clone(&self.cache);
-        Collection::open_on(Arc::new(disk), name, self.limits(), cache, self.options.background)
+        let opening = Opening {
+            background: self.options.background,
+            keeps_leftovers: self.options.keeps_leftovers,
+            database: Some(Arc::clone(&self.lock)),
+        };
+        Collection::open_on(Arc::new(disk), name, self.limits(), Arc::clone(&self.cache), opening)
     }
 
     fn limits(&self) -> Limits {
@@ -350,24 +390,25 @@ impl Inner {
         }
     }
 
+    /// Makes the folder of a new collection; what is there of it when that fails goes at once.
+    fn or_remove(&self, number: u64, make: impl FnOnce() -> Result<(), OpenError>) -> Result<(), OpenError> {
+        let made = make();
+        // A catalog whose last step failed may be the one on disk: then the folder must stay. It is found by the next
+        // opening.
+        let is_named = |there: Catalog| there.collections.values().any(|entry| entry.number == number);
+        if made.is_err() && Catalog::read(&self.disk).is_ok_and(|there| !is_named(there)) {
+            // What cannot be removed now is, when the database opens.
+            let _ = fs::remove_dir_all(self.disk.root().join(folder_name(number)));
+        }
+        made
+    }
+
     /// Changes the catalog, on disk first.
     fn adopt(&self, catalog: &mut Catalog, change: impl FnOnce(&mut Catalog)) -> Result<(), OpenError> {
         let mut next = catalog.clone();
         change(&mut next);
         next.write(&self.disk)?;
         *catalog = next;
-        Ok(())
-    }
-
-    /// Removes folders of collections that the catalog does not know.
-    fn remove_orphans(&self) -> Result<(), OpenError> {
-        let catalog = locked(&self.catalog);
-        let known: BTreeSet<String> =
-            catalog.collections.values().map(|entry| folder_name(entry.number)).collect();
-        for name in folders_in(self.disk.root())?.difference(&known) {
-            let path = self.disk.root().join(name);
-            fs::remove_dir_all(&path).map_err(|error| StorageError::io(&path, "remove", error))?;
-        }
         Ok(())
     }
 }

@@ -30,7 +30,7 @@ pub enum OpenError {
     /// There is none of this name.
     #[error("there is no {what} {name:?}")]
     Missing {
-        /// `collection` or `snapshot`.
+        /// `database`, `collection`, `alias` or `snapshot`.
         what: &'static str,
         /// Its name.
         name: String,
@@ -124,6 +124,9 @@ pub enum WriteError {
         /// Field indexes at most.
         max: usize,
     },
+    /// A name that cannot be one, or is taken.
+    #[error(transparent)]
+    Name(Arc<OpenError>),
     /// A call is larger than the log takes, or all row numbers are used up.
     #[error("{what}: {found}; at most {max}")]
     TooLarge {
@@ -218,12 +221,23 @@ impl From<OpenError> for WriteError {
         match error {
             OpenError::Storage(error) => Self::Storage(error),
             OpenError::Index(error) => Self::Index(error),
-            // Nothing else comes from files that are open.
-            other => Self::Storage(Arc::new(StorageError::io(
-                std::path::Path::new("collection"),
-                "read",
-                std::io::Error::other(other.to_string()),
-            ))),
+            // Nothing else comes from what is open.
+            other => Self::Name(Arc::new(other)),
+        }
+    }
+}
+
+impl From<WriteError> for OpenError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Storage(error) | WriteError::Poisoned { cause: error } => Self::Storage(error),
+            WriteError::Index(error) => Self::Index(error),
+            WriteError::Name(error) => (*error).clone(),
+            // Nothing else comes of what is there already.
+            other => {
+                let source = std::io::Error::other(other.to_string());
+                Self::Storage(Arc::new(StorageError::io(std::path::Path::new("collection"), "write", source)))
+            }
         }
     }
 }

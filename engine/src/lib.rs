@@ -48,10 +48,10 @@ mod value;
 mod vector_index;
 
 pub use collection::{
-    Collection, Durability, FieldIndex, FilterReport, Job, K_MAX, Page, Query, QueryAnswer, QueryReport,
-    ScoredPoint, Scroll, Selector, Stats, Strategy, WriteReport,
+    Collection, Durability, FieldIndex, FilterReport, Job, K_MAX, OrderBy, Page, Query, QueryAnswer,
+    QueryReport, ScoredPoint, Scroll, Selector, Stats, Strategy, WriteReport,
 };
-pub use database::{Database, DatabaseBuilder};
+pub use database::{Damage, Database, DatabaseBuilder, DatabaseReport};
 pub use error::{OpenError, QueryError, WriteError};
 pub use point::{Point, Vector};
 pub use schema::{Schema, VECTOR_NAME_BYTES_MAX, VECTORS_MAX, VectorConfig};

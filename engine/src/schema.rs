@@ -179,6 +179,6 @@ impl Schema {
 }
 
 // Their places are their numbers in files.
-const METRICS: [Metric; 3] = [Metric::L2, Metric::InnerProduct, Metric::Cosine];
+const METRICS: [Metric; 4] = [Metric::L2, Metric::InnerProduct, Metric::Cosine, Metric::Manhattan];
 const ELEMENTS: [ElementType; 4] = [ElementType::F32, ElementType::F16, ElementType::U8, ElementType::I8];
-const _: () = assert!(METRICS[2] as u8 == 2 && ELEMENTS[3] as u8 == 3);
+const _: () = assert!(METRICS[3] as u8 == 3 && ELEMENTS[3] as u8 == 3);

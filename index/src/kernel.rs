@@ -151,7 +151,7 @@ impl Kernel {
     /// Σ (q−x)² of two `f32` vectors, in `f64`.
     ///
     /// # Panics
-    /// When the lengths differ (as for all four below).
+    /// When the lengths differ (as for all below up to the bytes).
     pub fn l2_f32(self, q: &[f32], x: &[f32]) -> f64 {
         dispatch!(self.l2_f32(q, x))
     }
@@ -179,6 +179,26 @@ impl Kernel {
     /// Σ q·x of two vectors of unsigned bytes, exactly.
     pub fn dot_u8(self, q: &[u8], x: &[u8]) -> u64 {
         dispatch!(self.dot_u8(q, x))
+    }
+
+    /// Σ |q−x| of two `f32` vectors, in `f64`.
+    pub fn l1_f32(self, q: &[f32], x: &[f32]) -> f64 {
+        dispatch!(self.l1_f32(q, x))
+    }
+
+    /// Σ |q−x| of a query widened to `f32` and an `f16` vector, in `f64`.
+    pub fn l1_f16(self, q: &[f32], x: &[f16]) -> f64 {
+        dispatch!(self.l1_f16(q, x))
+    }
+
+    /// Σ |q−x| of two vectors of unsigned bytes, exactly.
+    pub fn l1_u8(self, q: &[u8], x: &[u8]) -> u64 {
+        dispatch!(self.l1_u8(q, x))
+    }
+
+    /// Σ |q−x| of two vectors of signed bytes, exactly.
+    pub fn l1_i8(self, q: &[i8], x: &[i8]) -> u64 {
+        dispatch!(self.l1_i8(q, x))
     }
 
     /// Widens `f16` values to `f32`, exactly.

@@ -17,15 +17,18 @@ pub enum Metric {
     InnerProduct,
     /// One minus the cosine of the angle.
     Cosine,
+    /// The sum of the absolute differences. Only for comparing all vectors: lists are made by squared distances.
+    Manhattan,
 }
 
 impl Metric {
-    /// The metric's name on the command line: `l2`, `ip` or `cosine`.
+    /// The metric's name on the command line: `l2`, `ip`, `cosine` or `manhattan`.
     pub fn name(self) -> &'static str {
         match self {
             Self::L2 => "l2",
             Self::InnerProduct => "ip",
             Self::Cosine => "cosine",
+            Self::Manhattan => "manhattan",
         }
     }
 
@@ -34,11 +37,21 @@ impl Metric {
             Self::L2 => 0,
             Self::InnerProduct => 1,
             Self::Cosine => 2,
+            Self::Manhattan => 3,
         }
     }
 
+    /// The metric of an index.
     pub(crate) fn from_code(code: u8) -> Option<Self> {
-        [Self::L2, Self::InnerProduct, Self::Cosine].into_iter().find(|metric| metric.code() == code)
+        Self::OF_LISTS.into_iter().find(|metric| metric.code() == code)
+    }
+
+    /// Those that there are posting lists for.
+    const OF_LISTS: [Self; 3] = [Self::L2, Self::InnerProduct, Self::Cosine];
+
+    /// Whether there are posting lists for it.
+    pub fn has_lists(self) -> bool {
+        Self::OF_LISTS.contains(&self)
     }
 }
 
@@ -102,19 +115,22 @@ impl Scorer {
                 let kernel = self.kernel;
                 let l2 = |q: &[u8], x: &[u8]| kernel.l2_u8(q, x) as f64;
                 let dot = |q: &[u8], x: &[u8]| kernel.dot_u8(q, x) as f64;
-                self.byte_rows(&self.raw, rows, out, (l2, dot));
+                let l1 = |q: &[u8], x: &[u8]| kernel.l1_u8(q, x) as f64;
+                self.byte_rows(&self.raw, rows, out, (l2, dot, l1));
             }
             ElementType::I8 => {
                 let (query, rows) = (bytemuck::cast_slice(&self.raw), bytemuck::cast_slice(rows));
-                self.byte_rows::<i8>(query, rows, out, (i8_l2, i8_dot));
+                let l1 = |q: &[i8], x: &[i8]| self.kernel.l1_i8(q, x) as f64;
+                self.byte_rows::<i8>(query, rows, out, (i8_l2, i8_dot, l1));
             }
         }
     }
 
-    fn float_rows<T>(&self, rows: &[T], out: &mut [f32], (l2, sums): FloatKernels<T>) {
+    fn float_rows<T>(&self, rows: &[T], out: &mut [f32], (l2, sums, l1): FloatKernels<T>) {
         for (row, out) in rows.chunks_exact(self.shape.dim).zip(out) {
             *out = match self.metric {
                 Metric::L2 => l2(self.kernel, &self.wide, row) as f32,
+                Metric::Manhattan => l1(self.kernel, &self.wide, row) as f32,
                 _ => self.of_sums(sums(self.kernel, &self.wide, row)),
             };
         }
@@ -125,11 +141,12 @@ impl Scorer {
         query: &[T],
         rows: &[T],
         out: &mut [f32],
-        (l2, dot): (impl Fn(&[T], &[T]) -> f64, impl Fn(&[T], &[T]) -> f64),
+        (l2, dot, l1): (impl Fn(&[T], &[T]) -> f64, impl Fn(&[T], &[T]) -> f64, impl Fn(&[T], &[T]) -> f64),
     ) {
         for (row, out) in rows.chunks_exact(self.shape.dim).zip(out) {
             *out = match self.metric {
                 Metric::L2 => l2(query, row) as f32,
+                Metric::Manhattan => l1(query, row) as f32,
                 Metric::InnerProduct => self.of_sums(Sums { dot: dot(query, row), norm: 0.0 }),
                 Metric::Cosine => self.of_sums(Sums { dot: dot(query, row), norm: dot(row, row) }),
             };
@@ -145,9 +162,10 @@ impl Scorer {
     }
 }
 
-type FloatKernels<T> = (fn(Kernel, &[f32], &[T]) -> f64, fn(Kernel, &[f32], &[T]) -> Sums);
-const KERNELS_F32: FloatKernels<f32> = (Kernel::l2_f32, Kernel::sums_f32);
-const KERNELS_F16: FloatKernels<f16> = (Kernel::l2_f16, Kernel::sums_f16);
+type FloatKernels<T> =
+    (fn(Kernel, &[f32], &[T]) -> f64, fn(Kernel, &[f32], &[T]) -> Sums, fn(Kernel, &[f32], &[T]) -> f64);
+const KERNELS_F32: FloatKernels<f32> = (Kernel::l2_f32, Kernel::sums_f32, Kernel::l1_f32);
+const KERNELS_F16: FloatKernels<f16> = (Kernel::l2_f16, Kernel::sums_f16, Kernel::l1_f16);
 
 /// Bytes a library call may add up at once: 16,384 squares of at most 255² stay below 2³¹.
 const INTEGER_CHUNK: usize = 16_384;

@@ -69,7 +69,8 @@ impl Space {
     pub(crate) fn metric_distance(&self, squared: f32, query_norm: f64) -> f32 {
         let squared = f64::from(squared);
         match self.metric {
-            Metric::L2 => squared as f32,
+            // Of the last there are no lists.
+            Metric::L2 | Metric::Manhattan => squared as f32,
             Metric::Cosine => (squared / 2.0) as f32,
             Metric::InnerProduct if self.norm_max > 0.0 => {
                 let norm = self.norm_max;
@@ -84,7 +85,7 @@ impl Space {
     pub(crate) fn routing_distance(&self, distance: f32, query_norm: f64) -> f32 {
         let distance = f64::from(distance);
         match self.metric {
-            Metric::L2 => distance as f32,
+            Metric::L2 | Metric::Manhattan => distance as f32,
             Metric::Cosine => (2.0 * distance) as f32,
             Metric::InnerProduct if query_norm > 0.0 => {
                 let norm = self.norm_max;

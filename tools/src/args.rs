@@ -5,7 +5,10 @@ use std::str::FromStr;
 use clap::{Parser, Subcommand, ValueEnum};
 use nearline::{CopyRule, IoMode, Residency};
 
-use crate::{build, demo, exit, generate, groundtruth, inspect, query, recall, verify};
+use crate::{
+    build, collections, compact, demo, exit, export, generate, groundtruth, import, inspect, query, recall,
+    snapshot, verify,
+};
 
 /// Nearline: vector search on disk.
 #[derive(Parser)]
@@ -33,8 +36,18 @@ pub(crate) enum Command {
     Recall(recall::Args),
     /// Show what an index is
     Inspect(inspect::Args),
-    /// Read all of an index and name everything that is damaged
+    /// Read all of an index or a database and name everything that is damaged
     Verify(verify::Args),
+    /// Write points from files of vectors, ids and payloads into a collection
+    Import(import::Args),
+    /// Write all points of a collection into such files
+    Export(export::Args),
+    /// List the collections of a database
+    Collections(collections::Args),
+    /// Keep a collection as it is, under a name, and bring it back
+    Snapshot(snapshot::Args),
+    /// Rewrite a collection without what died
+    Compact(compact::Args),
 }
 
 /// How distances are measured.
@@ -46,6 +59,8 @@ pub(crate) enum Metric {
     Ip,
     /// Cosine distance
     Cosine,
+    /// Sum of absolute differences: for collections only
+    Manhattan,
 }
 
 impl From<Metric> for nearline::Metric {
@@ -54,16 +69,20 @@ impl From<Metric> for nearline::Metric {
             Metric::L2 => Self::L2,
             Metric::Ip => Self::InnerProduct,
             Metric::Cosine => Self::Cosine,
+            Metric::Manhattan => Self::Manhattan,
         }
     }
 }
 
-impl From<Metric> for nearline_datasets::Metric {
-    fn from(metric: Metric) -> Self {
+impl TryFrom<Metric> for nearline_datasets::Metric {
+    type Error = anyhow::Error;
+
+    fn try_from(metric: Metric) -> anyhow::Result<Self> {
         match metric {
-            Metric::L2 => Self::L2,
-            Metric::Ip => Self::InnerProduct,
-            Metric::Cosine => Self::Cosine,
+            Metric::L2 => Ok(Self::L2),
+            Metric::Ip => Ok(Self::InnerProduct),
+            Metric::Cosine => Ok(Self::Cosine),
+            Metric::Manhattan => Err(exit::usage("--metric: found manhattan; expected l2, ip or cosine")),
         }
     }
 }

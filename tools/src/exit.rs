@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use nearline::{IndexError, StorageError};
+use nearline::{IndexError, OpenError, QueryError, StorageError, WriteError};
 use nearline_datasets::DatasetError;
 
 /// Exit codes other than 0.
@@ -76,6 +76,15 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<Exit> {
     if let Some(error) = cause.downcast_ref::<StorageError>() {
         return Some(of_storage(error));
     }
+    if let Some(error) = cause.downcast_ref::<OpenError>() {
+        return Some(of_opening(error));
+    }
+    if let Some(error) = cause.downcast_ref::<WriteError>() {
+        return Some(of_writing(error));
+    }
+    if let Some(error) = cause.downcast_ref::<QueryError>() {
+        return Some(of_reading(error));
+    }
     if let Some(error) = cause.downcast_ref::<DatasetError>() {
         return Some(of_dataset(error));
     }
@@ -84,9 +93,7 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<Exit> {
 
 fn of_index(error: &IndexError) -> Exit {
     match error {
-        // what an index's own files name must be there
-        IndexError::Storage(StorageError::NotFound { .. }) => Exit::Corrupt,
-        IndexError::Storage(error) => of_storage(error),
+        IndexError::Storage(error) => of_own_files(error),
         IndexError::Source(error) => of_cause(error.as_ref()).unwrap_or(Exit::BadInput),
         IndexError::BadInput { .. } => Exit::BadInput,
         IndexError::BadOption { .. } | IndexError::Occupied { .. } => Exit::Usage,
@@ -95,6 +102,47 @@ fn of_index(error: &IndexError) -> Exit {
         IndexError::Interrupted => Exit::Interrupted,
         _ => Exit::Internal,
     }
+}
+
+fn of_opening(error: &OpenError) -> Exit {
+    match error {
+        OpenError::Missing { what: "database", .. } => Exit::Corrupt,
+        OpenError::Missing { .. } | OpenError::Schema { .. } => Exit::BadInput,
+        OpenError::Name { .. } | OpenError::Exists { .. } | OpenError::InUse { .. } => Exit::Usage,
+        OpenError::Storage(error) => of_own_files(error),
+        OpenError::Index(error) => of_index(error),
+        _ => Exit::Internal,
+    }
+}
+
+fn of_writing(error: &WriteError) -> Exit {
+    match error {
+        WriteError::Vector { .. } | WriteError::Payload { .. } | WriteError::TooLarge { .. } => {
+            Exit::BadInput
+        }
+        WriteError::Filter(_)
+        | WriteError::FieldPath(_)
+        | WriteError::FieldType { .. }
+        | WriteError::FieldIndexes { .. } => Exit::Usage,
+        WriteError::Name(error) => of_opening(error),
+        WriteError::Poisoned { cause: error } | WriteError::Storage(error) => of_own_files(error),
+        WriteError::Index(error) => of_index(error),
+        _ => Exit::Internal,
+    }
+}
+
+fn of_reading(error: &QueryError) -> Exit {
+    match error {
+        QueryError::Bad { .. } | QueryError::Filter(_) => Exit::Usage,
+        QueryError::Storage(error) => of_own_files(error),
+        QueryError::Index(error) => of_index(error),
+        _ => Exit::Internal,
+    }
+}
+
+/// Of files that others of the same folder name: they must be there.
+fn of_own_files(error: &StorageError) -> Exit {
+    if let StorageError::NotFound { .. } = error { Exit::Corrupt } else { of_storage(error) }
 }
 
 fn of_storage(error: &StorageError) -> Exit {

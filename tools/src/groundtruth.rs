@@ -61,7 +61,7 @@ pub(crate) fn find(
     reporter: &Reporter,
 ) -> anyhow::Result<GroundTruth> {
     reporter.start("groundtruth", 0, base.count());
-    let truth = ground_truth(base, queries, metric.into(), k, threads, &|done, _| reporter.set(done))?;
+    let truth = ground_truth(base, queries, metric.try_into()?, k, threads, &|done, _| reporter.set(done))?;
     reporter.finish();
     Ok(truth)
 }

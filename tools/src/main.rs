@@ -1,12 +1,18 @@
-//! The command line of Nearline: build, search, measure and check an index on disk.
+//! The command line of Nearline: build, search, measure and check an index on disk; fill, empty and keep collections.
 #![forbid(unsafe_code)]
 
 mod args;
 mod build;
+mod collections;
+mod compact;
+mod db;
 mod demo;
 mod exit;
+mod export;
+mod exported;
 mod generate;
 mod groundtruth;
+mod import;
 mod inspect;
 mod interrupt;
 mod machine;
@@ -19,6 +25,7 @@ mod query;
 mod recall;
 mod search;
 mod size;
+mod snapshot;
 mod source;
 mod table;
 mod truth;
@@ -62,6 +69,11 @@ fn dispatch(command: &Command) -> anyhow::Result<()> {
         Command::Recall(args) => recall::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Import(args) => import::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Collections(args) => collections::run(args),
+        Command::Snapshot(args) => snapshot::run(args),
+        Command::Compact(args) => compact::run(args),
     }
 }
 

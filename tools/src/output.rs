@@ -31,7 +31,8 @@ impl Output {
 
     pub(crate) fn finish(mut self) -> anyhow::Result<()> {
         let Some(mut file) = self.file.take() else { return Ok(()) };
-        let done = file.flush().and_then(|()| std::fs::rename(&self.partial, &self.path));
+        let done = file.flush().and_then(|()| file.get_ref().sync_all());
+        let done = done.and_then(|()| std::fs::rename(&self.partial, &self.path));
         done.map_err(|error| {
             let _ = std::fs::remove_file(&self.partial); // the first error is the one to report
             failed(&self.path, "write", error).into()

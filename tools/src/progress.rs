@@ -143,6 +143,10 @@ impl Running {
         if mode == Mode::Json {
             return self.json();
         }
+        if self.total == 0 {
+            // Nobody knows yet.
+            return print::note(format!("{:<12} {}", self.stage, size::count(self.done)));
+        }
         let percent = self.done as f64 * 100.0 / self.total.max(1) as f64;
         let (done, total) = (size::count(self.done), size::count(self.total));
         print::note(format!("{:<12} {percent:3.0} %  {done} of {total}", self.stage));

@@ -1,11 +1,13 @@
 //! Moving points from memory into segments, and segments into one.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use nearline_index::RowId;
 use nearline_storage::{Disk, StorageError, is_temp_name};
+use roaring::RoaringBitmap;
 
 use super::write::refused;
 use super::{Collection, Files, Inner, locked};
@@ -57,6 +59,7 @@ impl Inner {
             state.segments.extend(segment);
             state.frozen.clear();
             state.flushed_lsn = files.manifest.flushed_lsn;
+            forget_dead(state, &files.manifest);
         });
         // The points are safe; what of the log cannot be removed now is the next time.
         let _ = locked(&self.writer).wal.trim(files.manifest.flushed_lsn);
@@ -77,12 +80,13 @@ impl Inner {
         let fill = |write: &mut Push<'_>| live().try_for_each(|point| write(point));
         let segment = self.write_segment(files, fill, ids.into_iter().map(Ok))?;
         next.dead = None;
-        if !state.dead.is_empty() {
+        next.segments.extend(segment.as_ref().map(|segment| segment.info.clone()));
+        let dead = known_dead(&state.dead, &next);
+        if !dead.is_empty() {
             let number = files.take_number();
-            write_dead(self.disk.as_ref(), next.store_id, number, &state.dead)?;
+            write_dead(self.disk.as_ref(), next.store_id, number, &dead)?;
             next.dead = Some(number);
         }
-        next.segments.extend(segment.as_ref().map(|segment| segment.info.clone()));
         self.adopt(files, next)?;
         Ok(segment)
     }
@@ -135,6 +139,7 @@ impl Inner {
         })?;
         self.change(|state| {
             state.segments.splice(first..first + sources.len(), merged);
+            forget_dead(state, &files.manifest);
         });
         let old: Vec<String> = sources.iter().flat_map(|source| source.info.files()).collect();
         self.remove(&mut files, &old);
@@ -201,7 +206,9 @@ impl Inner {
         let disk = self.disk.as_ref();
         // A manifest whose last step failed may be the one on disk: then its files must stay.
         let is_ours = Manifest::read(disk).is_ok_and(|there| there.files() == files.manifest.files());
-        files.untidy = !is_ours || remove_orphans(disk, &files.manifest, &files.building).is_err();
+        files.untidy = self.keeps_leftovers
+            || !is_ours
+            || remove_orphans(disk, &files.manifest, &files.building).is_err();
     }
 
     /// Changes what readers see beside what writers change.
@@ -223,25 +230,36 @@ impl Inner {
     }
 }
 
+/// Files of segments and tombstones, and drafts, that a manifest does not name. While the collection is open, those that
+/// are `building` are not left over, nor are drafts but the manifest's.
+pub(crate) fn orphans(
+    disk: &dyn Disk,
+    manifest: &Manifest,
+    building: Option<&BTreeSet<u64>>,
+) -> Result<Vec<String>, StorageError> {
+    let known: BTreeSet<String> = manifest.files().into_iter().collect();
+    let is_draft = |name: &str| is_temp_name(name) && (building.is_none() || name.starts_with(MANIFEST));
+    let ours = |name: &str| {
+        is_segment_file(name) || is_dead_file(name) || index_number(name).is_some() || is_draft(name)
+    };
+    let number = |name: &str| field_number(name).or_else(|| index_number(name));
+    let is_unfinished =
+        |name: &str| number(name).zip(building).is_some_and(|(number, building)| building.contains(&number));
+    let is_orphan = |name: &String| ours(name) && !known.contains(name) && !is_unfinished(name);
+    Ok(disk.list()?.into_iter().filter(is_orphan).collect())
+}
+
 /// Removes files of segments and tombstones, and drafts, that a manifest does not name and nobody is building.
 pub(super) fn remove_orphans(
     disk: &dyn Disk,
     manifest: &Manifest,
     building: &BTreeSet<u64>,
 ) -> Result<(), StorageError> {
-    let known: BTreeSet<String> = manifest.files().into_iter().collect();
-    let is_draft = |name: &str| is_temp_name(name) && name.starts_with(MANIFEST);
-    let is_index_file = |name: &str| index_number(name).is_some();
-    let ours =
-        |name: &str| is_segment_file(name) || is_dead_file(name) || is_index_file(name) || is_draft(name);
-    for name in disk.list()? {
-        let number = field_number(&name).or_else(|| index_number(&name));
-        let unfinished = number.is_some_and(|number| building.contains(&number));
-        if ours(&name) && !known.contains(&name) && !unfinished {
-            disk.remove(&name)?;
-        }
-    }
-    Ok(())
+    remove_all(disk, &orphans(disk, manifest, Some(building))?)
+}
+
+pub(super) fn remove_all(disk: &dyn Disk, names: &[String]) -> Result<(), StorageError> {
+    names.iter().try_for_each(|name| disk.remove(name))
 }
 
 /// Takes a point into a segment.
@@ -271,6 +289,26 @@ fn live_ids<'a>(
         let (key, value) = pair?;
         decode_id_row(&key, &value, Path::new("ids"))
     })
+}
+
+/// Dead rows without those before all segments. (Rows that lie between those of segments, or will, stay: a merge spans
+/// them, and what a segment spans and does not have is known to be dead by nothing else.)
+pub(super) fn known_dead<'a>(dead: &'a RoaringBitmap, manifest: &Manifest) -> Cow<'a, RoaringBitmap> {
+    let first = manifest.segments.first().map_or(manifest.next_row, |info| info.first);
+    // An index goes on having rows that the segments were merged without.
+    if !manifest.indexes.is_empty() || first.0 == 0 || dead.range_cardinality(..first.0) == 0 {
+        return Cow::Borrowed(dead);
+    }
+    let mut known = dead.clone();
+    known.remove_range(..first.0);
+    Cow::Owned(known)
+}
+
+/// Forgets the dead rows that nothing refers to any more.
+fn forget_dead(state: &mut State, manifest: &Manifest) {
+    if let Cow::Owned(known) = known_dead(&state.dead, manifest) {
+        state.dead = Arc::new(known);
+    }
 }
 
 /// Points of a segment that died since it was written.

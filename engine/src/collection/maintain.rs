@@ -252,11 +252,16 @@ impl Inner {
 
     /// Makes writers wait while too many points are in memory and the background is at it, or flush them themselves.
     pub(super) fn wait_for_room(&self) -> Result<(), WriteError> {
-        if self.state().delta_bytes() < self.limits.delta_bytes {
-            return Ok(());
-        }
+        let state = self.state();
+        let (delta_bytes, logged) = (state.delta_bytes(), state.logged);
+        drop(state);
         if !self.has_background {
-            return self.flush();
+            // The log is bounded, too, where nobody looks after it but the writers.
+            let is_full = delta_bytes >= self.limits.delta_bytes || logged >= self.limits.log_bytes;
+            return if is_full { self.flush() } else { Ok(()) };
+        }
+        if delta_bytes < self.limits.delta_bytes {
+            return Ok(());
         }
         self.wake();
         let mut background = locked(&self.background);

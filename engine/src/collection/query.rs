@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use nearline_index::{Metric, RowId, Scorer};
+use nearline_index::{RowId, Scorer};
 
 use super::nearest::{Found, Search};
 use super::plan::Strategy;
@@ -236,7 +236,6 @@ impl Inner {
 
 fn query_bytes(config: &VectorConfig, vector: &Vector) -> Result<Box<[u8]>, QueryError> {
     // A query of inner products or distances may be zero; one of angles has none.
-    debug_assert!(matches!(config.metric, Metric::L2 | Metric::InnerProduct | Metric::Cosine));
     config.encode(vector).map_err(|(found, expected)| QueryError::Bad { what: "query", found, expected })
 }
 

@@ -8,13 +8,13 @@ use nearline_index::RowId;
 use nearline_storage::StorageError;
 
 use super::select::Doubt;
-use super::{Collection, Inner};
+use super::{Collection, Inner, OrderBy};
 use crate::error::{OpenError, QueryError};
-use crate::filter::Filter;
+use crate::filter::{Checked, Filter};
 use crate::point::{Point, Vector};
 use crate::point_id::PointId;
 use crate::state::State;
-use crate::value::Payload;
+use crate::value::{Payload, Value};
 
 /// Points of a page unless told otherwise, and at most.
 const PAGE: usize = 10;
@@ -22,7 +22,7 @@ const PAGE_MAX: usize = 1 << 16;
 /// Points looked at together while a filter is asked.
 const CHUNK: usize = 256;
 
-/// How to go through all points, in order of their ids.
+/// How to go through all points, in order of their ids or of a field's values.
 ///
 /// ```
 /// use nearline::Scroll;
@@ -37,11 +37,12 @@ pub struct Scroll {
     limit: usize,
     filter: Option<Filter>,
     with_vectors: bool,
+    order: Option<OrderBy>,
 }
 
 impl Default for Scroll {
     fn default() -> Self {
-        Self { from: None, limit: PAGE, filter: None, with_vectors: true }
+        Self { from: None, limit: PAGE, filter: None, with_vectors: true, order: None }
     }
 }
 
@@ -69,6 +70,13 @@ impl Scroll {
         self
     }
 
+    /// In the order of a field's values. Such pages have no [`Page::next`]: for more, start from the last of
+    /// [`Page::order_values`] and leave out, by a filter, the points of that value that were met.
+    pub fn order_by(mut self, order: OrderBy) -> Self {
+        self.order = Some(order);
+        self
+    }
+
     /// Whether vectors are wanted.
     pub fn with_vectors(mut self, wanted: bool) -> Self {
         self.with_vectors = wanted;
@@ -80,8 +88,10 @@ impl Scroll {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Page {
-    /// The points, in order of their ids.
+    /// The points, in order of their ids or as asked for.
     pub points: Vec<Point>,
+    /// Of points in the order of a field: for each the value that put it there.
+    pub order_values: Vec<Value>,
     /// Where the next page begins, if there is one.
     pub next: Option<PointId>,
 }
@@ -114,13 +124,17 @@ impl Collection {
         let inner = &self.shared.inner;
         let state = inner.state();
         let checked = scroll.filter.as_ref().map(|filter| inner.check(&state, filter)).transpose()?;
+        if let Some(order) = &scroll.order {
+            return inner.ordered_page(&state, scroll, order, checked.as_ref());
+        }
         let mut doubt = checked.as_ref().map(|filter| inner.doubt(&state, filter)).transpose()?;
         let from = scroll.from.map_or(Bound::Unbounded, Bound::Included);
         // One more than fits tells where the next page begins.
         let mut found = first_matching(by_id(&state, from), doubt.as_mut(), scroll.limit + 1)?;
         let next = if found.len() > scroll.limit { found.pop().map(|(id, _)| id) } else { None };
         let rows: Vec<RowId> = found.into_iter().map(|(_, row)| row).collect();
-        Ok(Page { points: inner.points(&state, &rows, scroll.with_vectors)?, next })
+        let points = inner.points(&state, &rows, scroll.with_vectors)?;
+        Ok(Page { points, order_values: Vec::new(), next })
     }
 
     /// The number of points that match, or of all.
@@ -221,6 +235,23 @@ impl Iterator for ById<'_> {
 }
 
 impl Inner {
+    fn ordered_page(
+        &self,
+        state: &State,
+        scroll: &Scroll,
+        order: &OrderBy,
+        filter: Option<&Checked>,
+    ) -> Result<Page, QueryError> {
+        if let Some(id) = scroll.from {
+            let expected = "no id with order_by: start from a value instead".to_owned();
+            return Err(QueryError::Bad { what: "id to scroll from", found: id.to_string(), expected });
+        }
+        let (rows, order_values): (Vec<RowId>, Vec<Value>) =
+            self.ordered(state, order, filter, scroll.limit)?.into_iter().unzip();
+        let points = self.points(state, &rows, scroll.with_vectors)?;
+        Ok(Page { points, order_values, next: None })
+    }
+
     /// Whole points of rows that are there, in their order.
     fn points(&self, state: &State, rows: &[RowId], with_vectors: bool) -> Result<Vec<Point>, QueryError> {
         let mut points = Vec::with_capacity(rows.len());

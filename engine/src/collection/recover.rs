@@ -5,13 +5,13 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex};
 
 use nearline_index::RowId;
-use nearline_storage::{BlockCache, Disk, Group, LockMode, StorageError, Wal, WalOptions, is_temp_name};
+use nearline_storage::{BlockCache, Disk, Group, LockMode, StorageError, Wal, WalOptions};
 use roaring::RoaringBitmap;
 
-use super::flush::remove_orphans;
+use super::flush::{known_dead, orphans, remove_all};
 use super::index;
 use super::maintain;
-use super::{Background, Collection, Files, Handle, Inner, Limits, Writer};
+use super::{Background, Collection, Files, Handle, Inner, Limits, Opening, Writer};
 use crate::error::OpenError;
 use crate::manifest::{Manifest, read_dead};
 use crate::record::{Change, decode_changes};
@@ -20,22 +20,23 @@ use crate::state::State;
 use crate::vector_index::VectorIndex;
 
 impl Collection {
-    /// Opens the collection in the folder that `disk` is. With `background`, a thread flushes and merges.
+    /// Opens the collection in the folder that `disk` is.
     pub(crate) fn open_on(
         disk: Arc<dyn Disk>,
         name: &str,
         limits: Limits,
         cache: Arc<BlockCache>,
-        background: bool,
+        opening: Opening,
     ) -> Result<Self, OpenError> {
         let lock = disk.lock(LockMode::Exclusive).map_err(|error| match error {
             StorageError::Locked { dir } => OpenError::InUse { dir },
             error => error.into(),
         })?;
         let manifest = Manifest::read(disk.as_ref())?;
-        // What a crash left between writing files and naming them.
-        remove_orphans(disk.as_ref(), &manifest, &BTreeSet::new())?;
-        remove_drafts(disk.as_ref())?;
+        if !opening.keeps_leftovers {
+            // What a crash left between writing files and naming them.
+            remove_all(disk.as_ref(), &orphans(disk.as_ref(), &manifest, None)?)?;
+        }
         let (state, writer) = recover(&disk, &manifest, limits, &cache)?;
         let inner = Arc::new(Inner {
             name: Mutex::new(name.to_owned()),
@@ -46,25 +47,21 @@ impl Collection {
             state: Mutex::new(Arc::new(state)),
             writer: Mutex::new(writer),
             group: Group::new(),
-            files: Mutex::new(Files { manifest, untidy: false, building: BTreeSet::new() }),
-            has_background: background,
-            background: Mutex::new(Background { has_work: background, ..Background::default() }),
+            files: Mutex::new(Files { manifest, untidy: opening.keeps_leftovers, building: BTreeSet::new() }),
+            has_background: opening.background,
+            keeps_leftovers: opening.keeps_leftovers,
+            background: Mutex::new(Background { has_work: opening.background, ..Background::default() }),
             changed: Condvar::new(),
             dropped: AtomicBool::new(false),
             _lock: lock,
+            _database: opening.database,
         });
-        let threads = match background {
+        let threads = match opening.background {
             true => vec![maintain::start(Arc::clone(&inner)), index::start(Arc::clone(&inner))],
             false => Vec::new(),
         };
         Ok(Self { shared: Arc::new(Handle { inner, maintenance: Mutex::new(threads) }) })
     }
-}
-
-/// Removes files that were to replace others, the log's among them.
-fn remove_drafts(disk: &dyn Disk) -> Result<(), StorageError> {
-    let names = disk.list()?;
-    names.iter().filter(|name| is_temp_name(name)).try_for_each(|name| disk.remove(name))
 }
 
 fn recover(
@@ -83,7 +80,10 @@ fn recover(
         indexes[info.at] = Some(Arc::new(opened));
     }
     let dead = match manifest.dead {
-        Some(number) => read_dead(disk.as_ref(), manifest.store_id, number)?,
+        Some(number) => {
+            // A merge since then may be done with some.
+            known_dead(&read_dead(disk.as_ref(), manifest.store_id, number)?, manifest).into_owned()
+        }
         None => RoaringBitmap::new(),
     };
     let mut state = State {

@@ -5,18 +5,23 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use nearline_storage::{Disk, IoMode, OsDisk, StorageError};
+use nearline_storage::{BlockCache, Disk, IoMode, OsDisk, StorageError};
 
+use super::verify::verify_fields;
 use super::{Collection, locked};
 use crate::database::check_name;
 use crate::error::{OpenError, WriteError};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, read_dead};
+use crate::segment::Segment;
 
 /// The folder of snapshots, inside the collection's.
 const FOLDER: &str = "snapshots";
 /// A snapshot that is being made, or dropped.
 const DRAFT: &str = ".draft";
+/// Bytes of blocks that are held while a snapshot is verified.
+const SNAPSHOT_CACHE_BYTES: usize = 4 << 20;
 
 impl Collection {
     /// Keeps all points as they are now, under a name. It takes no space until points change.
@@ -71,6 +76,24 @@ impl Collection {
         Ok(names_in(&self.shared.inner.disk.root().join(FOLDER))?)
     }
 
+    /// Reads every file of a snapshot and checks it.
+    pub(crate) fn verify_snapshot(&self, name: &str) -> Result<(), OpenError> {
+        let inner = &self.shared.inner;
+        let folder = snapshot_folder(inner.disk.root(), name)?;
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(&folder, IoMode::Pread)?);
+        let manifest = Manifest::read(disk.as_ref())?;
+        if let Some(number) = manifest.dead {
+            read_dead(disk.as_ref(), manifest.store_id, number)?;
+        }
+        // What the collection's own files left in the cache says nothing of these.
+        let cache = Arc::new(BlockCache::new(SNAPSHOT_CACHE_BYTES));
+        manifest.segments.into_iter().try_for_each(|info| {
+            let segment = Segment::open(&disk, manifest.store_id, &manifest.schema, info, &cache)?;
+            segment.verify()?;
+            verify_fields(&manifest.fields, &segment)
+        })
+    }
+
     /// Drops a snapshot; the space of what only it had comes back.
     ///
     /// # Errors
@@ -99,6 +122,11 @@ fn fill(from: &Path, files: &[String], draft: &Path) -> Result<(), StorageError>
 /// Removes what an earlier attempt left.
 fn clear(draft: &Path) -> io::Result<()> {
     if draft.exists() { fs::remove_dir_all(draft) } else { Ok(()) }
+}
+
+/// Where snapshots of a collection begin: there is something only while one is made, or after a crash.
+pub(crate) fn snapshot_draft(collection: &Path) -> PathBuf {
+    collection.join(FOLDER).join(DRAFT)
 }
 
 /// The folder of a snapshot that is there.

@@ -7,6 +7,7 @@ mod fields;
 mod index;
 mod kill;
 mod model;
+mod order;
 mod threads;
 mod twin;
 
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 use nearline_storage::{BlockCache, Disk, SimDisk};
 
-use super::{Collection, Limits};
+use super::{Collection, Limits, Opening};
 use crate::{FieldType, OpenError, TextOptions, WriteError};
 use twin::{Call, Random, schema};
 
@@ -50,6 +51,9 @@ const TEXT: TextOptions = TextOptions {
     max_token_len: None,
 };
 
+/// With a thread that flushes and merges.
+const BACKGROUND: Opening = Opening { background: true, keeps_leftovers: false, database: None };
+
 /// An empty collection on a disk in memory.
 fn create(seed: u64) -> SimDisk {
     let disk = SimDisk::new(seed);
@@ -57,9 +61,16 @@ fn create(seed: u64) -> SimDisk {
     disk
 }
 
+/// An empty collection of another schema, open.
+fn disk_collection(seed: u64, schema: &crate::Schema) -> Collection {
+    let disk = SimDisk::new(seed);
+    Collection::create(&disk, STORE, schema).unwrap();
+    open(&disk).unwrap()
+}
+
 fn open(disk: &SimDisk) -> Result<Collection, OpenError> {
     let cache = Arc::new(BlockCache::new(1 << 20));
-    Collection::open_on(Arc::new(disk.clone()), "points", LIMITS, cache, false)
+    Collection::open_on(Arc::new(disk.clone()), "points", LIMITS, cache, Opening::default())
 }
 
 /// A folder by the names of its files.

@@ -7,7 +7,7 @@ use roaring::RoaringBitmap;
 
 use super::{Collection, Files, locked};
 use crate::error::OpenError;
-use crate::field::field_number;
+use crate::field::{FieldIndexInfo, field_number, is_field_file};
 use crate::manifest::{is_dead_file, read_dead};
 use crate::segment::{Segment, is_segment_file};
 use crate::state::State;
@@ -21,13 +21,22 @@ impl Collection {
     /// # Errors
     /// The first thing that is wrong, with file and offset.
     pub fn verify(&self) -> Result<(), OpenError> {
+        self.verify_parts(true)
+    }
+
+    /// As [`Collection::verify`], but for the files of field indexes: what cannot be made anew.
+    pub(crate) fn verify_source(&self) -> Result<(), OpenError> {
+        self.verify_parts(false)
+    }
+
+    fn verify_parts(&self, with_fields: bool) -> Result<(), OpenError> {
         let inner = &self.shared.inner;
         let mut files = locked(&inner.files);
-        if files.untidy {
+        if files.untidy && !inner.keeps_leftovers {
             inner.tidy(&mut files);
         }
         let (disk, manifest) = (inner.disk.as_ref(), &files.manifest);
-        check_files(disk, &files)?;
+        check_files(disk, &files, with_fields)?;
         if let Some(number) = manifest.dead {
             read_dead(disk, manifest.store_id, number)?;
         }
@@ -46,7 +55,10 @@ impl Collection {
         }
         for segment in &state.segments {
             Segment::verify(segment)?;
-            verify_fields(&state, segment)?;
+            verify_absent(&state, segment)?;
+            if with_fields {
+                verify_fields(&state.fields, segment)?;
+            }
             for point in segment.scan() {
                 let (row, id, _) = point?;
                 if !meet(id, !state.is_dead(row)) {
@@ -66,8 +78,8 @@ impl Collection {
     }
 }
 
-/// Rows that a segment lacks are dead, and its files of field indexes are those that its payloads give.
-fn verify_fields(state: &State, segment: &Segment) -> Result<(), OpenError> {
+/// Rows that a segment lacks are dead.
+fn verify_absent(state: &State, segment: &Segment) -> Result<(), OpenError> {
     let (first, last) = (segment.info.first.0, segment.info.last.0);
     let mut absent = RoaringBitmap::new();
     absent.insert_range(first..=last);
@@ -81,7 +93,12 @@ fn verify_fields(state: &State, segment: &Segment) -> Result<(), OpenError> {
             StorageError::corrupt(path, 0, "row that is neither there nor dead", row.into(), 0).into()
         );
     }
-    for index in state.fields.iter() {
+    Ok(())
+}
+
+/// A segment's files of field indexes are those that its payloads give.
+pub(super) fn verify_fields(fields: &[FieldIndexInfo], segment: &Segment) -> Result<(), OpenError> {
+    for index in fields {
         let Some(file) = segment.field(index.number) else { continue };
         file.verify(index, segment.scan().map(|point| point.map(|(row, _, payload)| (row, payload))))?;
     }
@@ -89,11 +106,14 @@ fn verify_fields(state: &State, segment: &Segment) -> Result<(), OpenError> {
 }
 
 /// All files of the manifest are there, and no others of their kinds unless an attempt to write them failed.
-fn check_files(disk: &dyn Disk, files: &Files) -> Result<(), OpenError> {
-    let known: BTreeSet<String> = files.manifest.files().into_iter().collect();
+fn check_files(disk: &dyn Disk, files: &Files, with_fields: bool) -> Result<(), OpenError> {
+    let is_asked = |name: &String| with_fields || !is_field_file(name);
+    let known: BTreeSet<String> = files.manifest.files().into_iter().filter(is_asked).collect();
     let number_of = |name: &String| field_number(name).or_else(|| index_number(name));
     let unfinished = |name: &String| number_of(name).is_some_and(|number| files.building.contains(&number));
-    let ours = |name: &String| is_segment_file(name) || is_dead_file(name) || index_number(name).is_some();
+    let of_any_kind =
+        |name: &String| is_segment_file(name) || is_dead_file(name) || index_number(name).is_some();
+    let ours = |name: &String| of_any_kind(name) && is_asked(name);
     let there: BTreeSet<String> =
         disk.list()?.into_iter().filter(|name| ours(name) && !unfinished(name)).collect();
     if let Some(missing) = known.difference(&there).next() {

@@ -1,8 +1,8 @@
 //! What a collection does, step by step.
 
 use nearline::{
-    Condition, Database, Filter, Metric, OpenError, Payload, Point, PointId, Query, QueryError, Schema,
-    Scroll, Vector, VectorConfig, WriteError,
+    Condition, Database, ElementType, Filter, Metric, OpenError, Payload, Point, PointId, Query, QueryError,
+    Schema, Scroll, Vector, VectorConfig, WriteError,
 };
 
 fn database(folder: &tempfile::TempDir) -> Database {
@@ -195,4 +195,27 @@ fn the_background_flushes_and_merges() {
     points.verify().unwrap();
     let answer = points.query(&Query::nearest(vec![3_000.0; 64]).k(1)).unwrap();
     assert_eq!((answer.hits[0].id, answer.report.compared), (3_000.into(), 6_100));
+}
+
+#[test]
+fn manhattan_distances_are_sums_of_differences() {
+    for element in [ElementType::F32, ElementType::F16, ElementType::U8, ElementType::I8] {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::builder(folder.path()).background(false).open().unwrap();
+        let config = VectorConfig::new(3, Metric::Manhattan).element(element);
+        let points = database.create_collection("points", Schema::new().vector("", config)).unwrap();
+        points
+            .upsert([Point::new(1).vector([0.0, 3.0, 0.0]), Point::new(2).vector([2.0, 2.0, 2.0])])
+            .unwrap();
+        for _ in 0..2 {
+            let hits = points.query(&Query::nearest([0.0, 0.0, 0.0])).unwrap().hits;
+            let found: Vec<_> = hits.iter().map(|hit| (hit.id, hit.distance)).collect();
+            assert_eq!(found, [(1.into(), 3.0), (2.into(), 6.0)], "{element}");
+            points.flush().unwrap();
+        }
+        drop((points, database));
+        let again = Database::builder(folder.path()).background(false).open().unwrap();
+        let points = again.collection("points").unwrap();
+        assert_eq!(points.schema().vectors().next().unwrap().1.metric, Metric::Manhattan);
+    }
 }

@@ -4,4 +4,6 @@
 
 mod basics;
 mod concurrency;
+mod fixture;
 mod lifecycle;
+mod upkeep;

@@ -186,6 +186,11 @@ fn check(source: &dyn VectorSource, options: &BuildOptions<'_>) -> Result<Shape>
             format!("1 to {}", u32::MAX),
         ));
     }
+    if !options.metric.has_lists() {
+        let expected =
+            "l2, ip or cosine: lists are made by Euclidean distances; a collection compares by any metric";
+        return Err(IndexError::option("--metric", options.metric, expected));
+    }
     if let Some(replicas) = options.replicas.filter(|n| !(1..=REPLICAS_MAX).contains(n)) {
         return Err(IndexError::option("--replicas", replicas, format!("1 to {REPLICAS_MAX}")));
     }

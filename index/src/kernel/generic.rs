@@ -105,12 +105,32 @@ pub(super) fn l2_u8(q: &[u8], x: &[u8]) -> u64 {
 }
 
 #[inline(always)]
+pub(super) fn l1_f32(q: &[f32], x: &[f32]) -> f64 {
+    l1(q, x, f64::from)
+}
+
+#[inline(always)]
+pub(super) fn l1_f16(q: &[f32], x: &[f16]) -> f64 {
+    l1(q, x, |x| f64::from(widen_one(x)))
+}
+
+#[inline(always)]
+pub(super) fn l1_u8(q: &[u8], x: &[u8]) -> u64 {
+    integer_sum(q, x, |q, x| u32::from(q.abs_diff(x)))
+}
+
+#[inline(always)]
+pub(super) fn l1_i8(q: &[i8], x: &[i8]) -> u64 {
+    integer_sum(q, x, |q, x| u32::from(q.abs_diff(x)))
+}
+
+#[inline(always)]
 pub(super) fn dot_u8(q: &[u8], x: &[u8]) -> u64 {
     integer_sum(q, x, |q, x| u32::from(q) * u32::from(x))
 }
 
 #[inline(always)]
-fn integer_sum(q: &[u8], x: &[u8], term: impl Fn(u8, u8) -> u32) -> u64 {
+fn integer_sum<T: Copy>(q: &[T], x: &[T], term: impl Fn(T, T) -> u32) -> u64 {
     // So many terms of at most 255² fit an u32.
     const CHUNK: usize = 1 << 16;
     assert_eq!(q.len(), x.len());
@@ -135,6 +155,23 @@ fn l2<T: Copy>(q: &[f32], x: &[T], widen: impl Fn(T) -> f64) -> f64 {
     for (lane, (&q, &x)) in q_tail.iter().zip(x_tail).enumerate() {
         let difference = f64::from(q) - widen(x);
         sums[lane] = difference.mul_add(difference, sums[lane]);
+    }
+    fold(sums)
+}
+
+#[inline(always)]
+fn l1<T: Copy>(q: &[f32], x: &[T], widen: impl Fn(T) -> f64) -> f64 {
+    assert_eq!(q.len(), x.len());
+    let (q_chunks, q_tail) = q.as_chunks::<LANES>();
+    let (x_chunks, x_tail) = x.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for (q, x) in q_chunks.iter().zip(x_chunks) {
+        for lane in 0..LANES {
+            sums[lane] += (f64::from(q[lane]) - widen(x[lane])).abs();
+        }
+    }
+    for (lane, (&q, &x)) in q_tail.iter().zip(x_tail).enumerate() {
+        sums[lane] += (f64::from(q) - widen(x)).abs();
     }
     fold(sums)
 }

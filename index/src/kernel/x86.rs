@@ -31,6 +31,10 @@ macro_rules! isa {
             wrap!($module, sums_f16(q: &[f32], x: &[f16]) -> Sums);
             wrap!($module, l2_u8(q: &[u8], x: &[u8]) -> u64);
             wrap!($module, dot_u8(q: &[u8], x: &[u8]) -> u64);
+            wrap!($module, l1_f32(q: &[f32], x: &[f32]) -> f64);
+            wrap!($module, l1_f16(q: &[f32], x: &[f16]) -> f64);
+            wrap!($module, l1_u8(q: &[u8], x: &[u8]) -> u64);
+            wrap!($module, l1_i8(q: &[i8], x: &[i8]) -> u64);
             wrap!($module, widen(x: &[f16], out: &mut [f32]));
 
             pub(super) fn prefetch(self, bytes: &[u8]) {
@@ -60,6 +64,10 @@ macro_rules! isa {
             compiled!($features, sums_f16(q: &[f32], x: &[f16]) -> Sums);
             compiled!($features, l2_u8(q: &[u8], x: &[u8]) -> u64);
             compiled!($features, dot_u8(q: &[u8], x: &[u8]) -> u64);
+            compiled!($features, l1_f32(q: &[f32], x: &[f32]) -> f64);
+            compiled!($features, l1_f16(q: &[f32], x: &[f16]) -> f64);
+            compiled!($features, l1_u8(q: &[u8], x: &[u8]) -> u64);
+            compiled!($features, l1_i8(q: &[i8], x: &[i8]) -> u64);
             compiled!($features, widen(x: &[f16], out: &mut [f32]));
             compiled!($features, unpack(bits: usize, signs: &[u8], entry: usize, planes: &[u8], out: &mut [f32]));
             compiled!($features, grid_sums(magnitudes: &[f32], top: f32, steps: &[f32; GRID_STEPS]) -> [GridSums; GRID_STEPS]);

@@ -121,6 +121,8 @@ proptest! {
             let name = kernel.name();
             prop_assert!(same(kernel.l2_f32(&q, &x), scalar().l2_f32(&q, &x)), "{}", name);
             prop_assert!(same(kernel.l2_f16(&q, &half), scalar().l2_f16(&q, &half)), "{}", name);
+            prop_assert!(same(kernel.l1_f32(&q, &x), scalar().l1_f32(&q, &x)), "{}", name);
+            prop_assert!(same(kernel.l1_f16(&q, &half), scalar().l1_f16(&q, &half)), "{}", name);
             let pairs = [
                 (kernel.sums_f32(&q, &x), scalar().sums_f32(&q, &x)),
                 (kernel.sums_f16(&q, &half), scalar().sums_f16(&q, &half)),
@@ -137,13 +139,15 @@ proptest! {
         let half: Vec<f16> = x.iter().map(|&x| f16::from_f32(x.clamp(-6e4, 6e4))).collect();
         let widened: Vec<f32> = half.iter().map(|x| x.to_f32()).collect();
         let kernel = scalar();
-        for (x, l2, sums) in [
-            (&x, kernel.l2_f32(&q, &x), kernel.sums_f32(&q, &x)),
-            (&widened, kernel.l2_f16(&q, &half), kernel.sums_f16(&q, &half)),
+        for (x, l2, l1, sums) in [
+            (&x, kernel.l2_f32(&q, &x), kernel.l1_f32(&q, &x), kernel.sums_f32(&q, &x)),
+            (&widened, kernel.l2_f16(&q, &half), kernel.l1_f16(&q, &half), kernel.sums_f16(&q, &half)),
         ] {
             let (q, x) = (wide(&q), wide(x));
             let naive: f64 = q.iter().zip(&x).map(|(q, x)| (q - x) * (q - x)).sum();
             prop_assert!(close(l2, naive, naive), "{} {}", l2, naive);
+            let naive: f64 = q.iter().zip(&x).map(|(q, x)| (q - x).abs()).sum();
+            prop_assert!(close(l1, naive, naive), "{} {}", l1, naive);
             let naive: f64 = q.iter().zip(&x).map(|(q, x)| q * x).sum();
             let size: f64 = q.iter().zip(&x).map(|(q, x)| (q * x).abs()).sum();
             prop_assert!(close(sums.dot, naive, size), "{} {}", sums.dot, naive);
@@ -156,7 +160,13 @@ proptest! {
     fn byte_sums_are_exact((q, x) in pair(any::<u8>())) {
         let l2: u64 = q.iter().zip(&x).map(|(&q, &x)| u64::from(q.abs_diff(x)).pow(2)).sum();
         let dot: u64 = q.iter().zip(&x).map(|(&q, &x)| u64::from(q) * u64::from(x)).sum();
+        let l1: u64 = q.iter().zip(&x).map(|(&q, &x)| u64::from(q.abs_diff(x))).sum();
+        let signed = |v: &[u8]| v.iter().map(|x| x.cast_signed()).collect::<Vec<i8>>();
+        let (p, y) = (signed(&q), signed(&x));
+        let l1_signed: u64 = p.iter().zip(&y).map(|(&p, &y)| u64::from(p.abs_diff(y))).sum();
         for kernel in Kernel::available() {
+            prop_assert_eq!(kernel.l1_u8(&q, &x), l1, "{}", kernel.name());
+            prop_assert_eq!(kernel.l1_i8(&p, &y), l1_signed, "{}", kernel.name());
             prop_assert_eq!(kernel.l2_u8(&q, &x), l2, "{}", kernel.name());
             prop_assert_eq!(kernel.dot_u8(&q, &x), dot, "{}", kernel.name());
         }

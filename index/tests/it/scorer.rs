@@ -26,6 +26,7 @@ fn naive(metric: Metric, q: &[f64], x: &[f64]) -> (f64, f64) {
         Metric::L2 => (l2, l2),
         Metric::InnerProduct => (-dot, size),
         Metric::Cosine => (1.0 - dot / norms, 1.0),
+        Metric::Manhattan => (sum(&|q, x| (q - x).abs()), sum(&|q, x| q.abs() + x.abs())),
     }
 }
 
@@ -57,7 +58,7 @@ proptest! {
             };
             let rows = Rows::of(element, dim, &values[..5 * dim]);
             let query = Rows::of(element, dim, &values[5 * dim..6 * dim]);
-            for metric in METRICS {
+            for metric in METRICS.into_iter().chain([Metric::Manhattan]) {
                 for (row, &found) in rows.iter().zip(&distances(metric, query.row(0), &rows)) {
                     let (right, size) = naive(metric, &wide(element, query.row(0)), &wide(element, row));
                     prop_assert!(rounded(found, right, size), "{} {}: {} {}", metric, element, found, right);
@@ -76,6 +77,8 @@ proptest! {
         let rows = Rows { shape: Shape { element: ElementType::I8, dim: q.len() }, bytes: bytes(&x) };
         let l2: i64 = q.iter().zip(&x).map(|(&q, &x)| (i64::from(q) - i64::from(x)).pow(2)).sum();
         let dot: i64 = q.iter().zip(&x).map(|(&q, &x)| i64::from(q) * i64::from(x)).sum();
+        let l1: u64 = q.iter().zip(&x).map(|(&q, &x)| u64::from(q.abs_diff(x))).sum();
+        prop_assert_eq!(distances(Metric::Manhattan, &bytes(&q), &rows), [l1 as f32]);
         prop_assert_eq!(distances(Metric::L2, &bytes(&q), &rows), [l2 as f32]);
         prop_assert_eq!(distances(Metric::InnerProduct, &bytes(&q), &rows), [-dot as f32]);
     }
@@ -94,6 +97,8 @@ fn bytes_at_their_extremes_do_not_overflow_in_the_longest_vector() {
         let (query, rows) = (Rows::of(element, DIM, &[q; DIM]), Rows::of(element, DIM, &[x; DIM]));
         let exact = |one: f64| (one * DIM as f64) as f32;
         assert_eq!(distances(Metric::L2, query.row(0), &rows), [exact(l2)], "{element} {q} {x}");
+        let l1 = f64::from(q - x).abs();
+        assert_eq!(distances(Metric::Manhattan, query.row(0), &rows), [exact(l1)], "{element} {q} {x}");
         assert_eq!(distances(Metric::InnerProduct, query.row(0), &rows), [exact(ip)], "{element} {q} {x}");
     }
 }

@@ -87,3 +87,27 @@ fn a_disk_that_fills_up_stops_a_build_which_can_be_resumed() {
     let done = run("verify full-disk/index");
     assert_eq!(done.code, Some(0), "{}{}", done.stdout, done.stderr);
 }
+
+#[test]
+fn a_disk_that_fills_up_stops_an_import_which_goes_on_later() {
+    large();
+    let Some(disk) = Mounted::new("full-db", "64m") else { return };
+    disk.fill();
+    let filler = std::fs::OpenOptions::new().write(true).open(disk.0.join("filler")).unwrap();
+    filler.set_len(filler.metadata().unwrap().len() - (3 << 20)).unwrap();
+    drop(filler);
+    let import =
+        "import --db full-db/db --collection c --vectors large.fbin --metric l2 --create --progress none";
+    check_refused(4, import, &run(import), &["full-db/db", "disk is full"]);
+    disk.empty();
+    let done = run(import);
+    assert!(
+        done.stdout.contains("has 20,000 points") && !done.stdout.contains(" 0 as they were"),
+        "{done:?}"
+    );
+    disk.fill();
+    let before = files(&disk.0);
+    let export = "export --db full-db/db --collection c --output full-db/out --progress none";
+    check_refused(4, export, &run(export), &["full-db"]);
+    assert_eq!(files(&disk.0), before, "nothing is left of what failed");
+}

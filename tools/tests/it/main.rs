@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod builds;
+mod collections;
 mod exits;
 mod files;
 mod full_disk;

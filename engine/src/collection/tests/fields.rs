@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use roaring::RoaringBitmap;
 
 use super::twin::{Call, Random, Twin};
-use super::{LIMITS, STORE, Step, asked, check_names, create, disk_of, files_of, open};
+use super::{BACKGROUND, LIMITS, Opening, STORE, Step, asked, check_names, create, disk_of, files_of, open};
 use crate::field::tests::{TEXT, TYPES, any_condition, any_payload};
 use crate::{
     Collection, Condition, FieldType, Filter, Metric, Payload, Point, PointId, Query, Schema,
@@ -153,7 +153,9 @@ fn shop(cache: &Arc<BlockCache>, points: u64, every: u64) -> (SimDisk, Collectio
     let disk = single(2);
     let limits =
         super::Limits { flush_bytes: 1 << 30, delta_bytes: 1 << 30, log_segment_bytes: 1 << 20, ..LIMITS };
-    let on = Collection::open_on(Arc::new(disk.clone()), "shop", limits, Arc::clone(cache), false).unwrap();
+    let on =
+        Collection::open_on(Arc::new(disk.clone()), "shop", limits, Arc::clone(cache), Opening::default())
+            .unwrap();
     let point = |id: u64| {
         let kind = if id.is_multiple_of(every) { "rare" } else { "common" };
         let payload =
@@ -331,7 +333,7 @@ fn the_options_of_a_text_index_say_what_tokens_are() {
 fn the_background_builds_them() {
     let disk = single(5);
     let cache = Arc::new(BlockCache::new(1 << 16));
-    let on = Collection::open_on(Arc::new(disk), "points", LIMITS, cache, true).unwrap();
+    let on = Collection::open_on(Arc::new(disk), "points", LIMITS, cache, BACKGROUND).unwrap();
     for id in 0..50_u64 {
         on.upsert([Point::new(id).payload(Payload::new().with("a", id % 5))]).unwrap();
         if id % 20 == 19 {
@@ -350,7 +352,7 @@ fn points_are_written_while_indexes_are_built_and_dropped() {
     let limits =
         super::Limits { flush_bytes: 30_000, delta_bytes: 90_000, log_segment_bytes: 1 << 16, ..LIMITS };
     let cache = Arc::new(BlockCache::new(1 << 18));
-    let on = Collection::open_on(Arc::new(disk), "points", limits, cache, true).unwrap();
+    let on = Collection::open_on(Arc::new(disk), "points", limits, cache, BACKGROUND).unwrap();
     let point = |id: u64| Point::new(id).payload(Payload::new().with("a", id % 5).with("b", "some words"));
     on.upsert((0..3_000).map(point)).unwrap();
     on.flush().unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nearline_storage::{BlockCache, Disk, Fault, Faults, SimDisk};
 
 use super::twin::Random;
-use super::{LIMITS, STORE, disk_of, files_of};
+use super::{LIMITS, Opening, STORE, disk_of, files_of};
 use crate::{
     Collection, Condition, FieldType, Filter, Metric, OpenError, Payload, Point, PointId, Query, QueryAnswer,
     Schema, Strategy, WriteError,
@@ -25,7 +25,13 @@ fn open(disk: &SimDisk) -> Result<Collection, OpenError> {
         index_rows: 2_000,
         ..LIMITS
     };
-    Collection::open_on(Arc::new(disk.clone()), "points", limits, Arc::new(BlockCache::new(1 << 20)), false)
+    Collection::open_on(
+        Arc::new(disk.clone()),
+        "points",
+        limits,
+        Arc::new(BlockCache::new(1 << 20)),
+        Opening::default(),
+    )
 }
 
 /// The vector of a point: one of some places, and a little beside it.
@@ -33,7 +39,7 @@ fn vector(id: u64, version: u64) -> Vec<f32> {
     let mut random = Random(id * 1_000 + version);
     let place = random.below(150);
     let mut around = Random(place ^ 0xace);
-    let mut value = |random: &mut Random, scale: f32| (random.below(1_000) as f32 / 1_000.0 - 0.5) * scale;
+    let value = |random: &mut Random, scale: f32| (random.below(1_000) as f32 / 1_000.0 - 0.5) * scale;
     (0..DIM).map(|_| value(&mut around, 4.0) + value(&mut random, 2.0)).collect()
 }
 

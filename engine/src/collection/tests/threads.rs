@@ -7,6 +7,7 @@ use nearline_storage::{BlockCache, Faults, SimDisk};
 
 use super::twin::Random;
 use super::{LIMITS, STORE, asked};
+use crate::collection::Opening;
 use crate::{Collection, Metric, Payload, Point, PointId, Schema, Scroll, WriteError};
 
 const WRITERS: u64 = 3;
@@ -23,7 +24,14 @@ fn open(disk: &SimDisk, background: bool) -> Collection {
     // Flushed every few points.
     let limits = super::Limits { flush_bytes: 1_500, delta_bytes: 6_000, ..LIMITS };
     let cache = Arc::new(BlockCache::new(1 << 16));
-    Collection::open_on(Arc::new(disk.clone()), "points", limits, cache, background).unwrap()
+    Collection::open_on(
+        Arc::new(disk.clone()),
+        "points",
+        limits,
+        cache,
+        Opening { background, ..Opening::default() },
+    )
+    .unwrap()
 }
 
 fn create(seed: u64) -> SimDisk {
@@ -125,7 +133,14 @@ fn space_that_comes_back_is_used_at_once() {
         ..LIMITS
     };
     let cache = Arc::new(BlockCache::new(1 << 16));
-    let on = Collection::open_on(Arc::new(disk.clone()), "points", limits, cache, true).unwrap();
+    let on = Collection::open_on(
+        Arc::new(disk.clone()),
+        "points",
+        limits,
+        cache,
+        Opening { background: true, ..Opening::default() },
+    )
+    .unwrap();
     let write = |id: u64| on.upsert([Point::new(id).vector([id as f32, 0.0])]);
     write(0).unwrap();
     let used: usize = super::files_of(&disk).iter().map(|(_, bytes)| bytes.len()).sum();
@@ -148,16 +163,53 @@ fn space_that_comes_back_is_used_at_once() {
 }
 
 #[test]
-fn points_that_are_written_again_and_again_do_not_fill_the_log() {
+fn dead_rows_that_nothing_knows_are_forgotten() {
     let disk = create(0);
-    let limits = super::Limits { log_bytes: 10_000, log_segment_bytes: 8_192, ..LIMITS };
-    let cache = Arc::new(BlockCache::new(1 << 16));
-    let on = Collection::open_on(Arc::new(disk), "points", limits, cache, true).unwrap();
-    for number in 0..2_000 {
-        on.upsert([Point::new(number % 3).vector([number as f32, 0.0])]).unwrap();
+    let mut on = open(&disk, false);
+    let dead = |on: &Collection| on.shared.inner.state().dead.len();
+    for round in 0..20 {
+        // All of them die in memory, or in a segment that the next merge drops.
+        on.upsert((0..50).map(|id| Point::new(id).vector([id as f32, 0.0]))).unwrap();
+        if round % 3 == 0 {
+            on.flush().unwrap();
+        }
+        on.delete((0..50).collect::<Vec<u64>>()).unwrap();
+        if round % 4 == 0 {
+            on.compact().unwrap();
+            assert_eq!(dead(&on), 0, "round {round}");
+        }
+        if round % 5 == 0 {
+            drop(on);
+            on = open(&disk, false);
+            on.verify().unwrap();
+        }
+        assert!(dead(&on) <= 400, "round {round}: {}", dead(&on));
     }
-    on.wait_idle().unwrap();
-    let stats = on.stats();
-    assert!(stats.jobs_done > 0 && stats.wal_bytes <= 8 * 8_192 && stats.points == 3, "{stats:?}");
+    on.upsert((0..50).map(|id| Point::new(id).vector([id as f32, 0.0]))).unwrap();
+    // Rows that a segment spans and lacks are known to be dead.
+    on.delete([20, 30]).unwrap();
+    on.compact().unwrap();
+    drop(on);
+    let on = open(&disk, false);
+    assert_eq!((dead(&on), on.stats().dead_points, on.count(None).unwrap()), (2, 0, 48));
     on.verify().unwrap();
+}
+
+#[test]
+fn points_that_are_written_again_and_again_do_not_fill_the_log() {
+    for background in [true, false] {
+        let disk = create(0);
+        let limits = super::Limits { log_bytes: 10_000, log_segment_bytes: 8_192, ..LIMITS };
+        let cache = Arc::new(BlockCache::new(1 << 16));
+        let opening = Opening { background, ..Opening::default() };
+        let on = Collection::open_on(Arc::new(disk), "points", limits, cache, opening).unwrap();
+        for number in 0..2_000 {
+            on.upsert([Point::new(number % 3).vector([number as f32, 0.0])]).unwrap();
+        }
+        on.wait_idle().unwrap();
+        let stats = on.stats();
+        assert!(stats.wal_bytes <= 8 * 8_192 && stats.points == 3, "{stats:?}");
+        assert_eq!(stats.jobs_done > 0, background);
+        on.verify().unwrap();
+    }
 }

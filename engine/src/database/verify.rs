@@ -1,0 +1,106 @@
+//! Reading all of a database and checking that it agrees with itself.
+
+use std::path::PathBuf;
+
+use nearline_storage::Disk;
+
+use super::{Database, DatabaseBuilder, leftovers, locked};
+use crate::error::OpenError;
+
+/// What is wrong with a collection or a snapshot.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Damage {
+    /// The name of the collection.
+    pub collection: String,
+    /// The name of the snapshot, if it is in one.
+    pub snapshot: Option<String>,
+    /// The first thing that is wrong.
+    pub error: OpenError,
+}
+
+/// What was found in a database.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct DatabaseReport {
+    /// Collections that were read.
+    pub collections: u64,
+    /// Their snapshots.
+    pub snapshots: u64,
+    /// Points of the collections that are sound.
+    pub points: u64,
+    /// Files and folders that a crash left and nothing names. They do no harm.
+    pub leftovers: Vec<PathBuf>,
+    /// Whether they were removed.
+    pub repaired: bool,
+    /// Collections whose field indexes were built anew.
+    pub rebuilt: Vec<String>,
+    /// What is wrong, at most one thing a collection or snapshot.
+    pub damaged: Vec<Damage>,
+}
+
+impl DatabaseBuilder {
+    /// Reads every file of the database that is there, or of one of its collections, and checks checksums and what must
+    /// hold. Nobody else may have it open. With `repair`, leftovers of crashes are removed, as they are whenever a database
+    /// is opened, and damaged field indexes are built anew. What points are made of never changes; but each collection's log
+    /// goes on in a new file. `progress` is told which collection, of how many, comes next.
+    ///
+    /// # Errors
+    /// When there is no such database or collection, it is in use, or its catalog cannot be read. What else is wrong is in
+    /// the report.
+    pub fn verify(
+        mut self,
+        collection: Option<&str>,
+        repair: bool,
+        progress: &mut dyn FnMut(&str, usize),
+    ) -> Result<DatabaseReport, OpenError> {
+        (self.creates, self.background, self.keeps_leftovers) = (false, false, true);
+        let mut database = self.clone().open()?;
+        let names = match collection {
+            Some(name) => vec![locked(&database.inner.catalog).resolve(name)?.0.to_owned()],
+            None => database.collections(),
+        };
+        let mut report = DatabaseReport { repaired: repair, ..DatabaseReport::default() };
+        report.leftovers = leftovers::list(database.inner.disk.root(), &locked(&database.inner.catalog))?;
+        if repair {
+            report.leftovers.iter().try_for_each(|path| leftovers::remove_path(path))?;
+            drop(database);
+            database = DatabaseBuilder { keeps_leftovers: false, ..self }.open()?;
+        }
+        for name in &names {
+            progress(name, names.len());
+            report.collections += 1;
+            let damage = |snapshot, error| Damage { collection: name.clone(), snapshot, error };
+            if let Err((snapshot, error)) = database.verify_collection(name, &mut report) {
+                report.damaged.push(damage(snapshot, error));
+            }
+        }
+        Ok(report)
+    }
+}
+
+impl Database {
+    /// Verifies a collection, then its snapshots. Of what is wrong with a snapshot, the name comes along.
+    fn verify_collection(
+        &self,
+        name: &str,
+        report: &mut DatabaseReport,
+    ) -> Result<(), (Option<String>, OpenError)> {
+        let collection = self.collection(name).map_err(|error| (None, error))?;
+        if let Err(error) = collection.verify() {
+            // Only what is derived can be made anew.
+            if !report.repaired || collection.verify_source().is_err() {
+                return Err((None, error));
+            }
+            let rebuilt = collection.rebuild_field_indexes().map_err(OpenError::from);
+            rebuilt.and_then(|()| collection.verify()).map_err(|error| (None, error))?;
+            report.rebuilt.push(name.to_owned());
+        }
+        report.points += collection.shared.inner.state().live;
+        for snapshot in collection.snapshots().map_err(|error| (None, error))? {
+            report.snapshots += 1;
+            collection.verify_snapshot(&snapshot).map_err(|error| (Some(snapshot), error))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! A database of the format as it is frozen: it opens, has every point, and is sound.
+//!
+//! Where a change of the format is meant, the fixture is made anew, in the same commit, by
+//!
+//! ```text
+//! cargo test -p nearline --test it freeze -- --ignored
+//! ```
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nearline::{
+    Collection, Condition, Database, ElementType, FieldType, Filter, Metric, Payload, Point, PointId, Query,
+    Schema, Scroll, TextOptions, Uuid, Value, VectorConfig,
+};
+
+/// Bytes that files of the log are multiples of; the zeros at their ends are left out of the fixture.
+const LOG_BYTES: u64 = 1 << 20;
+
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1")
+}
+
+fn schema() -> Schema {
+    let config = |dim, metric, element| VectorConfig::new(dim, metric).element(element);
+    Schema::new()
+        .vector("", config(3, Metric::L2, ElementType::F32))
+        .vector("bytes", config(4, Metric::Cosine, ElementType::U8))
+        .vector("half", config(2, Metric::InnerProduct, ElementType::F16))
+}
+
+/// A point by its number, in one of its versions.
+fn point(number: u64, version: u64) -> Point {
+    let id = match number % 3 {
+        0 => PointId::Uuid(Uuid([number as u8; 16])),
+        _ => PointId::Number(number * 1_000_003),
+    };
+    let mut point = Point::new(id).payload(Payload::from([
+        ("number", Value::from(number)),
+        ("version", version.into()),
+        ("text", format!("point {number} in Köln").into()),
+        (
+            "all",
+            vec![Value::Null, true.into(), (-1.5).into(), Value::from(Payload::new().with("a", "b"))].into(),
+        ),
+    ]));
+    point = point.vector([number as f32, version as f32, -0.25]);
+    if number.is_multiple_of(2) {
+        point = point.named_vector("bytes", vec![number as u8, 1, 2, 255]);
+    }
+    if number.is_multiple_of(5) {
+        point = point.named_vector("half", [0.5, number as f32]);
+    }
+    point
+}
+
+/// Writes the fixture's points. Some are in a segment, some of those dead, some are in the log only.
+fn fill(points: &Collection) {
+    points.upsert((0..20).map(|number| point(number, 1))).unwrap();
+    points.delete([point(3, 1).id, point(4, 1).id]).unwrap();
+    points.upsert((10..12).map(|number| point(number, 2))).unwrap();
+    points.snapshot("before").unwrap();
+    points.upsert((5..7).map(|number| point(number, 3))).unwrap();
+    points.delete([point(19, 1).id]).unwrap();
+}
+
+fn expected(is_snapshot: bool) -> Vec<Point> {
+    let version = |number| match number {
+        3 | 4 => None,
+        19 if !is_snapshot => None,
+        5 | 6 if !is_snapshot => Some(3),
+        10 | 11 => Some(2),
+        _ => Some(1),
+    };
+    let mut points: Vec<Point> = (0..20).filter_map(|number| Some(point(number, version(number)?))).collect();
+    points.sort_by_key(|point| point.id);
+    points
+}
+
+fn scrolled(points: &Collection) -> Vec<Point> {
+    points.scroll(&Scroll::new().limit(100)).unwrap().points
+}
+
+fn is_log(name: &str) -> bool {
+    name.starts_with("wal.")
+}
+
+/// Copies a folder and what is in it. Files of the log get the length they say, or lose the zeros at their ends.
+fn copy(from: &Path, to: &Path, cut: bool) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());
+        let target = to.join(&name);
+        if path.is_dir() {
+            copy(&path, &target, cut);
+            continue;
+        }
+        let mut bytes = fs::read(&path).unwrap();
+        match (is_log(&name), cut) {
+            (true, true) => {
+                bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1))
+            }
+            (true, false) => bytes.resize((bytes.len() as u64).next_multiple_of(LOG_BYTES) as usize, 0),
+            (false, _) => {}
+        }
+        if name != "LOCK" {
+            fs::write(&target, bytes).unwrap();
+        }
+    }
+}
+
+#[test]
+#[ignore = "replaces the fixture"]
+fn freeze() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::builder(folder.path()).background(false).open().unwrap();
+    let points = database.create_collection("points", schema()).unwrap();
+    points.create_field_index("number", FieldType::Integer).unwrap();
+    points.create_field_index("text", FieldType::Text(TextOptions::default())).unwrap();
+    fill(&points);
+    database.set_alias("current", "points").unwrap();
+    database.create_collection("empty", Schema::new()).unwrap();
+    drop((points, database));
+    let _ = fs::remove_dir_all(fixture());
+    copy(folder.path(), &fixture(), true);
+}
+
+#[test]
+fn a_database_of_the_frozen_format_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    copy(&fixture(), folder.path(), false);
+    let builder = Database::builder(folder.path()).background(false);
+    let report = builder.clone().verify(None, false, &mut |_, _| {}).unwrap();
+    assert!(report.damaged.is_empty() && report.leftovers.is_empty(), "{report:?}");
+    assert_eq!((report.collections, report.snapshots, report.points), (2, 1, 17));
+
+    let database = builder.open().unwrap();
+    assert_eq!(database.collections(), ["empty", "points"]);
+    let points = database.collection("current").unwrap();
+    assert_eq!(*points.schema(), schema());
+    let stats = points.stats();
+    assert!(stats.segments == 1 && stats.dead_points == 3 && stats.points_in_memory == 2, "{stats:?}");
+    assert_eq!(scrolled(&points), expected(false));
+    let some = Filter::must([Condition::range("version").gte(2)]);
+    assert_eq!(points.count(Some(&some)).unwrap(), 4);
+    let fields = points.field_indexes();
+    assert!(fields.len() == 2 && fields.iter().all(|field| !field.building && field.bytes > 0), "{fields:?}");
+    let some = [Condition::range("number").lt(8), Condition::matches_text("text", "köln")];
+    assert_eq!(points.count(Some(&Filter::must(some))).unwrap(), 6);
+    let answer = points.query(&Query::nearest([7.0, 1.0, 0.0]).k(1)).unwrap();
+    assert_eq!(answer.hits[0].id, point(7, 1).id);
+
+    let restored = database.restore_snapshot("points", "before", "restored").unwrap();
+    assert_eq!(scrolled(&restored), expected(true));
+    // It can be written, too.
+    points.upsert([point(19, 4)]).unwrap();
+    points.compact().unwrap();
+    assert_eq!(points.count(None).unwrap(), 18);
+    points.verify().unwrap();
+}

@@ -118,7 +118,7 @@ fn write(points: &Collection, ids: Range<u64>, rows: &mut RowReader, dim: usize)
     for first in ids.clone().step_by(BATCH as usize) {
         let batch = vectors(rows, dim, BATCH.min(ids.end - first))?;
         // The numbers come in no order that has to do with the vectors.
-        let payload = |id: u64| Payload::new().with("n", (id * 7_919) % 1_000_000);
+        let payload = |id: u64| Payload::new().with("n", (id * 7_919) % 10_000);
         points.upsert(
             (first..).zip(batch).map(|(id, vector)| Point::new(id).vector(vector).payload(payload(id))),
         )?;
@@ -146,7 +146,7 @@ fn recall(points: &Collection, queries: &[Vec<f32>], filter: Option<&Filter>) ->
 fn searches(points: &Collection, queries: &[Vec<f32>], count: u64) -> Result<()> {
     println!("     matching   p50 us   p99 us  recall  lists  pages  strategy");
     for share in [1.0, 0.5, 0.1, 0.01, 0.001, 0.000_1] {
-        let filter = Filter::must([nearline::Condition::range("n").lt((share * 1e6) as u64)]);
+        let filter = Filter::must([nearline::Condition::range("n").lt((share * 1e4) as u64)]);
         let filter = Some(filter).filter(|_| share < 1.0);
         let mut latency = Vec::new();
         let (mut lists, mut pages, mut strategy) = (0, 0, None);

@@ -33,8 +33,8 @@ const FLUSH_BYTES_MAX: u64 = 64 << 20;
 const INDEX_ROWS: u64 = 20_000;
 /// The share of the memory that an index may keep of what it reads.
 const INDEX_CACHE_SHARE: u64 = 8;
-/// Bytes of memory that building an index may take, at least.
-const INDEX_MEMORY_MIN: u64 = 64 << 20;
+/// The share of the memory that building an index may take, if it can do with that.
+const INDEX_MEMORY_SHARE: u64 = 4;
 /// How often to look whether a collection is closed.
 const CLOSING: Duration = Duration::from_millis(1);
 
@@ -384,7 +384,7 @@ impl Inner {
             log_bytes,
             key_bytes,
             index_rows: INDEX_ROWS,
-            index_memory: (self.options.memory_bytes / 2).max(INDEX_MEMORY_MIN),
+            index_memory: self.options.memory_bytes / INDEX_MEMORY_SHARE,
             index_cache: self.options.memory_bytes / INDEX_CACHE_SHARE,
             log_segment_bytes,
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nearline_index::{
-    BuildOptions, Metric, Progress, RowId, RowStream, Shape, SourceError, Stage, VectorSource,
+    BuildOptions, IndexError, Metric, Progress, RowId, RowStream, Shape, SourceError, Stage, VectorSource,
 };
 use nearline_storage::PartDisk;
 use roaring::RoaringBitmap;
@@ -157,10 +157,20 @@ impl Inner {
             threads: std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2),
             ..BuildOptions::default()
         };
+        let options = BuildOptions { memory_bytes: enough(&source, &options)?, ..options };
         let part = Arc::new(PartDisk::new(Arc::clone(&self.disk), prefix(number, at)));
         nearline_index::build_on(part, &source, &options, &Closing { inner: self })?;
         let info = finish(&self.disk, store_id, number, at, &covered)?;
         Ok(Some(VectorIndex::open(&self.disk, store_id, info, self.limits.index_cache)?))
+    }
+}
+
+/// The memory that a build is given: more than its share, if it cannot do with less.
+fn enough(source: &Source<'_>, options: &BuildOptions<'_>) -> Result<u64, IndexError> {
+    match nearline_index::plan(source, options) {
+        Err(IndexError::Budget { needed, .. }) => Ok(needed),
+        Err(error) => Err(error),
+        Ok(_) => Ok(options.memory_bytes),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The rows of a key, as bytes in the file of a field index.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use nearline_storage::StorageError;
@@ -61,36 +62,55 @@ pub(crate) fn add_rows(
     Ok(())
 }
 
-/// Rows of many keys together: single ones are gathered, because adding them to a bitmap one by one is slow.
+/// Rows of many keys together. Few of a key are gathered, because adding them to a bitmap one by one is slow; many of those
+/// become plain bits, one for each row there may be.
 #[derive(Debug, Default)]
 pub(crate) struct RowSet {
     rows: RoaringBitmap,
     single: Vec<u32>,
+    /// Bits of 65,536 rows, by the upper half of their numbers.
+    bits: BTreeMap<u16, Vec<u8>>,
 }
 
 impl RowSet {
-    const SINGLE_MAX: usize = 1 << 16;
+    const SINGLE_MAX: usize = 1 << 14;
+    /// Rows of a bitmap that are gathered, at most.
+    const FEW: u64 = 4_096;
 
     fn add(&mut self, row: u32) {
         self.single.push(row);
         if self.single.len() == Self::SINGLE_MAX {
-            self.settle();
+            self.spread();
         }
     }
 
     fn add_bitmap(&mut self, rows: RoaringBitmap) {
-        if self.rows.is_empty() { self.rows = rows } else { self.rows |= rows }
+        if rows.len() <= Self::FEW {
+            rows.into_iter().for_each(|row| self.add(row));
+        } else {
+            self.rows |= rows;
+        }
     }
 
-    fn settle(&mut self) {
-        self.single.sort_unstable();
-        self.single.dedup();
-        self.rows |= RoaringBitmap::from_sorted_iter(self.single.drain(..)).unwrap_or_default();
+    /// Makes bits of those that are gathered.
+    fn spread(&mut self) {
+        for row in self.single.drain(..) {
+            let bits = self.bits.entry((row >> 16) as u16).or_insert_with(|| vec![0; 1 << 13]);
+            bits[(row as u16 >> 3) as usize] |= 1 << (row & 7);
+        }
     }
 
     /// All of them.
     pub(crate) fn into_bitmap(mut self) -> RoaringBitmap {
-        self.settle();
+        if self.bits.is_empty() {
+            self.single.sort_unstable();
+            self.single.dedup();
+            return self.rows | RoaringBitmap::from_sorted_iter(self.single).unwrap_or_default();
+        }
+        self.spread();
+        for (upper, bits) in self.bits {
+            self.rows |= RoaringBitmap::from_lsb0_bytes(u32::from(upper) << 16, &bits);
+        }
         self.rows
     }
 }
@@ -117,6 +137,21 @@ mod tests {
             prop_assert_eq!(decode(&value).unwrap(), bitmap);
             prop_assert!((0..value.len()).all(|len| decode(&value[..len]).is_err()));
             prop_assert!(decode(&[&value[..], &[0]].concat()).is_err());
+        }
+
+        #[test]
+        fn sets_are_the_union_of_their_parts(
+            parts in prop::collection::vec((any::<u32>(), 1..9_000_u32, 1..40_u32), 0..12),
+        ) {
+            let part = |&(first, count, step): &(u32, u32, u32)| {
+                (0..count).map(move |at| (first % 400_000).wrapping_add(at * step)).collect::<RoaringBitmap>()
+            };
+            let (mut set, mut right) = (RowSet::default(), RoaringBitmap::new());
+            for part in parts.iter().map(part) {
+                add_rows(&encode_bitmap(part.clone()), || PathBuf::from("field"), &mut set).unwrap();
+                right |= part;
+            }
+            prop_assert_eq!(set.into_bitmap(), right);
         }
 
         #[test]

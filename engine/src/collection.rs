@@ -20,7 +20,7 @@ mod tests;
 mod verify;
 mod write;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -130,6 +130,8 @@ pub(crate) struct Inner {
     background: Mutex<Background>,
     /// Told when the background has something to do, or has done something.
     changed: Condvar,
+    /// Names of vectors of which there are none up to a row: no index is built for those.
+    barren: Mutex<BTreeMap<usize, RowId>>,
     /// Whether the collection was dropped: its files are going away.
     dropped: AtomicBool,
     _lock: FolderLock,

@@ -57,10 +57,11 @@ pub enum OpenError {
         /// The folder.
         dir: PathBuf,
     },
-    /// A vector index is damaged. It is made of the points' vectors: `Collection::repair` makes it anew.
-    #[error("vector index, {file}: {message}")]
+    /// A vector index is damaged. It is made of the points' vectors: [`crate::Collection::rebuild_vector_indexes`] makes it
+    /// anew.
+    #[error("vector index, {file}: {message}; it can be made anew (rebuild_vector_indexes, verify --repair)")]
     Damaged {
-        /// The file, behind the index's prefix.
+        /// The file.
         file: String,
         /// What is wrong, and where.
         message: String,

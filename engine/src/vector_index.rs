@@ -18,6 +18,8 @@ use crate::manifest::{read_bitmap, write_bitmap};
 
 const COVERED_KIND: [u8; 4] = *b"COVR";
 const COVERED: &str = "covered";
+/// Searchers that are kept for the next question: each has buffers of its own.
+const SEARCHERS_MAX: usize = 8;
 /// Files of an index, at most.
 const FILES_MAX: usize = 64;
 
@@ -30,7 +32,7 @@ pub(crate) struct VectorIndexInfo {
     pub(crate) at: usize,
     /// Vectors in it.
     pub(crate) rows: u64,
-    /// Rows up to this one are in it, if they lived when it was built.
+    /// Rows up to this one are in it, if they had such a vector and lived when it was built.
     pub(crate) last: RowId,
     /// Bytes of all files.
     pub(crate) bytes: u64,
@@ -89,10 +91,11 @@ pub(crate) fn index_number(name: &str) -> Option<u64> {
 #[derive(Debug)]
 pub(crate) struct VectorIndex {
     pub(crate) info: VectorIndexInfo,
-    store_id: u64,
     index: Index,
-    /// The row at each place.
+    /// The rows in it, in order of their places.
     covered: RoaringBitmap,
+    /// Where rows follow each other: the first place of each run, and the row there.
+    runs: Vec<(u32, u32)>,
     /// Searchers that nobody uses now.
     searchers: Mutex<Vec<Searcher>>,
 }
@@ -124,7 +127,7 @@ impl VectorIndex {
         let checks = [
             ("vectors of an index", index.info().rows, info.rows),
             ("rows that an index covers", covered.len(), info.rows),
-            ("last row of an index", covered.max().unwrap_or(0).into(), info.last.0.into()),
+            ("last row of an index", covered.max().unwrap_or(0).max(info.last.0).into(), info.last.0.into()),
         ];
         if let Some((what, found, expected)) =
             checks.into_iter().find(|(_, found, expected)| found != expected)
@@ -132,17 +135,15 @@ impl VectorIndex {
             let file = disk.root().join(prefix(info.number, info.at) + COVERED);
             return Err(StorageError::corrupt(&file, 0, what, found, expected).into());
         }
-        Ok(Self { info, store_id, index, covered, searchers: Mutex::default() })
+        let runs = runs(&covered);
+        Ok(Self { info, index, covered, runs, searchers: Mutex::default() })
     }
 
     /// The row at a place.
     fn row(&self, place: RowId) -> RowId {
-        // Mostly none is missing.
-        let first = self.covered.min().unwrap_or(0);
-        if u64::from(self.info.last.0 - first) + 1 == self.info.rows {
-            return RowId(first + place.0);
-        }
-        RowId(self.covered.select(place.0).unwrap_or(u32::MAX))
+        let run = self.runs.partition_point(|&(first, _)| first <= place.0).saturating_sub(1);
+        let (first, row) = self.runs.get(run).copied().unwrap_or_default();
+        RowId(row + (place.0 - first))
     }
 
     /// Of its vectors, those whose rows are in `rows`.
@@ -171,25 +172,65 @@ impl VectorIndex {
         for hit in &mut answer.hits {
             hit.row = self.row(hit.row);
         }
-        self.searchers.lock().unwrap_or_else(PoisonError::into_inner).push(searcher);
+        let mut searchers = self.searchers.lock().unwrap_or_else(PoisonError::into_inner);
+        if searchers.len() < SEARCHERS_MAX {
+            searchers.push(searcher);
+        }
+        drop(searchers);
         Ok(Some(answer))
     }
 
     /// Bytes of memory it takes, beside what it keeps of what it reads.
     pub(crate) fn ram_bytes(&self) -> u64 {
-        self.index.info().ram_bytes + self.covered.serialized_size() as u64
+        let runs = self.runs.len() * size_of::<(u32, u32)>();
+        self.index.info().ram_bytes + (self.covered.serialized_size() + runs) as u64
     }
 
-    /// Reads all of it and checks it.
-    pub(crate) fn verify(&self, disk: &Arc<dyn Disk>) -> Result<(), OpenError> {
-        let part = Arc::new(part(disk, self.info.number, self.info.at));
-        read_bitmap(part.as_ref(), COVERED, COVERED_KIND, self.store_id ^ self.info.number)?;
+    /// Reads all of an index and checks that it has the vectors of these living rows, and of no others but dead ones.
+    pub(crate) fn verify(
+        disk: &Arc<dyn Disk>,
+        store_id: u64,
+        info: &VectorIndexInfo,
+        living: &RoaringBitmap,
+        dead: &RoaringBitmap,
+    ) -> Result<(), OpenError> {
+        let covered = Self::verify_files(disk, store_id, info)?;
+        let wrong = (&covered - dead) ^ living;
+        if let Some(row) = wrong.min() {
+            let file = disk.root().join(prefix(info.number, info.at) + COVERED);
+            let found = u64::from(covered.contains(row));
+            return Err(StorageError::corrupt(&file, 0, "row of a vector index", found, 1 - found).into());
+        }
+        Ok(())
+    }
+
+    /// Reads all files of an index and checks them. Returns the rows in it.
+    pub(crate) fn verify_files(
+        disk: &Arc<dyn Disk>,
+        store_id: u64,
+        info: &VectorIndexInfo,
+    ) -> Result<RoaringBitmap, OpenError> {
+        let opened = Self::open(disk, store_id, info.clone(), 0)?;
+        let part = Arc::new(part(disk, info.number, info.at));
         let report = nearline_index::verify_on(part, &mut |_, _| ())?;
         match report.problems.into_iter().next() {
-            Some(Problem { file, message }) => Err(OpenError::Damaged { file, message }),
-            None => Ok(()),
+            Some(Problem { file, message }) => {
+                Err(OpenError::Damaged { file: prefix(info.number, info.at) + &file, message })
+            }
+            None => Ok(opened.covered),
         }
     }
+}
+
+/// Where rows follow each other: the first place of each run, and the row there.
+fn runs(rows: &RoaringBitmap) -> Vec<(u32, u32)> {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for (place, row) in (0..).zip(rows) {
+        if runs.last().is_none_or(|&(first, start)| row - start != place - first) {
+            runs.push((place, row));
+        }
+    }
+    runs
 }
 
 fn part(disk: &Arc<dyn Disk>, number: u64, at: usize) -> PartDisk {
@@ -200,9 +241,9 @@ fn part(disk: &Arc<dyn Disk>, number: u64, at: usize) -> PartDisk {
 pub(crate) fn finish(
     disk: &Arc<dyn Disk>,
     store_id: u64,
-    number: u64,
-    at: usize,
+    (number, at): (u64, usize),
     covered: &RoaringBitmap,
+    last: RowId,
 ) -> Result<VectorIndexInfo, OpenError> {
     let part = part(disk, number, at);
     write_bitmap(&part, COVERED, COVERED_KIND, store_id ^ number, covered)?;
@@ -211,6 +252,5 @@ pub(crate) fn finish(
     for name in &names {
         bytes += part.open(name)?.len()?;
     }
-    let last = RowId(covered.max().unwrap_or(0));
     Ok(VectorIndexInfo { number, at, rows: covered.len(), last, bytes, names })
 }

@@ -59,7 +59,7 @@ impl Inner {
             state.segments.extend(segment);
             state.frozen.clear();
             state.flushed_lsn = files.manifest.flushed_lsn;
-            forget_dead(state, &files.manifest);
+            forget_dead(state, files);
         });
         // The points are safe; what of the log cannot be removed now is the next time.
         let _ = locked(&self.writer).wal.trim(files.manifest.flushed_lsn);
@@ -81,7 +81,7 @@ impl Inner {
         let segment = self.write_segment(files, fill, ids.into_iter().map(Ok))?;
         next.dead = None;
         next.segments.extend(segment.as_ref().map(|segment| segment.info.clone()));
-        let dead = known_dead(&state.dead, &next);
+        let dead = known_dead(&state.dead, &next, !files.building.is_empty());
         if !dead.is_empty() {
             let number = files.take_number();
             write_dead(self.disk.as_ref(), next.store_id, number, &dead)?;
@@ -139,7 +139,7 @@ impl Inner {
         })?;
         self.change(|state| {
             state.segments.splice(first..first + sources.len(), merged);
-            forget_dead(state, &files.manifest);
+            forget_dead(state, &files);
         });
         let old: Vec<String> = sources.iter().flat_map(|source| source.info.files()).collect();
         self.remove(&mut files, &old);
@@ -293,10 +293,15 @@ fn live_ids<'a>(
 
 /// Dead rows without those before all segments. (Rows that lie between those of segments, or will, stay: a merge spans
 /// them, and what a segment spans and does not have is known to be dead by nothing else.)
-pub(super) fn known_dead<'a>(dead: &'a RoaringBitmap, manifest: &Manifest) -> Cow<'a, RoaringBitmap> {
+pub(super) fn known_dead<'a>(
+    dead: &'a RoaringBitmap,
+    manifest: &Manifest,
+    is_building: bool,
+) -> Cow<'a, RoaringBitmap> {
     let first = manifest.segments.first().map_or(manifest.next_row, |info| info.first);
-    // An index goes on having rows that the segments were merged without.
-    if !manifest.indexes.is_empty() || first.0 == 0 || dead.range_cardinality(..first.0) == 0 {
+    // An index, or one that is being built, goes on having rows that the segments were merged without.
+    let is_indexed = is_building || !manifest.indexes.is_empty();
+    if is_indexed || first.0 == 0 || dead.range_cardinality(..first.0) == 0 {
         return Cow::Borrowed(dead);
     }
     let mut known = dead.clone();
@@ -305,8 +310,9 @@ pub(super) fn known_dead<'a>(dead: &'a RoaringBitmap, manifest: &Manifest) -> Co
 }
 
 /// Forgets the dead rows that nothing refers to any more.
-fn forget_dead(state: &mut State, manifest: &Manifest) {
-    if let Cow::Owned(known) = known_dead(&state.dead, manifest) {
+fn forget_dead(state: &mut State, files: &Files) {
+    let is_building = !files.building.is_empty();
+    if let Cow::Owned(known) = known_dead(&state.dead, &files.manifest, is_building) {
         state.dead = Arc::new(known);
     }
 }

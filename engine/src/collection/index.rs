@@ -1,28 +1,32 @@
 //! Building vector indexes, in a thread of its own: it takes long, and points are flushed meanwhile.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
 use nearline_index::{
-    BuildOptions, IndexError, Metric, Progress, RowId, RowStream, Shape, SourceError, Stage, VectorSource,
+    BuildOptions, IndexError, Progress, RowId, RowStream, Shape, SourceError, Stage, VectorSource,
 };
 use nearline_storage::PartDisk;
 use roaring::RoaringBitmap;
 
-use super::{Inner, locked};
+use super::write::refused;
+use super::{Collection, Inner, locked};
 use crate::error::WriteError;
-use crate::manifest::Manifest;
 use crate::schema::VectorConfig;
 use crate::segment::Segment;
 use crate::state::State;
-use crate::vector_index::{VectorIndex, finish, prefix};
+use crate::vector_index::{VectorIndex, VectorIndexInfo, finish, prefix};
 
 /// An index is built anew when there is one vector that it lacks to so many that it has, and likewise when of so many one
 /// is not dead.
 const REST_SHARE: u64 = 32;
 const LIVE_SHARE: u64 = 2;
-/// How long after a failure it is tried again.
+/// How long after a failure it is tried again, at first and at most: each time after twice as long.
 const RETRY: Duration = Duration::from_secs(10);
+const RETRY_MAX: Duration = Duration::from_secs(3_600);
+
+/// One index is built at a time in the process: memory and processors are its, whatever collection it is for.
+static BUILDING: Mutex<()> = Mutex::new(());
 /// Vectors read at a time.
 const READ: usize = 512;
 
@@ -49,33 +53,82 @@ pub(crate) fn is_due(view: &IndexView) -> bool {
 /// Builds indexes as they become due, until the collection is closed.
 pub(super) fn start(inner: Arc<Inner>) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
-        while let Some(at) = inner.next_index() {
-            let done = inner.build_index(at);
+        let mut pause = RETRY;
+        while let Some(at) = inner.next_index(pause) {
+            let permit = inner.permit();
+            let done = if inner.is_closing() { Ok(()) } else { inner.build_index(at) };
+            drop(permit);
+            pause = if done.is_ok() { RETRY } else { (2 * pause).min(RETRY_MAX) };
+            let is_closing = inner.is_closing();
             let mut background = locked(&inner.background);
             background.indexing = None;
-            background.index_failed =
-                done.err().filter(|_| !background.stopping).map(|error| (error, Instant::now()));
+            background.index_failed = done.err().filter(|_| !is_closing).map(|error| (error, Instant::now()));
             drop(background);
             inner.changed.notify_all();
         }
     })
 }
 
+impl Collection {
+    /// Drops all vector indexes, for when [`Collection::verify`] or a query says that one is damaged; the background builds
+    /// them anew, and without one this does. They are derived: nothing is lost. Queries compare all vectors meanwhile.
+    ///
+    /// # Errors
+    /// When the disk fails or is full, or vectors cannot be read.
+    pub fn rebuild_vector_indexes(&self) -> Result<(), WriteError> {
+        let inner = &self.shared.inner;
+        let mut files = locked(&inner.files);
+        let mut next = files.manifest.clone();
+        let old: Vec<String> =
+            next.indexes.drain(..).flat_map(|index| index.files().collect::<Vec<_>>()).collect();
+        inner.tidying(&mut files, |files| inner.adopt(files, next))?;
+        inner.change(|state| state.indexes.clear());
+        inner.remove(&mut files, &old);
+        drop(files);
+        inner.wake();
+        while let Some(at) = inner.due_index().filter(|_| !inner.has_background) {
+            inner.build_index(at)?;
+        }
+        Ok(())
+    }
+}
+
 impl Inner {
-    /// Waits until an index is due; `None` when the collection is closed.
-    fn next_index(&self) -> Option<usize> {
+    /// Waits until an index is due, for `pause` at least after a failure; `None` when the collection is closed.
+    fn next_index(&self, pause: Duration) -> Option<usize> {
         let mut background = locked(&self.background);
         loop {
-            if background.stopping {
+            if background.stopping || self.is_dropped() {
                 return None;
             }
+            let due = self.due_index();
+            if due.is_none() {
+                background.index_failed = None;
+            }
             let failed_since = background.index_failed.as_ref().map(|(_, since)| since.elapsed());
-            let rests = failed_since.is_some_and(|since| since < RETRY);
-            if let Some(at) = self.due_index().filter(|_| !rests) {
+            let rests = failed_since.is_some_and(|since| since < pause);
+            if let Some(at) = due.filter(|_| !rests) {
                 background.indexing = Some((at, Instant::now()));
                 return Some(at);
             }
             background = super::maintain::wait(self, background, None);
+        }
+    }
+
+    /// Whether nobody needs what is being built any more.
+    fn is_closing(&self) -> bool {
+        self.is_dropped() || locked(&self.background).stopping
+    }
+
+    /// Waits until no other index is being built.
+    fn permit(&self) -> Option<std::sync::MutexGuard<'static, ()>> {
+        loop {
+            match BUILDING.try_lock() {
+                Ok(permit) => return Some(permit),
+                Err(TryLockError::Poisoned(permit)) => return Some(permit.into_inner()),
+                Err(TryLockError::WouldBlock) if self.is_closing() => return None,
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
+            }
         }
     }
 
@@ -86,11 +139,12 @@ impl Inner {
     }
 
     pub(super) fn index_view(&self, state: &State, at: usize) -> IndexView {
-        let can_have = self.schema.config(at).is_some_and(has_lists);
+        let can_have = self.schema.config(at).is_some_and(|config| config.metric.has_lists());
         let index = state.indexes.get(at).and_then(Option::as_ref);
         let (covered, last) = index.map_or((0, None), |index| (index.info.rows, Some(index.info.last)));
+        let last = last.max(locked(&self.barren).get(&at).copied());
         let dead = index.map_or(0, |index| index.count_of(&state.dead));
-        let rest = state.segments.iter().map(|segment| rest_of(segment, at, last)).sum();
+        let rest = state.segments.iter().map(|segment| rest_of(state, segment, at, last)).sum();
         let least = if can_have { self.limits.index_rows } else { u64::MAX };
         IndexView { covered, live: covered - dead, rest, least }
     }
@@ -100,24 +154,34 @@ impl Inner {
         let Some(config) = self.schema.config(at).copied() else { return Ok(()) };
         let (number, store_id, state) = {
             let mut files = locked(&self.files);
+            // What died must be so after a crash, too: it is left out.
+            locked(&self.writer).wal.sync().map_err(refused)?;
             let number = files.take_number();
             files.building.insert(number);
             (number, files.manifest.store_id, self.state())
         };
+        let last = state.segments.last().map(|segment| segment.info.last);
         let built = self.build_files(&state, at, &config, (number, store_id));
+        self.adopt_index(at, number, last, built)
+    }
+
+    /// Makes an index that was built the one that counts; `last` is the last row that was looked at.
+    pub(super) fn adopt_index(
+        &self,
+        at: usize,
+        number: u64,
+        last: Option<RowId>,
+        built: Result<Option<VectorIndex>, WriteError>,
+    ) -> Result<(), WriteError> {
         let mut files = locked(&self.files);
         files.building.remove(&number);
         let adopted = built.and_then(|index| {
-            let mut next = Manifest { ..files.manifest.clone() };
+            locked(&self.barren).extend(last.filter(|_| index.is_none()).map(|last| (at, last)));
+            let mut next = files.manifest.clone();
             next.indexes.retain(|other| other.at != at);
             next.indexes.extend(index.as_ref().map(|index| index.info.clone()));
-            let old: Vec<String> = files
-                .manifest
-                .indexes
-                .iter()
-                .filter(|old| old.at == at)
-                .flat_map(|old| old.files())
-                .collect();
+            let replaced = files.manifest.indexes.iter().filter(|old| old.at == at);
+            let old: Vec<String> = replaced.flat_map(VectorIndexInfo::files).collect();
             self.adopt(&mut files, next)?;
             self.change(|state| {
                 state.indexes.resize(self.schema.len(), None);
@@ -138,14 +202,14 @@ impl Inner {
     }
 
     /// Writes the files of an index and opens it; `None` without vectors.
-    fn build_files(
+    pub(super) fn build_files(
         &self,
         state: &Arc<State>,
         at: usize,
         config: &VectorConfig,
         (number, store_id): (u64, u64),
     ) -> Result<Option<VectorIndex>, WriteError> {
-        let covered = covered(state, at)?;
+        let covered = covered(state, at, || self.is_closing())?;
         if covered.is_empty() {
             return Ok(None);
         }
@@ -160,7 +224,8 @@ impl Inner {
         let options = BuildOptions { memory_bytes: enough(&source, &options)?, ..options };
         let part = Arc::new(PartDisk::new(Arc::clone(&self.disk), prefix(number, at)));
         nearline_index::build_on(part, &source, &options, &Closing { inner: self })?;
-        let info = finish(&self.disk, store_id, number, at, &covered)?;
+        let last = state.segments.last().map_or(RowId(0), |segment| segment.info.last);
+        let info = finish(&self.disk, store_id, (number, at), &covered, last)?;
         Ok(Some(VectorIndex::open(&self.disk, store_id, info, self.limits.index_cache)?))
     }
 }
@@ -174,27 +239,27 @@ fn enough(source: &Source<'_>, options: &BuildOptions<'_>) -> Result<u64, IndexE
     }
 }
 
-/// Whether such vectors can be in posting lists.
-fn has_lists(config: &VectorConfig) -> bool {
-    matches!(config.metric, Metric::L2 | Metric::InnerProduct | Metric::Cosine)
-}
-
-/// Vectors of a segment behind the last row of an index, dead ones among them, and at most.
-pub(super) fn rest_of(segment: &Segment, at: usize, last: Option<RowId>) -> u64 {
+/// Vectors of a segment behind the last row of an index that are not dead, at most.
+pub(super) fn rest_of(state: &State, segment: &Segment, at: usize, last: Option<RowId>) -> u64 {
     let vectors = segment.vectors[at].as_ref().map_or(0, |vectors| vectors.rows());
-    match last {
-        Some(last) if segment.info.last <= last => 0,
-        Some(last) if segment.covers(last) => vectors.min(u64::from(segment.info.last.0 - last.0)),
-        _ => vectors,
+    let first = last.map_or(0, |last| last.0.saturating_add(1)).max(segment.info.first.0);
+    let end = segment.info.last.0;
+    if vectors == 0 || first > end {
+        return 0;
     }
+    vectors.min(u64::from(end - first) + 1 - state.dead.range_cardinality(first..=end))
 }
 
 /// The rows that have such a vector and are not dead.
-fn covered(state: &State, at: usize) -> Result<RoaringBitmap, WriteError> {
+pub(super) fn covered(
+    state: &State,
+    at: usize,
+    is_closing: impl Fn() -> bool,
+) -> Result<RoaringBitmap, IndexError> {
     let mut rows = RoaringBitmap::new();
     for vectors in state.segments.iter().filter_map(|segment| segment.vectors[at].as_ref()) {
         let mut slot = 0;
-        while slot < vectors.rows() {
+        while slot < vectors.rows() && !is_closing() {
             slot = vectors.read(slot, READ, |row, _| {
                 if !state.is_dead(row) {
                     rows.insert(row.0);
@@ -301,7 +366,7 @@ impl Progress for Closing<'_> {
     fn advance(&self, _: u64) {}
 
     fn cancelled(&self) -> bool {
-        locked(&self.inner.background).stopping || self.inner.is_dropped()
+        self.inner.is_closing()
     }
 }
 

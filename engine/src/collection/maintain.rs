@@ -161,7 +161,7 @@ impl Collection {
             if let Some(error) = &background.failed {
                 return Err(error.clone());
             }
-            if let Some((error, _)) = &background.index_failed {
+            if let (Some((error, _)), None) = (&background.index_failed, background.indexing) {
                 return Err(error.clone());
             }
             let is_still = background.running.is_none() && background.indexing.is_none();

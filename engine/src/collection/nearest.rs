@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use nearline_index::{Flat, Nearest, RowId, Scorer};
+use nearline_index::{CALIBRATED_TARGETS, Flat, Nearest, RowId, Scorer};
 use nearline_storage::PAGE;
 use roaring::RoaringBitmap;
 
@@ -51,6 +51,8 @@ pub(super) struct Compared {
     pub(super) pages: u64,
     /// Posting lists looked at.
     pub(super) lists: u64,
+    /// Whether the index was gone already, because there is a newer one, and all vectors were compared.
+    pub(super) is_index_gone: bool,
 }
 
 impl Search<'_> {
@@ -91,6 +93,7 @@ impl Search<'_> {
         sum.compared += picked.compared;
         sum.pages += picked.pages;
         sum.lists += picked.lists;
+        sum.is_index_gone |= picked.is_index_gone;
         let (filter, matching) = (doubt.report(), Some(doubt.certain.len()));
         Ok(Found { rows, choice, matching, filter, filter_us, picked: sum })
     }
@@ -153,7 +156,7 @@ impl Search<'_> {
             estimate.matching = estimate.matching.zip(part).map(|(sum, part)| sum + part);
             if let Some(vectors) = &segment.vectors[self.at] {
                 if let (Some(index), Some(there)) = (&mut estimate.index, self.index()) {
-                    let rest = rest_of(segment, self.at, Some(there.info.last));
+                    let rest = rest_of(self.state, segment, self.at, Some(there.info.last));
                     index.rest_pages += pages_in_a_row(vectors, rest);
                 }
                 estimate.all_pages += vectors.pages();
@@ -163,9 +166,10 @@ impl Search<'_> {
         estimate
     }
 
-    /// The vector index, unless the answer has to be exact.
+    /// The vector index, unless the answer has to be better than it can be known to be.
     fn index(&self) -> Option<&Arc<VectorIndex>> {
-        self.state.indexes.get(self.at)?.as_ref().filter(|_| self.target_recall < 1.0)
+        let best = CALIBRATED_TARGETS.last().copied().unwrap_or(0.0);
+        self.state.indexes.get(self.at)?.as_ref().filter(|_| self.target_recall <= best)
     }
 
     /// The `k` rows nearest to the query, of those that match or of all, and what finding them took.
@@ -183,6 +187,7 @@ impl Search<'_> {
         let mut last = None;
         if let (Reads::Index, Some(index)) = (reads, self.index()) {
             last = self.search_index(index, matching, &allowed, k, &mut nearest, &mut sum)?;
+            sum.is_index_gone = last.is_none();
         }
         for segment in &self.state.segments {
             let Some(vectors) = &segment.vectors[self.at] else { continue };
@@ -226,6 +231,9 @@ impl Search<'_> {
             Some(rows) => index.count_of(rows),
             None => index.info.rows - index.count_of(&self.state.dead),
         };
+        if allowed == 0 {
+            return Ok(Some(index.info.last));
+        }
         let (query, target_recall) = (self.query, self.target_recall);
         let Some(answer) = index.search(&Ask { query, k, target_recall, allows, allowed })? else {
             return Ok(None);

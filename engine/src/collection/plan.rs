@@ -9,8 +9,10 @@ use super::select::LAZY_SHARE;
 /// for the others.
 const RANDOM_COST: u64 = 8;
 
-/// Pages that a search of a vector index reads somewhere, about, with no filter; among fewer vectors it looks farther.
+/// Pages that a search of a vector index reads somewhere, about, with no filter; among fewer vectors it looks farther. And
+/// for each vector wanted, if those are more.
 const INDEX_READS: u64 = 60;
+const INDEX_READS_EACH: u64 = 2;
 
 /// How a question was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +67,13 @@ pub(crate) struct IndexEstimate {
 impl IndexEstimate {
     /// In pages that are read in a row. Where a share of the vectors match, about as many times more lists as the root of
     /// that says are looked at: less than that was measured, down to a hundredth.
-    fn cost(&self) -> u64 {
-        let times = (self.live as f64 / self.matching.max(1) as f64).max(1.0).sqrt();
-        self.rest_pages.saturating_add((INDEX_READS as f64 * times) as u64 * RANDOM_COST)
+    fn cost(&self, k: u64) -> u64 {
+        if self.matching == 0 {
+            return self.rest_pages;
+        }
+        let reads = INDEX_READS.max(k.saturating_mul(INDEX_READS_EACH));
+        let times = (self.live as f64 / self.matching as f64).max(1.0).sqrt();
+        self.rest_pages.saturating_add(((reads as f64 * times) as u64).saturating_mul(RANDOM_COST))
     }
 }
 
@@ -93,7 +99,9 @@ pub(crate) struct Choice {
 
 pub(crate) fn choose_strategy(estimate: &Estimate) -> Choice {
     let Estimate { points, matching, unsure, k, all_pages, matching_pages, index } = *estimate;
-    let index = index.map(|index| (index, index.cost()));
+    // Where all that match are wanted, the index would be looked through to the end.
+    let index = index.filter(|index| k < index.matching || index.matching == 0);
+    let index = index.map(|index| (index, index.cost(k)));
     let Some(matching) = matching else {
         if let Some((index, _)) = index.filter(|(_, cost)| *cost < all_pages) {
             let why = format!("{} vectors are in the index, {} pages are not", index.live, index.rest_pages);
@@ -154,7 +162,7 @@ mod tests {
             points: 10_000,
             matching,
             unsure,
-            k: 150,
+            k: 25,
             all_pages: 100,
             matching_pages,
             index: None,
@@ -170,8 +178,8 @@ mod tests {
             (of(Some(13), 0, 13), FilteredScan, All),
             (of(Some(900), 0, 100), FilteredScan, All),
             (of(Some(9_000), 5_000, 100), FilteredScan, All),
-            (of(Some(9_000), 5_001, 100), PayloadsFirst, All),
-            (Estimate { k: 10, ..of(Some(9_000), 5_001, 100) }, CompareFirst, All),
+            (of(Some(9_000), 5_001, 100), CompareFirst, All),
+            (Estimate { k: 150, ..of(Some(9_000), 5_001, 100) }, PayloadsFirst, All),
             (Estimate { k: 1 << 20, ..of(Some(9_000), 9_000, 100) }, PayloadsFirst, All),
             // 60 pages of 8, and those of the rest.
             (with_index(None, 0, 1_000, 520), Index, ByIndex),
@@ -180,6 +188,10 @@ mod tests {
             (with_index(Some(2_500), 0, 1_000, 40), FilteredIndex, ByIndex),
             (with_index(Some(2_500), 0, 1_000, 41), FilteredScan, All),
             (with_index(Some(50), 0, 50, 0), MatchingOnly, Matching),
+            // Of many, each costs.
+            (Estimate { k: 62, ..with_index(None, 0, 1_000, 0) }, Index, ByIndex),
+            (Estimate { k: 63, ..with_index(None, 0, 1_000, 0) }, Exact, All),
+            (Estimate { k: 9_000, ..with_index(Some(9_000), 0, 1_000, 0) }, FilteredScan, All),
             (Estimate { k: 10, ..with_index(Some(9_000), 9_000, 900, 0) }, CompareFirst, ByIndex),
         ];
         for (estimate, strategy, reads) in cases {

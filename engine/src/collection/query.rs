@@ -171,7 +171,7 @@ impl Collection {
 }
 
 impl Inner {
-    fn answer(&self, state: &State, query: &Query) -> Result<QueryAnswer, QueryError> {
+    pub(super) fn answer(&self, state: &State, query: &Query) -> Result<QueryAnswer, QueryError> {
         let started = Instant::now();
         if query.k == 0 || query.k > K_MAX {
             let (found, expected) = (query.k.to_string(), format!("1 to {K_MAX}"));
@@ -201,7 +201,10 @@ impl Inner {
         let scan_us = micros(started) - filter_us;
         let report = QueryReport {
             strategy: choice.strategy,
-            why: choice.why,
+            why: match picked.is_index_gone {
+                true => format!("{}; it was replaced meanwhile, so all were compared", choice.why),
+                false => choice.why,
+            },
             filter,
             lsn: state.lsn,
             matching,

@@ -52,6 +52,7 @@ impl Collection {
             keeps_leftovers: opening.keeps_leftovers,
             background: Mutex::new(Background { has_work: opening.background, ..Background::default() }),
             changed: Condvar::new(),
+            barren: Mutex::default(),
             dropped: AtomicBool::new(false),
             _lock: lock,
             _database: opening.database,
@@ -76,13 +77,14 @@ fn recover(
     let segments = manifest.segments.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let mut indexes = vec![None; manifest.schema.len()];
     for info in &manifest.indexes {
-        let opened = VectorIndex::open(disk, manifest.store_id, info.clone(), limits.index_cache)?;
-        indexes[info.at] = Some(Arc::new(opened));
+        // One that does not open is missed by nobody: it is due then. `verify` says what is wrong with it.
+        let opened = VectorIndex::open(disk, manifest.store_id, info.clone(), limits.index_cache);
+        indexes[info.at] = opened.ok().map(Arc::new);
     }
     let dead = match manifest.dead {
         Some(number) => {
             // A merge since then may be done with some.
-            known_dead(&read_dead(disk.as_ref(), manifest.store_id, number)?, manifest).into_owned()
+            known_dead(&read_dead(disk.as_ref(), manifest.store_id, number)?, manifest, false).into_owned()
         }
         None => RoaringBitmap::new(),
     };

@@ -15,6 +15,7 @@ use crate::database::check_name;
 use crate::error::{OpenError, WriteError};
 use crate::manifest::{Manifest, read_dead};
 use crate::segment::Segment;
+use crate::vector_index::VectorIndex;
 
 /// The folder of snapshots, inside the collection's.
 const FOLDER: &str = "snapshots";
@@ -87,6 +88,9 @@ impl Collection {
         }
         // What the collection's own files left in the cache says nothing of these.
         let cache = Arc::new(BlockCache::new(SNAPSHOT_CACHE_BYTES));
+        for info in &manifest.indexes {
+            VectorIndex::verify_files(&disk, manifest.store_id, info)?;
+        }
         manifest.segments.into_iter().try_for_each(|info| {
             let segment = Segment::open(&disk, manifest.store_id, &manifest.schema, info, &cache)?;
             segment.verify()?;

@@ -1,17 +1,19 @@
 //! Reading all of a collection and checking that it agrees with itself.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use nearline_storage::{Disk, StorageError};
 use roaring::RoaringBitmap;
 
+use super::index::covered;
 use super::{Collection, Files, locked};
 use crate::error::OpenError;
 use crate::field::{FieldIndexInfo, field_number, is_field_file};
-use crate::manifest::{is_dead_file, read_dead};
+use crate::manifest::{Manifest, is_dead_file, read_dead};
 use crate::segment::{Segment, is_segment_file};
 use crate::state::State;
-use crate::vector_index::index_number;
+use crate::vector_index::{VectorIndex, index_number};
 
 impl Collection {
     /// Reads every file and checks checksums and what must hold: ids and rows agree, no id has two living points, as many
@@ -24,7 +26,7 @@ impl Collection {
         self.verify_parts(true)
     }
 
-    /// As [`Collection::verify`], but for the files of field indexes: what cannot be made anew.
+    /// As [`Collection::verify`], but for the files of field and vector indexes: what cannot be made anew.
     pub(crate) fn verify_source(&self) -> Result<(), OpenError> {
         self.verify_parts(false)
     }
@@ -50,8 +52,8 @@ impl Collection {
         let twice = |row: nearline_index::RowId| {
             StorageError::corrupt(&path, 0, "second living row of an id", row.0.into(), u64::MAX)
         };
-        for index in state.indexes.iter().flatten() {
-            index.verify(&inner.disk)?;
+        if with_fields {
+            verify_indexes(&inner.disk, manifest, &state)?;
         }
         for segment in &state.segments {
             Segment::verify(segment)?;
@@ -76,6 +78,16 @@ impl Collection {
         }
         Ok(())
     }
+}
+
+/// Vector indexes are sound, and have the vectors of all living rows up to their last.
+fn verify_indexes(disk: &Arc<dyn Disk>, manifest: &Manifest, state: &State) -> Result<(), OpenError> {
+    for info in &manifest.indexes {
+        let mut living = covered(state, info.at, || false)?;
+        living.remove_range(info.last.0.saturating_add(1)..);
+        VectorIndex::verify(disk, manifest.store_id, info, &living, &state.dead)?;
+    }
+    Ok(())
 }
 
 /// Rows that a segment lacks are dead.
@@ -107,7 +119,8 @@ pub(super) fn verify_fields(fields: &[FieldIndexInfo], segment: &Segment) -> Res
 
 /// All files of the manifest are there, and no others of their kinds unless an attempt to write them failed.
 fn check_files(disk: &dyn Disk, files: &Files, with_fields: bool) -> Result<(), OpenError> {
-    let is_asked = |name: &String| with_fields || !is_field_file(name);
+    let is_derived = |name: &String| is_field_file(name) || index_number(name).is_some();
+    let is_asked = |name: &String| with_fields || !is_derived(name);
     let known: BTreeSet<String> = files.manifest.files().into_iter().filter(is_asked).collect();
     let number_of = |name: &String| field_number(name).or_else(|| index_number(name));
     let unfinished = |name: &String| number_of(name).is_some_and(|number| files.building.contains(&number));

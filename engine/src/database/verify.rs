@@ -92,7 +92,9 @@ impl Database {
             if !report.repaired || collection.verify_source().is_err() {
                 return Err((None, error));
             }
-            let rebuilt = collection.rebuild_field_indexes().map_err(OpenError::from);
+            let rebuilt =
+                collection.rebuild_field_indexes().and_then(|()| collection.rebuild_vector_indexes());
+            let rebuilt = rebuilt.map_err(OpenError::from);
             rebuilt.and_then(|()| collection.verify()).map_err(|error| (None, error))?;
             report.rebuilt.push(name.to_owned());
         }

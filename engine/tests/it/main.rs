@@ -5,5 +5,6 @@
 mod basics;
 mod concurrency;
 mod fixture;
+mod indexed;
 mod lifecycle;
 mod upkeep;

@@ -43,7 +43,7 @@ fn main() -> Result<()> {
     let (base, queries) = (VectorFile::open(&base)?, VectorFile::open(&queries)?);
     let count = number.first().map_or(Ok(base.count()), |count| count.parse())?.min(base.count());
     let memory_mib: u64 = number.get(1).map_or(Ok(128), |memory| memory.parse())?;
-    let queries = vectors(&mut queries.rows(0)?, queries.dim(), queries.count().min(2_000))?;
+    let queries = vectors(&mut queries.rows(0)?, queries.dim(), queries.count().min(500))?;
     run(&folder.path().join("db"), &base, &queries, count, memory_mib)
 }
 

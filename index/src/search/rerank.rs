@@ -57,6 +57,8 @@ struct Page {
     range: ReadRange,
     is_read: bool,
     block: Option<Block>,
+    /// Whether its bytes passed their checks.
+    is_checked: bool,
     /// Candidates in it that are not compared yet.
     left: u32,
 }
@@ -85,7 +87,13 @@ impl RowReads {
             }
             let key = order[together[0].1 as usize].candidate.key;
             let (range, _) = rows.layout.place(key, total);
-            pages.push(Page { range, is_read: false, block: None, left: together.len() as u32 });
+            pages.push(Page {
+                range,
+                is_read: false,
+                block: None,
+                is_checked: false,
+                left: together.len() as u32,
+            });
         }
     }
 }
@@ -182,6 +190,7 @@ impl Job {
                 reads.best.push(topk::Candidate { distance: distance[0], row: RowId(row) });
                 self.cost.reranked += 1;
             }
+            page.is_checked = true;
             page.left -= 1;
             if page.left == 0
                 && let Some(block) = page.block.take()
@@ -233,7 +242,11 @@ impl Job {
     pub(super) fn hits(&mut self, index: &Inner, scratch: &mut Scratch) -> Result<Vec<Hit>> {
         let reads = &mut self.row_reads;
         for page in reads.pages.drain(..) {
-            if let Some(block) = page.block {
+            if let (Some(block), Some(rows)) = (page.block, &index.rows) {
+                // Not all of its candidates needed to be compared.
+                if page.is_checked {
+                    block.keep(index.cache.as_ref(), &rows.file, page.range.offset);
+                }
                 block.recycle(&mut scratch.buffers);
             }
         }

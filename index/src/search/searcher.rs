@@ -67,7 +67,8 @@ impl Searcher {
         self.run(queries, options, None, overlap, keep)
     }
 
-    /// The nearest vectors to `query` among those that `filter` allows: as many as are wanted, if there are so many.
+    /// The nearest vectors to `query` among those that `filter` allows: as many as are wanted, if there are so many, unless the
+    /// number of lists is given or a budget is spent.
     ///
     /// # Errors
     /// As [`Searcher::search`], and when only signs of the lists are held: what row an entry has is not known then.

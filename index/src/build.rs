@@ -20,6 +20,9 @@ mod state;
 
 use nearline_storage::IoMode;
 
+pub(crate) use assign::breadth;
+pub(crate) use copy::RATIO_MAX;
+pub(crate) use plan::fresh_sizes;
 #[cfg(test)]
 pub(crate) use plan::nodes_of;
 pub use plan::{Plan, plan};
@@ -40,6 +43,9 @@ pub struct BuildOptions<'a> {
     pub codec: Option<Codec>,
     /// Keep a raw copy of every vector, to answer with exact distances. Lists of raw vectors need none.
     pub rerank: bool,
+    /// Whoever searches keeps the vectors and hands them over ([`crate::Live`]): the index keeps no copy of its own, and
+    /// entries name rows as [`VectorSource::row`] gives them.
+    pub rows_outside: bool,
     /// Bytes of memory the build may use, besides the program itself (64 MiB are set aside for that).
     pub memory_bytes: u64,
     /// Worker threads; 0 means one a core. The files do not depend on it.
@@ -70,6 +76,7 @@ impl Default for BuildOptions<'_> {
             metric: Metric::L2,
             codec: None,
             rerank: true,
+            rows_outside: false,
             memory_bytes: 1 << 30,
             threads: 0,
             seed: 1,

@@ -276,6 +276,28 @@ impl Flat {
         })
     }
 
+    /// The page that holds a row, and the row's place in it.
+    pub(crate) fn place_of(&self, row: RowId) -> Option<(ReadRange, usize)> {
+        // TEMP until row sets
+        Some(self.layout.place(row.0, self.rows))
+    }
+
+    /// The file.
+    pub(crate) fn file(&self) -> &ExtentFile {
+        &self.file
+    }
+
+    /// The file's name.
+    pub(crate) fn name(&self) -> &str {
+        self.file.name()
+    }
+
+    /// Checks a page that was read.
+    pub(crate) fn decode<'a>(&self, offset: u64, bytes: &'a [u8]) -> Result<RowPage<'a>> {
+        let (key, path) = (self.file.key(offset), self.file.file().path());
+        Ok(RowPage::decode(bytes, key, path, self.layout, self.rows)?)
+    }
+
     fn page<'a>(&self, slot: u64, buffer: &'a mut Vec<u8>) -> Result<RowPage<'a>> {
         let (range, _) = self.layout.place(slot as u32, self.rows);
         let extent = self.file.read_extent(range, buffer)?;

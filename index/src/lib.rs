@@ -8,6 +8,7 @@
 //! - `search`: [`Index`] opens a folder, [`Searcher`] answers; `router` finds lists, `posting` is a list, `rows` the raw
 //!   vectors.
 //! - `flat`: vectors without an index, compared one by one.
+//! - `live`: an index that changes: entries added in RAM, and files written anew with them.
 //! - [`build()`]: one file a stage under `build/`; `cluster`, `tree` and `assign` are the algorithms.
 //! - `quantize`: codes and what they say of distances; `space`, `rotation`: where they are made.
 //! - `metric`, `kernel`, `panels`: distances, from the exact ones of answers to the fast ones of routing.
@@ -27,6 +28,7 @@ mod flat;
 mod ids;
 #[doc(hidden)]
 pub mod kernel;
+mod live;
 mod manifest;
 mod metric;
 mod panels;
@@ -50,6 +52,7 @@ pub use build::{BuildOptions, BuildReport, IdSource, Plan, Progress, Silent, Sta
 pub use calibration::{CALIBRATED_K, CALIBRATED_TARGETS, Calibration, Residency, RouterSetting, Setting};
 pub use error::{IndexError, Result, SourceError};
 pub use flat::{Flat, FlatSummary, FlatWriter, Nearest, Picked};
+pub use live::{Delta, FoldOptions, FoldReport, Grown, Live, RowFiles, fold};
 pub use metric::{Metric, Scorer};
 pub use posting::Codec;
 pub use search::{
@@ -57,4 +60,4 @@ pub use search::{
     Searcher,
 };
 pub use vector::{DIM_MAX, ElementType, RowId, RowStream, Shape, VectorSlice, VectorSource};
-pub use verify::{Problem, VerifyReport, verify, verify_on};
+pub use verify::{Problem, VerifyReport, verify, verify_on, verify_outside};

@@ -24,6 +24,7 @@
 //!   8 bytes, then two in 4 bytes, then one in 2 bytes, each only if `B - 1` has that part; then addend `f32`,
 //!   scale `f32`, row `u32`. The four bits of dimension `j` are nibble `j / 2` of the `j % 2`-th of two `u32`.
 
+mod copy;
 mod encode;
 mod planes;
 mod query;

@@ -161,7 +161,7 @@ impl Router {
     }
 
     /// The codes of a node's lists.
-    fn coded(&self, node: u32) -> CodedList<'_> {
+    pub(crate) fn coded(&self, node: u32) -> CodedList<'_> {
         let shape = CodeShape { dim: self.dim(), bits: CENTROID_BITS };
         let (at, lists) = (node as usize, self.lists_of(node));
         let (block, record) = (shape.block_bytes(), shape.record_bytes());
@@ -199,7 +199,7 @@ impl Router {
     }
 
     /// The node of a list.
-    fn node_of(&self, list: u32) -> usize {
+    pub(crate) fn node_of(&self, list: u32) -> usize {
         self.starts.partition_point(|&start| start <= list) - 1
     }
 

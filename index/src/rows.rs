@@ -77,6 +77,11 @@ pub(crate) struct RowPage<'a> {
 }
 
 impl<'a> RowPage<'a> {
+    /// A page without rows.
+    pub(crate) fn empty() -> Self {
+        Self { rows: &[], vectors: &[], row_bytes: 0 }
+    }
+
     /// Checks the bytes of the extent at `key`.
     pub(crate) fn decode(
         bytes: &'a [u8],

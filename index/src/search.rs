@@ -1,6 +1,7 @@
 //! Searching an index.
 
 mod block;
+mod context;
 mod job;
 mod open;
 mod options;
@@ -12,8 +13,8 @@ mod searcher;
 pub(crate) mod stop;
 
 pub(crate) use job::{STOP_STEP, ahead, ahead_at_first};
-pub(crate) use open::open_file;
 pub use open::{FileInfo, Index, Info, OpenOptions, Pin, Pinned};
+pub(crate) use open::{Inner, open_file};
 pub use options::{Answer, Cost, Filter, Hit, Probe, Rerank, SearchOptions};
 pub(crate) use rerank::ROWS_AHEAD;
 pub(crate) use scan::aligned;

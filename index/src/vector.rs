@@ -81,6 +81,10 @@ pub trait VectorSource: Send + Sync {
     fn version(&self) -> u64 {
         0
     }
+    /// The row of the `at`-th vector: larger than that of the one before.
+    fn row(&self, at: u64) -> RowId {
+        RowId(at as u32)
+    }
     /// The rows from `from` on, in order.
     fn rows(&self, from: u64) -> Result<Box<dyn RowStream + '_>, SourceError>;
 }

@@ -11,6 +11,7 @@ use crate::manifest::{FileRole, MANIFEST, Manifest};
 use crate::posting::{Codec, Posting};
 use crate::rows::{RowLayout, RowPage};
 use crate::search::{Index, OpenOptions};
+use crate::vector::RowId;
 
 /// Something wrong with an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +54,27 @@ pub fn verify(dir: &Path, io: IoMode, progress: &mut dyn FnMut(&str, u64)) -> Re
 /// # Errors
 /// As [`verify`].
 pub fn verify_on(disk: Arc<dyn Disk>, progress: &mut dyn FnMut(&str, u64)) -> Result<VerifyReport> {
+    verify_with(disk, None, progress)
+}
+
+/// As [`verify_on`], of an index that does not keep the vectors: hands over the row of each, once for every list that it is
+/// a primary of, for whoever knows which there should be.
+///
+/// # Errors
+/// As [`verify_on`].
+pub fn verify_outside(
+    disk: Arc<dyn Disk>,
+    rows: &mut dyn FnMut(RowId),
+    progress: &mut dyn FnMut(&str, u64),
+) -> Result<VerifyReport> {
+    verify_with(disk, Some(rows), progress)
+}
+
+fn verify_with(
+    disk: Arc<dyn Disk>,
+    mut outside: Option<&mut dyn FnMut(RowId)>,
+    progress: &mut dyn FnMut(&str, u64),
+) -> Result<VerifyReport> {
     // The manifest first: a folder that is no index gets no lock file. Again under the lock: now it stays.
     Manifest::read(disk.as_ref())?;
     let _lock = disk.lock(LockMode::Shared)?;
@@ -61,7 +83,7 @@ pub fn verify_on(disk: Arc<dyn Disk>, progress: &mut dyn FnMut(&str, u64)) -> Re
     report.bytes += disk.open(MANIFEST)?.len()?;
     progress(MANIFEST, report.bytes);
     for listed in &manifest.files {
-        let checked = check_file(disk.as_ref(), &manifest, listed.role, &mut report, progress);
+        let checked = check_file(disk.as_ref(), &manifest, listed.role, &mut report, &mut outside, progress);
         if let Err(error) = checked {
             report.problems.push(Problem { file: listed.name.clone(), message: error.to_string() });
         }
@@ -79,6 +101,7 @@ fn check_file(
     manifest: &Manifest,
     role: FileRole,
     report: &mut VerifyReport,
+    outside: &mut Option<&mut dyn FnMut(RowId)>,
     progress: &mut dyn FnMut(&str, u64),
 ) -> Result<()> {
     let file: ExtentFile = crate::search::open_file(disk, manifest, role)?;
@@ -93,6 +116,10 @@ fn check_file(
     while let Some((range, extent)) = extents.next()? {
         if role == FileRole::Postings {
             let posting = check_list(&extent, range, file.file().path(), count, manifest)?;
+            match outside {
+                Some(rows) => (0..posting.primaries).for_each(|entry| rows(RowId(posting.row(entry)))),
+                None => check_entries(&posting, range, file.file().path(), manifest)?,
+            }
             if let Some(place) = directory.places().get(count as usize) {
                 place.check(range, &posting, file.file().path())?;
             }
@@ -124,7 +151,7 @@ fn directory(disk: &dyn Disk, manifest: &Manifest, postings: u64) -> Result<Dire
     Directory::read(&file, manifest.lists as usize, manifest.rows, postings)
 }
 
-/// Checks that a list is what a search expects of it, and that its rows and slots exist.
+/// Checks that a list is what a search expects of it.
 fn check_list<'a>(
     extent: &Extent<'a>,
     range: ReadRange,
@@ -132,7 +159,11 @@ fn check_list<'a>(
     list: u64,
     manifest: &Manifest,
 ) -> Result<Posting<'a>> {
-    let posting = Posting::of(extent, range.offset, file, list, manifest.list_layout())?;
+    Ok(Posting::of(extent, range.offset, file, list, manifest.list_layout())?)
+}
+
+/// Checks that the rows and slots of a list exist.
+fn check_entries(posting: &Posting<'_>, range: ReadRange, file: &Path, manifest: &Manifest) -> Result<()> {
     let raw = manifest.codec == Codec::Raw;
     for entry in 0..posting.entries {
         let slot = if raw { 0 } else { posting.slot(entry) };
@@ -143,7 +174,7 @@ fn check_list<'a>(
             }
         }
     }
-    Ok(posting)
+    Ok(())
 }
 
 /// Checks that rows are what a rerank expects of them; returns their number.

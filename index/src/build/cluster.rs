@@ -75,7 +75,7 @@ fn sort_by_node(build: &Build<'_>, space: &Space, nodes: &Panels, set: Set) -> R
         embed_rows(space, rows, &mut points);
         let chosen = nearest(&points, nodes);
         for ((row, vector), &node) in (first..).zip(rows.chunks_exact(row_bytes)).zip(&chosen) {
-            writers.push(node, row as u32, &[vector])?;
+            writers.push(node, build.source.row(row).0, &[vector])?;
         }
         build.progress.advance(chosen.len() as u64);
         Ok(())
@@ -128,8 +128,8 @@ fn training_points(build: &Build<'_>, space: &Space, sorted: &Sorted, at: usize)
 
 /// The entries of a node but those that stand in for queries: a centroid must not know its examiner.
 fn held_in(build: &Build<'_>, sorted: &Sorted, at: usize) -> Vec<usize> {
-    let queries = calibration_rows(build);
-    let row = |entry: &usize| u64::from(sorted.row(*entry));
+    let queries: Vec<u32> = calibration_rows(build).into_iter().map(|row| build.source.row(row).0).collect();
+    let row = |entry: &usize| sorted.row(*entry);
     let range = sorted.ranges[at].clone();
     let others: Vec<usize> =
         range.clone().filter(|entry| queries.binary_search(&row(entry)).is_err()).collect();

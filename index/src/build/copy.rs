@@ -21,7 +21,7 @@ use crate::tree::Tree;
 
 /// A copy whose squared distance to its list is more than so many times that to the vector's own list says too little of
 /// the vector, and makes the bounds of the whole list wider.
-const RATIO_MAX: f32 = 4.0;
+pub(crate) const RATIO_MAX: f32 = 4.0;
 /// Blocks between two checkpoints. Work, not time: so the same build goes through the same steps on any machine.
 const CHECKPOINT_BLOCKS: usize = 16;
 

@@ -129,6 +129,13 @@ pub(crate) fn nodes_of(lists: u64) -> u64 {
     (lists as f64 / NODE_LISTS).clamp(root, NODES * root).ceil() as u64
 }
 
+/// Vectors that a list of a fresh index has on average, and entries at most, with so many copies of a vector.
+pub(crate) fn fresh_sizes(layout: ListLayout, replicas: usize) -> (usize, usize) {
+    let options = BuildOptions { replicas: Some(replicas), ..BuildOptions::default() };
+    let (_, vectors, cap) = list_sizes(layout, &options);
+    (vectors, cap)
+}
+
 /// Copies at most, vectors a list on average, entries a list at most.
 fn list_sizes(layout: ListLayout, options: &BuildOptions<'_>) -> (usize, usize, usize) {
     if layout.codec == Codec::Raw {
@@ -288,7 +295,7 @@ impl Plan {
         let centroids = (Router::bytes(self.routing_dim, self.lists as usize, self.nodes as usize)
             + self.lists as usize * (PLACE_BYTES + 4)) as u64;
         let ids = if options.ids.is_some() { self.rows * 9 } else { 0 };
-        let kept = options.rerank && self.codec != Codec::Raw;
+        let kept = options.rerank && !options.rows_outside && self.codec != Codec::Raw;
         self.disk_bytes = postings + if kept { rows } else { 0 } + centroids + ids + (1 << 20);
         let input = self.rows * shape.row_bytes() as u64;
         let sorted = self.rows * entry_bytes(shape.row_bytes());

@@ -139,6 +139,11 @@ impl Build<'_> {
 
     /// Whether the index keeps the file of rows.
     pub(crate) fn keeps_rows(&self) -> bool {
+        self.reranks() && !self.options.rows_outside
+    }
+
+    /// Whether searches compare candidates with the vectors themselves.
+    pub(crate) fn reranks(&self) -> bool {
         self.options.rerank && self.plan.codec != Codec::Raw
     }
 
@@ -311,7 +316,7 @@ fn identity(source: &dyn VectorSource, options: &BuildOptions<'_>) -> Result<u64
         u64::from(source.element().code()),
         u64::from(options.metric.code()),
         options.codec.map_or(0, |codec| 1 + u64::from(codec.code())),
-        u64::from(options.rerank),
+        u64::from(options.rerank) | u64::from(options.rows_outside) << 1,
         soar,
         options.memory_bytes,
         options.seed,

@@ -142,7 +142,7 @@ pub(crate) fn for_each_block(
 
 fn write_queries(build: &Build<'_>, rows: &[u64], vectors: &[u8]) -> Result<()> {
     let mut writer = create(build, QUERIES, 102)?;
-    let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
+    let rows: Vec<u32> = rows.iter().map(|&row| build.source.row(row).0).collect();
     nearline_storage::write_blob(&mut writer, ROWS_KIND, bytemuck::cast_slice(&rows))?;
     nearline_storage::write_blob(&mut writer, ROWS_KIND, vectors)?;
     Ok(writer.sync()?)

@@ -9,12 +9,13 @@ use std::time::Instant;
 use nearline_storage::{BatchReader, ReadRange};
 
 use super::block::Block;
+use super::context::Context;
 use super::open::Inner;
-use super::options::{Cost, Filter, Probe, Rerank, SearchOptions};
+use super::options::{Cost, Probe, Rerank, SearchOptions};
 use super::pool::{Candidate, Pool};
 use super::rerank::RowReads;
 use super::residency::HeldList;
-use super::scan::{self, ScanScratch};
+use super::scan::{self, Admit, ScanScratch};
 use super::stop::Planes;
 use crate::calibration::Residency;
 use crate::error::Result;
@@ -74,7 +75,8 @@ pub(crate) fn ahead(at_first: usize, scored: usize) -> usize {
 }
 
 impl Course {
-    pub(super) fn new(index: &Inner, options: &SearchOptions, filter: Option<Filter<'_>>) -> Self {
+    pub(super) fn new(cx: &Context<'_>, options: &SearchOptions) -> Self {
+        let index = cx.index;
         let (info, residency) = (&index.info, index.held.residency);
         let (lists, nodes) = (info.lists as usize, info.nodes as usize);
         let mut course = Self {
@@ -109,10 +111,10 @@ impl Course {
                 }
             }
         }
-        if let Some(filter) = filter {
+        if let Some(filter) = cx.filter {
             course.widen(index, options, filter.share());
         }
-        course.finish(index, options)
+        course.finish(cx, options)
     }
 
     /// Looks farther where only a share of the vectors may be answered: the lists that hold as many of them, at most, and
@@ -128,11 +130,12 @@ impl Course {
         }
     }
 
-    fn finish(mut self, index: &Inner, options: &SearchOptions) -> Self {
+    fn finish(mut self, cx: &Context<'_>, options: &SearchOptions) -> Self {
+        let index = cx.index;
         if self.exact {
             self.rerank = self.rerank.max(1.0);
         }
-        if index.rows.is_none() || options.rerank == Rerank::Never {
+        if !cx.rows.are_there() || options.rerank == Rerank::Never {
             self.rerank = 0.0;
         }
         // What was not read back from the file of rows could not even be named.
@@ -144,7 +147,7 @@ impl Course {
         }
         // Without a second look there is no use for more than are wanted.
         let depth = if self.rerank == 0.0 { self.k } else { self.depth.max(self.k) };
-        self.depth = depth.min(index.info.rows as usize);
+        self.depth = depth.min(cx.vectors() as usize);
         self
     }
 }
@@ -245,21 +248,20 @@ impl Job {
     /// Goes on with the lists as far as it is possible without waiting. Says whether all are scored.
     pub(super) fn advance_lists(
         &mut self,
-        index: &Inner,
-        filter: Option<Filter<'_>>,
+        cx: &Context<'_>,
         reader: &mut dyn BatchReader,
         slot: usize,
         scratch: &mut Scratch,
     ) -> Result<bool> {
         loop {
             let before = self.scored;
-            self.score_ready(index, filter, scratch)?;
-            if self.scored == self.end && !self.look_farther(index, filter, scratch) {
+            self.score_ready(cx, scratch)?;
+            if self.scored == self.end && !self.look_farther(cx, scratch) {
                 self.cost.lists = self.scored as u64;
                 return Ok(true);
             }
             let submitted = self.submitted;
-            self.submit(index, reader, slot)?;
+            self.submit(cx.index, reader, slot)?;
             if self.scored == before && self.submitted == submitted {
                 return Ok(false);
             }
@@ -267,10 +269,11 @@ impl Job {
     }
 
     /// Goes on to all other lists, if a filter has left too few. Says whether there are any.
-    fn look_farther(&mut self, index: &Inner, filter: Option<Filter<'_>>, scratch: &mut Scratch) -> bool {
+    fn look_farther(&mut self, cx: &Context<'_>, scratch: &mut Scratch) -> bool {
+        let index = cx.index;
         let (lists, nodes) = (index.info.lists as usize, index.info.nodes as usize);
         let has_enough = self.pool.len() >= self.course.k || self.scored == lists;
-        if filter.is_none() || !self.course.is_target || self.cut || has_enough {
+        if cx.filter.is_none() || !self.course.is_target || self.cut || has_enough {
             return false;
         }
         let scored: HashSet<u32> = self.probes[..self.scored].iter().map(|near| near.at).collect();
@@ -285,12 +288,8 @@ impl Job {
     }
 
     /// Scores the lists that are next in line and at hand.
-    fn score_ready(
-        &mut self,
-        index: &Inner,
-        filter: Option<Filter<'_>>,
-        scratch: &mut Scratch,
-    ) -> Result<()> {
+    fn score_ready(&mut self, cx: &Context<'_>, scratch: &mut Scratch) -> Result<()> {
+        let index = cx.index;
         if self.scored == self.submitted {
             return Ok(());
         }
@@ -304,7 +303,7 @@ impl Job {
                 }
                 if let Some(list) = index.held.posting(near.at, place) {
                     self.cost.lists_held += 1;
-                    self.score(&list, near.distance, filter, scratch);
+                    self.score(cx, &list, near.distance, scratch);
                 }
             } else {
                 let Some(found) = self.arrived.iter().position(|read| read.at == self.scored) else { break };
@@ -313,9 +312,13 @@ impl Job {
                 let (key, path) = (postings.key(place.offset), postings.file().path());
                 let posting = Posting::decode(&read.block, key, path, near.at, index.layout)?;
                 place.check(place.range(), &posting, path)?;
-                self.score(&HeldList { posting, all_bits: true }, near.distance, filter, scratch);
+                self.score(cx, &HeldList { posting, all_bits: true }, near.distance, scratch);
                 read.block.keep(index.cache.as_ref(), postings, place.offset);
                 read.block.recycle(&mut scratch.buffers);
+            }
+            if let Some(added) = cx.delta.and_then(|delta| delta.list(near.at)) {
+                let list = HeldList { posting: added.posting(index.layout), all_bits: true };
+                self.score(cx, &list, near.distance, scratch);
             }
             self.scored += 1;
             self.consider_stopping(index);
@@ -324,21 +327,16 @@ impl Job {
         Ok(())
     }
 
-    fn score(
-        &mut self,
-        list: &HeldList<'_>,
-        squared: f32,
-        filter: Option<Filter<'_>>,
-        scratch: &mut Scratch,
-    ) {
+    fn score(&mut self, cx: &Context<'_>, list: &HeldList<'_>, squared: f32, scratch: &mut Scratch) {
         self.cost.entries += list.posting.entries as u64;
         match (list.posting.body, &self.scorer) {
             (Body::Coded(codes), _) => {
                 let to = (&mut scratch.scan, &mut self.pool, &mut self.cost);
-                scan::coded(&self.coded, list, &codes, squared, filter, to);
+                let admit = Admit { filter: cx.filter, by_row: !cx.rows.have_slots() };
+                scan::coded(&self.coded, list, &codes, squared, admit, to);
             }
             (Body::Raw { vectors, .. }, Some(scorer)) => {
-                scan::raw(scorer, &list.posting, vectors, filter, &mut scratch.scan, &mut self.pool);
+                scan::raw(scorer, &list.posting, vectors, cx.filter, &mut scratch.scan, &mut self.pool);
             }
             (Body::Raw { .. }, None) => {}
         }

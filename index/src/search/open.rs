@@ -66,11 +66,20 @@ pub struct OpenOptions {
     /// Bytes of the memory that keep lists and rows after they were read, for all searchers together; `None` for what
     /// is not held for good: a quarter, as far as whole lists are held. Without a limit of memory, or with [`Pin::Nothing`], that is nothing.
     pub cache_bytes: Option<u64>,
+    /// Lists that the index had when it was calibrated, if it was folded since ([`crate::fold`]).
+    pub lists_measured: Option<u64>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { memory_bytes: None, threads: 1, io: IoMode::Auto, pin: Pin::Auto, cache_bytes: None }
+        Self {
+            memory_bytes: None,
+            threads: 1,
+            io: IoMode::Auto,
+            pin: Pin::Auto,
+            cache_bytes: None,
+            lists_measured: None,
+        }
     }
 }
 
@@ -144,7 +153,7 @@ pub struct Info {
 /// An open index. Cheap to clone; searching is done by [`Searcher`]s, one a thread.
 #[derive(Clone)]
 pub struct Index {
-    pub(super) inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 impl std::fmt::Debug for Index {
@@ -153,28 +162,30 @@ impl std::fmt::Debug for Index {
     }
 }
 
-pub(super) struct Inner {
-    pub(super) info: Info,
-    pub(super) space: Space,
-    pub(super) router: Router,
-    pub(super) directory: Directory,
-    pub(super) postings: ExtentFile,
-    pub(super) rows: Option<RowFile>,
-    pub(super) ids: Option<ExtentFile>,
-    pub(super) layout: ListLayout,
-    pub(super) held: Held,
-    pub(super) cache: Option<BlockCache>,
-    pub(super) caps: Caps,
-    pub(super) window: Window,
+pub(crate) struct Inner {
+    pub(crate) info: Info,
+    pub(crate) space: Space,
+    pub(crate) router: Router,
+    pub(crate) directory: Directory,
+    pub(crate) postings: ExtentFile,
+    pub(crate) rows: Option<RowFile>,
+    pub(crate) ids: Option<ExtentFile>,
+    pub(crate) layout: ListLayout,
+    pub(crate) held: Held,
+    pub(crate) cache: Option<BlockCache>,
+    pub(crate) caps: Caps,
+    pub(crate) window: Window,
     io: String,
-    pub(super) disk: Arc<dyn Disk>,
+    pub(crate) disk: Arc<dyn Disk>,
     _lock: FolderLock,
 }
 
 /// The file of rows, if the index has one.
-pub(super) struct RowFile {
-    pub(super) file: ExtentFile,
-    pub(super) layout: RowLayout,
+pub(crate) struct RowFile {
+    pub(crate) file: ExtentFile,
+    pub(crate) layout: RowLayout,
+    /// Rows in it.
+    pub(crate) total: u64,
 }
 
 impl Index {
@@ -216,11 +227,18 @@ impl Index {
         let (mean, router) = centroids::read(&file(FileRole::Centroids)?, space.dim(), nodes, lists)?;
         space.mean = mean;
         let directory = Directory::read(&file(FileRole::Directory)?, lists, manifest.rows, postings.len())?;
-        let calibration = Calibration::read(&file(FileRole::Calibration)?, lists)?;
+        let mut calibration = Calibration::read(&file(FileRole::Calibration)?, lists)?;
+        if let Some(measured) = options.lists_measured {
+            calibration.grow(measured, manifest.lists);
+        }
         let ids = manifest.file(FileRole::Ids).map(|_| file(FileRole::Ids)).transpose()?;
         let rows = match manifest.file(FileRole::Rows) {
             None => None,
-            Some(_) => Some(RowFile { file: file(FileRole::Rows)?, layout: RowLayout::new(manifest.shape) }),
+            Some(_) => Some(RowFile {
+                file: file(FileRole::Rows)?,
+                layout: RowLayout::new(manifest.shape),
+                total: manifest.rows,
+            }),
         };
         let layout = manifest.list_layout();
         let hottest = calibration.hottest();

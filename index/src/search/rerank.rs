@@ -6,8 +6,9 @@ use std::time::Instant;
 use nearline_storage::{BatchReader, ReadRange};
 
 use super::block::Block;
-use super::job::{Job, ROWS, Scratch, micros, tag};
-use super::open::{Inner, RowFile};
+use super::context::{Context, RowsAt};
+use super::job::{Job, Scratch, micros, tag};
+use super::open::Inner;
 use super::options::Hit;
 use super::pool::{Candidate, NO_ROW};
 use super::scan::aligned;
@@ -15,7 +16,6 @@ use crate::calibration::Residency;
 use crate::error::Result;
 use crate::ids::read_id;
 use crate::posting::Codec;
-use crate::rows::RowPage;
 use crate::topk::{self, TopK};
 use crate::vector::RowId;
 
@@ -32,8 +32,8 @@ pub(super) struct RowReads {
     end: usize,
     /// The pages that hold their rows.
     pages: Vec<Page>,
-    /// The offset of each candidate's page, with the candidate's place in the order: to find those of one page.
-    by_page: Vec<(u64, u32)>,
+    /// The file and offset of each candidate's page, with the candidate's place in the order: to find those of one page.
+    by_page: Vec<(usize, u64, u32)>,
     /// Candidates that are among the nearest whatever their exact distance.
     sure: Vec<Candidate>,
     best: TopK,
@@ -54,6 +54,8 @@ struct Undecided {
 /// A page of rows: read when it is first needed, kept until it is needed no more.
 #[derive(Debug)]
 struct Page {
+    /// The number of its file among those of the reader.
+    file: usize,
     range: ReadRange,
     is_read: bool,
     block: Option<Block>,
@@ -71,36 +73,34 @@ impl RowReads {
         }
     }
 
-    /// Finds the pages of all candidates in order, each page once.
-    fn find_pages(&mut self, rows: &RowFile, total: u64) {
+    /// Finds the pages of all candidates in order, each page once. Candidates whose row is nowhere are left out.
+    fn find_pages(&mut self, rows: RowsAt<'_>) {
         let Self { order, pages, by_page, .. } = self;
         by_page.clear();
-        for (undecided, number) in order.iter_mut().zip(0..) {
-            let (range, at) = rows.layout.place(undecided.candidate.key, total);
+        order.retain_mut(|undecided| {
+            let Some((file, range, at)) = rows.place(undecided.candidate.key) else { return false };
             undecided.at = at;
-            by_page.push((range.offset, number));
-        }
+            by_page.push((file, range.offset, by_page.len() as u32));
+            true
+        });
         by_page.sort_unstable();
-        for together in by_page.chunk_by(|a, b| a.0 == b.0) {
-            for &(_, number) in together {
+        for together in by_page.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            for &(_, _, number) in together {
                 order[number as usize].page = pages.len() as u32;
             }
-            let key = order[together[0].1 as usize].candidate.key;
-            let (range, _) = rows.layout.place(key, total);
-            pages.push(Page {
-                range,
-                is_read: false,
-                block: None,
-                is_checked: false,
-                left: together.len() as u32,
-            });
+            let first = &order[together[0].2 as usize];
+            if let Some((file, range, _)) = rows.place(first.candidate.key) {
+                let left = together.len() as u32;
+                pages.push(Page { file, range, is_read: false, block: None, is_checked: false, left });
+            }
         }
     }
 }
 
 impl Job {
     /// Turns from lists to rows: decides which candidates must be compared. Says whether there are none.
-    pub(super) fn start_rerank(&mut self, index: &Inner) -> bool {
+    pub(super) fn start_rerank(&mut self, cx: &Context<'_>) -> bool {
+        let index = cx.index;
         self.take_candidates();
         self.reranking = true;
         let (k, width, widest) = (self.course.k, self.course.rerank, self.widest(index));
@@ -133,10 +133,8 @@ impl Job {
         }
         let key = |undecided: &Undecided| undecided.candidate.key;
         reads.order.sort_by(|a, b| a.bound.total_cmp(&b.bound).then(key(a).cmp(&key(b))));
+        reads.find_pages(cx.rows);
         reads.end = reads.order.len();
-        if let Some(rows) = &index.rows {
-            reads.find_pages(rows, index.info.rows);
-        }
         reads.best.reset(k.saturating_sub(reads.sure.len()).max(1), 1);
         reads.end == 0
     }
@@ -154,7 +152,7 @@ impl Job {
     /// Goes on with the rows as far as it is possible without waiting. Says whether all are compared.
     pub(super) fn advance_rows(
         &mut self,
-        index: &Inner,
+        cx: &Context<'_>,
         reader: &mut dyn BatchReader,
         slot: usize,
         scratch: &mut Scratch,
@@ -162,11 +160,11 @@ impl Job {
         let start = Instant::now();
         let done = loop {
             let before = (self.row_reads.compared, self.row_reads.submitted);
-            self.compare_ready(index, scratch)?;
+            self.compare_ready(cx, scratch)?;
             if self.row_reads.compared >= self.row_reads.end {
                 break true;
             }
-            self.submit_rows(index, reader, slot)?;
+            self.submit_rows(cx, reader, slot)?;
             if before == (self.row_reads.compared, self.row_reads.submitted) {
                 break false;
             }
@@ -175,15 +173,14 @@ impl Job {
         Ok(done)
     }
 
-    fn compare_ready(&mut self, index: &Inner, scratch: &mut Scratch) -> Result<()> {
-        let (Some(scorer), Some(rows)) = (&self.scorer, &index.rows) else { return Ok(()) };
+    fn compare_ready(&mut self, cx: &Context<'_>, scratch: &mut Scratch) -> Result<()> {
+        let Some(scorer) = &self.scorer else { return Ok(()) };
         let reads = &mut self.row_reads;
         while reads.compared < reads.submitted {
             let &Undecided { page, at, .. } = &reads.order[reads.compared];
             let page = &mut reads.pages[page as usize];
             let Some(block) = &page.block else { return Ok(()) };
-            let (key, path) = (rows.file.key(page.range.offset), rows.file.file().path());
-            let read = RowPage::decode(block, key, path, rows.layout, index.info.rows)?;
+            let read = cx.rows.decode(page.file, page.range.offset, block)?;
             if let Some((row, vector)) = read.get(at) {
                 let mut distance = [0.0];
                 scorer.distances(aligned(vector, &mut scratch.copy), &mut distance);
@@ -195,7 +192,7 @@ impl Job {
             if page.left == 0
                 && let Some(block) = page.block.take()
             {
-                block.keep(index.cache.as_ref(), &rows.file, page.range.offset);
+                cx.rows.keep(&block, cx.index.cache.as_ref(), page.file, page.range.offset);
                 block.recycle(&mut scratch.buffers);
             }
             reads.compared += 1;
@@ -209,15 +206,14 @@ impl Job {
         Ok(())
     }
 
-    fn submit_rows(&mut self, index: &Inner, reader: &mut dyn BatchReader, slot: usize) -> Result<()> {
-        let Some(rows) = &index.rows else { return Ok(()) };
+    fn submit_rows(&mut self, cx: &Context<'_>, reader: &mut dyn BatchReader, slot: usize) -> Result<()> {
         let until = self.row_reads.end.min(self.row_reads.compared + ROWS_AHEAD);
         while self.row_reads.submitted < until {
             let number = self.row_reads.order[self.row_reads.submitted].page as usize;
             let page = &mut self.row_reads.pages[number];
-            let range = page.range;
+            let (file, range) = (page.file, page.range);
             if !page.is_read {
-                page.block = Block::find(index.cache.as_ref(), &rows.file, range.offset);
+                page.block = cx.rows.find(cx.index.cache.as_ref(), file, range.offset);
                 page.is_read = page.block.is_some();
                 self.cost.cached += u64::from(page.is_read);
             }
@@ -229,7 +225,7 @@ impl Job {
                 if !reader.has_room(range) {
                     return Ok(());
                 }
-                reader.submit(tag(slot, number), ROWS, range)?;
+                reader.submit(tag(slot, number), file, range)?;
                 self.row_reads.pages[number].is_read = true;
                 self.count(range);
             }
@@ -239,13 +235,14 @@ impl Job {
     }
 
     /// The answer's vectors: those compared, and those that needed no comparison.
-    pub(super) fn hits(&mut self, index: &Inner, scratch: &mut Scratch) -> Result<Vec<Hit>> {
+    pub(super) fn hits(&mut self, cx: &Context<'_>, scratch: &mut Scratch) -> Result<Vec<Hit>> {
+        let index = cx.index;
         let reads = &mut self.row_reads;
         for page in reads.pages.drain(..) {
-            if let (Some(block), Some(rows)) = (page.block, &index.rows) {
+            if let Some(block) = page.block {
                 // Not all of its candidates needed to be compared.
                 if page.is_checked {
-                    block.keep(index.cache.as_ref(), &rows.file, page.range.offset);
+                    cx.rows.keep(&block, index.cache.as_ref(), page.file, page.range.offset);
                 }
                 block.recycle(&mut scratch.buffers);
             }

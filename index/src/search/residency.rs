@@ -18,7 +18,7 @@ const NONE: u64 = u64::MAX;
 
 /// The parts of lists that are held, and where.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(crate) struct Held {
     pub(super) residency: Residency,
     layout: ListLayout,
     /// Where each list's signs (or the rows of raw lists) begin in `signs`.

@@ -21,6 +21,14 @@ pub(super) struct ScanScratch {
     copy: Vec<u32>,
 }
 
+/// Which entries may be answered, and what tells them apart.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Admit<'a> {
+    pub(super) filter: Option<Filter<'a>>,
+    /// Whether it is their rows; their slots otherwise.
+    pub(super) by_row: bool,
+}
+
 /// Scores all entries of a raw list.
 pub(super) fn raw(
     scorer: &Scorer,
@@ -53,10 +61,10 @@ pub(super) fn coded(
     list: &HeldList<'_>,
     codes: &CodedList<'_>,
     squared: f32,
-    filter: Option<Filter<'_>>,
+    admit: Admit<'_>,
     (scratch, pool, cost): (&mut ScanScratch, &mut Pool, &mut Cost),
 ) {
-    let (entries, scan) = (list.posting.entries, Coded { query, list, codes, squared, filter });
+    let (entries, scan) = (list.posting.entries, Coded { query, list, codes, squared, admit });
     for first in (0..entries).step_by(BLOCK) {
         query.sign_block(codes, first / BLOCK, squared, &mut scratch.signs);
         let count = BLOCK.min(entries - first);
@@ -74,12 +82,12 @@ struct Coded<'a> {
     list: &'a HeldList<'a>,
     codes: &'a CodedList<'a>,
     squared: f32,
-    filter: Option<Filter<'a>>,
+    admit: Admit<'a>,
 }
 
 /// Looks at all bits of those entries of a block that may be let in.
 fn refine(scan: &Coded<'_>, block: Range<usize>, signs: &SignEstimates, pool: &mut Pool, cost: &mut Cost) {
-    let Coded { query, list, codes, squared, filter } = *scan;
+    let Coded { query, list, codes, squared, admit } = *scan;
     let mut limit = pool.limit();
     let (mut survivors, mut count) = ([0u8; BLOCK], 0);
     for (entry, lower) in (0u8..).zip(&signs.lower[..block.len()]) {
@@ -95,13 +103,14 @@ fn refine(scan: &Coded<'_>, block: Range<usize>, signs: &SignEstimates, pool: &m
             continue;
         }
         let at = block.start + usize::from(entry);
-        if filter.is_some_and(|filter| !(filter.allows)(RowId(codes.row(at)))) {
+        if admit.filter.is_some_and(|filter| !(filter.allows)(RowId(codes.row(at)))) {
             continue;
         }
         cost.refined += 1;
         let distance = query.full(codes, at, squared);
         if distance <= limit {
-            let (key, row) = (list.posting.slot(at), RowId(codes.row(at)));
+            let row = RowId(codes.row(at));
+            let key = if admit.by_row { row.0 } else { list.posting.slot(at) };
             pool.push(Candidate { distance, error, key, row });
             limit = pool.limit();
         }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use nearline_storage::{BatchReader, Completed};
 
+use super::context::{Context, RowsAt};
 use super::job::{Course, Job, POSTINGS, ROWS, Scratch, micros, tag};
 use super::open::{Inner, RowFile};
 use super::options::{Answer, Cost, Filter, Hit, Probe, Rerank, SearchOptions};
@@ -15,7 +16,9 @@ use super::rerank::name;
 use super::scan::aligned;
 use crate::calibration::Residency;
 use crate::error::{IndexError, Result};
+use crate::live::{Live, RowFiles};
 use crate::metric::{Metric, Scorer};
+use crate::posting::Codec;
 use crate::rows::RowPage;
 use crate::topk::{Candidate, TopK};
 use crate::vector::RowId;
@@ -24,8 +27,25 @@ use crate::vector::RowId;
 pub struct Searcher {
     index: Arc<Inner>,
     reader: Box<dyn BatchReader>,
+    outside: Option<Outside>,
     jobs: Vec<Job>,
     scratch: Scratch,
+}
+
+/// Files of rows that are not the index's own, and their reader.
+struct Outside {
+    files: Arc<RowFiles>,
+    reader: Box<dyn BatchReader>,
+}
+
+/// What is asked of all queries of a call.
+#[derive(Clone, Copy)]
+struct Ask<'a> {
+    queries: &'a [&'a [u8]],
+    options: &'a SearchOptions,
+    filter: Option<Filter<'a>>,
+    live: Option<&'a Live>,
+    overlap: usize,
 }
 
 impl std::fmt::Debug for Searcher {
@@ -39,7 +59,7 @@ impl Searcher {
         let mut names = vec![index.postings.name()];
         names.extend(index.rows.as_ref().map(|rows| rows.file.name()));
         let reader = index.disk.batch_reader(&names, index.window)?;
-        Ok(Self { index, reader, jobs: vec![Job::default()], scratch: Scratch::default() })
+        Ok(Self { index, reader, outside: None, jobs: vec![Job::default()], scratch: Scratch::default() })
     }
 
     /// Finds the nearest vectors to `query`, a row of the index's type and length, little-endian.
@@ -64,7 +84,7 @@ impl Searcher {
         overlap: usize,
         keep: &mut dyn FnMut(usize, Answer),
     ) -> Result<()> {
-        self.run(queries, options, None, overlap, keep)
+        self.run(&Ask { queries, options, filter: None, live: None, overlap }, keep)
     }
 
     /// The nearest vectors to `query` among those that `filter` allows: as many as are wanted, if there are so many, unless the
@@ -78,38 +98,63 @@ impl Searcher {
         options: &SearchOptions,
         filter: Filter<'_>,
     ) -> Result<Answer> {
+        self.run_one(&Ask { queries: &[query], options, filter: Some(filter), live: None, overlap: 1 })
+    }
+
+    /// As [`Searcher::search_where`], with what was added to the lists since the index was written, and with vectors that
+    /// it does not keep itself.
+    ///
+    /// # Errors
+    /// As [`Searcher::search_where`].
+    pub fn search_live(
+        &mut self,
+        query: &[u8],
+        options: &SearchOptions,
+        filter: Filter<'_>,
+        live: &Live,
+    ) -> Result<Answer> {
+        if self.outside.as_ref().is_none_or(|outside| !Arc::ptr_eq(&outside.files, &live.rows)) {
+            let reader = live.rows.reader(self.index.window)?;
+            self.outside = Some(Outside { files: Arc::clone(&live.rows), reader });
+        }
+        self.run_one(&Ask { queries: &[query], options, filter: Some(filter), live: Some(live), overlap: 1 })
+    }
+
+    fn run_one(&mut self, ask: &Ask<'_>) -> Result<Answer> {
         if self.index.held.residency == Residency::Signs {
             return Err(IndexError::option("residency for a filter", "signs", "lists or codes"));
         }
         let mut found = None;
-        self.run(&[query], options, Some(filter), 1, &mut |_, answer| found = Some(answer))?;
+        self.run(ask, &mut |_, answer| found = Some(answer))?;
         found.ok_or_else(|| IndexError::input("query", "no answer", "one for each query"))
     }
 
-    fn run(
-        &mut self,
-        queries: &[&[u8]],
-        options: &SearchOptions,
-        filter: Option<Filter<'_>>,
-        overlap: usize,
-        keep: &mut dyn FnMut(usize, Answer),
-    ) -> Result<()> {
-        options.check(self.index.info.rows)?;
+    fn run(&mut self, ask: &Ask<'_>, keep: &mut dyn FnMut(usize, Answer)) -> Result<()> {
+        let Ask { queries, options, filter, live, .. } = *ask;
+        options.check(self.index.info.rows + live.map_or(0, |live| live.delta.rows()))?;
         queries.iter().try_for_each(|query| self.check(query))?;
-        if self.reader.in_flight() > 0 {
-            // A search that failed has left reads behind.
-            self.reader.reset()?;
-        }
+        self.reset()?;
         let done = match self.index.rows.is_some() && self.wants_all(options) {
             true => self.search_rows(queries, options, filter, keep),
-            false => self.search_lists(queries, options, filter, overlap, keep),
+            false => self.search_lists(ask, keep),
         };
         if done.is_err() {
             self.jobs.iter_mut().for_each(|job| job.number = None);
             // What went wrong first is told. If this fails as well, the next search tries again.
-            let _ = self.reader.reset();
+            let _ = self.reset();
         }
         done
+    }
+
+    /// Forgets the reads that a search that failed has left behind.
+    fn reset(&mut self) -> Result<()> {
+        if self.reader.in_flight() > 0 {
+            self.reader.reset()?;
+        }
+        if let Some(outside) = self.outside.as_mut().filter(|outside| outside.reader.in_flight() > 0) {
+            outside.reader.reset()?;
+        }
+        Ok(())
     }
 
     /// Whether every vector is to be compared: if it is asked for, or if nothing less is known to reach the recall.
@@ -132,22 +177,24 @@ impl Searcher {
         shape.check_rows(query, 0, self.index.info.metric != Metric::Cosine, "query")
     }
 
-    fn search_lists(
-        &mut self,
-        queries: &[&[u8]],
-        options: &SearchOptions,
-        filter: Option<Filter<'_>>,
-        overlap: usize,
-        keep: &mut dyn FnMut(usize, Answer),
-    ) -> Result<()> {
-        let course = Course::new(&self.index, options, filter);
+    fn search_lists(&mut self, ask: &Ask<'_>, keep: &mut dyn FnMut(usize, Answer)) -> Result<()> {
+        let Ask { queries, options, filter, live, overlap } = *ask;
+        let index = Arc::clone(&self.index);
+        let rows = match (live, &index.rows) {
+            (Some(live), _) if index.info.codec != Codec::Raw => RowsAt::Outside(&live.rows),
+            (None, Some(rows)) => RowsAt::Own(rows),
+            _ => RowsAt::Nowhere,
+        };
+        let delta = live.map(|live| &*live.delta);
+        let cx = Context { index: &index, filter, rows, delta };
+        let course = Course::new(&cx, options);
         let width = overlap.clamp(1, queries.len().max(1));
         self.jobs.resize_with(width.max(self.jobs.len()), Job::default);
         let (mut next, mut open) = (0, 0);
         loop {
             for job in &mut self.jobs[..width] {
                 if job.number.is_none() && next < queries.len() {
-                    job.start(next, &self.index, queries[next], course, &mut self.scratch);
+                    job.start(next, &index, queries[next], course, &mut self.scratch);
                     job.cost.enters = self.reader.counters().enters;
                     (next, open) = (next + 1, open + 1);
                 }
@@ -157,7 +204,7 @@ impl Searcher {
             }
             let mut finished = 0;
             for slot in 0..width {
-                if let Some((number, answer)) = self.advance(slot, filter)? {
+                if let Some((number, answer)) = self.advance(slot, &cx)? {
                     keep(number, answer);
                     finished += 1;
                 }
@@ -170,23 +217,23 @@ impl Searcher {
     }
 
     /// Goes on with a job as far as it is possible without waiting; its answer, if that is to the end.
-    fn advance(&mut self, slot: usize, filter: Option<Filter<'_>>) -> Result<Option<(usize, Answer)>> {
-        let (index, reader, scratch) = (&*self.index, &mut *self.reader, &mut self.scratch);
+    fn advance(&mut self, slot: usize, cx: &Context<'_>) -> Result<Option<(usize, Answer)>> {
+        let (index, scratch) = (cx.index, &mut self.scratch);
         let job = &mut self.jobs[slot];
         let (Some(number), Some(started)) = (job.number, job.started) else { return Ok(None) };
-        let ready = match job.reranking {
-            true => job.advance_rows(index, reader, slot, scratch)?,
-            false => {
-                if !job.advance_lists(index, filter, reader, slot, scratch)? {
-                    return Ok(None);
-                }
-                job.start_rerank(index) || job.advance_rows(index, reader, slot, scratch)?
-            }
-        };
-        if !ready {
+        let is_new = !job.reranking;
+        if is_new && !job.advance_lists(cx, &mut *self.reader, slot, scratch)? {
             return Ok(None);
         }
-        let hits = job.hits(index, scratch)?;
+        let has_none = is_new && job.start_rerank(cx);
+        let reader = match (&mut self.outside, cx.rows) {
+            (Some(outside), RowsAt::Outside(_)) => &mut *outside.reader,
+            _ => &mut *self.reader,
+        };
+        if !has_none && !job.advance_rows(cx, reader, slot, scratch)? {
+            return Ok(None);
+        }
+        let hits = job.hits(cx, scratch)?;
         job.number = None;
         job.cost.enters = self.reader.counters().enters - job.cost.enters;
         job.cost.total_us = micros(started);
@@ -197,7 +244,7 @@ impl Searcher {
 
     /// Waits for a read, and takes in whatever else has come by then.
     fn wait(&mut self) -> Result<()> {
-        let Self { reader, jobs, scratch, .. } = self;
+        let Self { reader, outside, jobs, scratch, .. } = self;
         let mut deliver = |read: Completed<'_>| {
             let mut bytes = scratch.buffers.pop().unwrap_or_default();
             bytes.clear();
@@ -207,11 +254,16 @@ impl Searcher {
                 job.deliver(at, bytes);
             }
         };
-        if let Some(read) = reader.wait()? {
-            deliver(read);
-        }
-        while let Some(read) = reader.poll()? {
-            deliver(read);
+        let readers = [Some(reader), outside.as_mut().map(|outside| &mut outside.reader)];
+        let mut has_waited = false;
+        for reader in readers.into_iter().flatten().filter(|reader| reader.in_flight() > 0) {
+            if !has_waited && let Some(read) = reader.wait()? {
+                deliver(read);
+                has_waited = true;
+            }
+            while let Some(read) = reader.poll()? {
+                deliver(read);
+            }
         }
         Ok(())
     }
@@ -247,7 +299,7 @@ impl Searcher {
         filter: Option<Filter<'_>>,
         cost: &mut Cost,
     ) -> Result<(Vec<Candidate>, bool)> {
-        let Some(RowFile { file, layout }) = &self.index.rows else { return Ok((Vec::new(), false)) };
+        let Some(RowFile { file, layout, .. }) = &self.index.rows else { return Ok((Vec::new(), false)) };
         let started = Instant::now();
         let is_over = |bytes: u64| {
             options.max_bytes_read.is_some_and(|most| bytes > most)

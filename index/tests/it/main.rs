@@ -11,6 +11,7 @@ mod exact;
 mod filter;
 mod formats;
 mod kernel;
+mod live;
 mod real;
 mod recall;
 mod residency;

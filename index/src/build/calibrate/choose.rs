@@ -85,7 +85,7 @@ impl Prices {
         let list_bytes = build.state.postings_bytes as f64 / f64::from(build.state.lists);
         let row_bytes = RowLayout::new(build.shape).bytes as f64;
         let (list_us, row_us) = (read_us(list_bytes), read_us(row_bytes));
-        Self { list_us, list_bytes, row_us, row_bytes, rows: build.keeps_rows() }
+        Self { list_us, list_bytes, row_us, row_bytes, rows: build.reranks() }
     }
 }
 

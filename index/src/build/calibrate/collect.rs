@@ -60,7 +60,7 @@ pub(super) fn collect(
     let layout = build.list_layout(queries.dim);
     let residencies: &[Residency] = match layout.code() {
         None => &[Residency::Lists],
-        Some(_) if build.keeps_rows() => &Residency::ALL,
+        Some(_) if build.reranks() => &Residency::ALL,
         Some(_) => &[Residency::Lists, Residency::Codes],
     };
     let mut pupils: Vec<Pupil> = (0..queries.len())

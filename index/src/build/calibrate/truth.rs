@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::panels::Panels;
 use crate::space::Space;
 use crate::topk::{Candidate, TopK};
-use crate::vector::RowId;
+use crate::vector::{RowId, VectorSource};
 
 /// Rows compared at a time.
 const BLOCK: usize = 64;
@@ -35,7 +35,7 @@ pub(super) fn exact(build: &Build<'_>, space: &Space, queries: &Queries) -> Resu
             // At most about as many rows as were seen before: few of them are nearer than the limits then.
             let step = (first as usize).clamp(STEP_MIN, step_max).min(rest.len() / queries.dim);
             let (now, later) = rest.split_at(step * queries.dim);
-            compare(&panels, now, first, queries.rows.as_deref(), &mut best);
+            compare(build.source, &panels, now, first, queries.rows.as_deref(), &mut best);
             (rest, first) = (later, first + step as u64);
         }
         build.progress.advance((points.len() / queries.dim) as u64);
@@ -52,7 +52,14 @@ fn step_max(window_bytes: u64, queries: usize) -> usize {
 }
 
 /// Offers the rows from `first` on to all queries.
-fn compare(panels: &Panels, points: &[f32], first: u64, own: Option<&[u32]>, best: &mut [TopK]) {
+fn compare(
+    source: &dyn VectorSource,
+    panels: &Panels,
+    points: &[f32],
+    first: u64,
+    own: Option<&[u32]>,
+    best: &mut [TopK],
+) {
     let limits: Vec<f32> = best.iter().map(TopK::limit).collect();
     let found: Vec<Vec<(u32, Candidate)>> = points
         .par_chunks(BLOCK * panels.dim())
@@ -61,7 +68,8 @@ fn compare(panels: &Panels, points: &[f32], first: u64, own: Option<&[u32]>, bes
             near(panels, points, first + (block * BLOCK) as u64, &limits, distances)
         })
         .collect();
-    for (query, candidate) in found.into_iter().flatten() {
+    for (query, mut candidate) in found.into_iter().flatten() {
+        candidate.row = source.row(candidate.row.0.into());
         if own.is_none_or(|rows| rows[query as usize] != candidate.row.0) {
             best[query as usize].push(candidate);
         }

@@ -16,7 +16,7 @@ fn scan(bounds: Bounds, squared: f32, all_bits: bool) -> Candidate {
     let (mut pool, mut found) = (Pool::default(), Vec::new());
     pool.reset(4);
     let (scratch, cost) = (&mut ScanScratch::default(), &mut Cost::default());
-    coded(&coded_query, &list, &codes, squared, None, (scratch, &mut pool, cost));
+    coded(&coded_query, &list, &codes, squared, Admit::default(), (scratch, &mut pool, cost));
     pool.take(&mut found);
     assert_eq!((found.len(), found[0].key), (1, 3));
     found[0]

@@ -1,0 +1,25 @@
+//! An index that changes: entries are added to its lists in RAM, and now and then it is written anew with them, lists that
+//! became too long split, those that became too short dissolved (LIRE: Xu et al., "SPFresh", SOSP 2023, section 4).
+//!
+//! Such an index does not keep the vectors: its entries name rows, and whoever keeps those hands over their files.
+
+mod delta;
+mod entries;
+mod fold;
+mod place;
+mod row_files;
+
+use std::sync::Arc;
+
+pub use delta::{Delta, Grown};
+pub use fold::{FoldOptions, FoldReport, fold};
+pub use row_files::RowFiles;
+
+/// What a search of an index that changes goes by, beside the index.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// Where the vectors are.
+    pub rows: Arc<RowFiles>,
+    /// What was added to the lists.
+    pub delta: Arc<Delta>,
+}

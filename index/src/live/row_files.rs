@@ -1,0 +1,96 @@
+//! The vectors of an index's rows, in files that are not the index's own.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use nearline_storage::{BatchReader, Disk, ExtentFile, ReadRange, Window};
+
+use crate::error::Result;
+use crate::flat::Flat;
+use crate::rows::RowPage;
+use crate::vector::RowId;
+
+/// Reads in flight while rows are fetched, and their bytes.
+pub(super) const WINDOW: Window = Window { reads: 128, bytes: 4 << 20 };
+
+/// Files of vectors, each with the rows of a range of its own.
+#[derive(Debug)]
+pub struct RowFiles {
+    disk: Arc<dyn Disk>,
+    files: Vec<(RangeInclusive<RowId>, Arc<Flat>)>,
+}
+
+impl RowFiles {
+    /// Files on a disk, with the range in which all of the rows of each lie. The ranges ascend and do not overlap.
+    pub fn new(disk: Arc<dyn Disk>, files: Vec<(RangeInclusive<RowId>, Arc<Flat>)>) -> Self {
+        debug_assert!(files.windows(2).all(|pair| pair[0].0.end() < pair[1].0.start()));
+        Self { disk, files }
+    }
+
+    /// The page that holds a row: the number of its file, and the row's place in the page.
+    pub(crate) fn place_of(&self, row: RowId) -> Option<(usize, ReadRange, usize)> {
+        let file = self.files.partition_point(|(rows, _)| *rows.end() < row);
+        let (range, at) = self.files.get(file)?.1.place_of(row)?;
+        Some((file, range, at))
+    }
+
+    /// Checks a page of a file.
+    pub(crate) fn decode<'a>(&self, file: usize, offset: u64, bytes: &'a [u8]) -> Result<RowPage<'a>> {
+        match self.files.get(file) {
+            Some((_, flat)) => flat.decode(offset, bytes),
+            None => Ok(RowPage::empty()),
+        }
+    }
+
+    pub(crate) fn file(&self, file: usize) -> Option<&ExtentFile> {
+        Some(self.files.get(file)?.1.file())
+    }
+
+    /// A reader of these files.
+    pub(crate) fn reader(&self, window: Window) -> Result<Box<dyn BatchReader>> {
+        let names: Vec<&str> = self.files.iter().map(|(_, flat)| flat.name()).collect();
+        Ok(self.disk.batch_reader(&names, window)?)
+    }
+
+    /// Hands over the vectors of some rows, as [`RowFiles::reader`] reads them, in no order: the place of each among `rows`, and the vector. Each page is read
+    /// once. Rows that are nowhere are passed over.
+    pub(crate) fn fetch(
+        &self,
+        reader: &mut dyn BatchReader,
+        rows: &[u32],
+        mut keep: impl FnMut(usize, &[u8]),
+    ) -> Result<()> {
+        let place = |(number, &row): (usize, &u32)| {
+            let (file, range, at) = self.place_of(RowId(row))?;
+            Some((file, range.offset, range.bytes, at, number))
+        };
+        let mut places: Vec<_> = rows.iter().enumerate().filter_map(place).collect();
+        if places.is_empty() {
+            return Ok(());
+        }
+        places.sort_unstable();
+        let mut pages: Vec<_> = places.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).collect();
+        let (mut submitted, mut done) = (0, 0);
+        while done < pages.len() {
+            while let Some(page) = pages.get(submitted) {
+                let range = ReadRange { offset: page[0].1, bytes: page[0].2 };
+                if !reader.has_room(range) {
+                    break;
+                }
+                reader.submit(submitted as u64, page[0].0, range)?;
+                submitted += 1;
+            }
+            let Some(read) = reader.wait()? else { break };
+            let page = std::mem::take(&mut pages[read.tag as usize]);
+            done += 1;
+            let Some(&(file, offset, ..)) = page.first() else { continue };
+            let decoded = self.decode(file, offset, read.bytes)?;
+            for &(_, _, _, at, number) in page {
+                if let Some((_, vector)) = decoded.get(at) {
+                    keep(number, vector);
+                }
+            }
+        }
+        Ok(())
+    }
+}

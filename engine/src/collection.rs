@@ -93,6 +93,8 @@ pub(crate) struct Limits {
     pub(crate) index_rows: u64,
     /// Bytes of memory that building an index may take.
     pub(crate) index_memory: u64,
+    /// Bytes of what was added to an index at which it is written anew.
+    pub(crate) index_added: u64,
     /// Bytes that an index keeps of what it reads.
     pub(crate) index_cache: u64,
     /// Bytes of a segment of the log.
@@ -132,6 +134,8 @@ pub(crate) struct Inner {
     changed: Condvar,
     /// Names of vectors of which there are none up to a row: no index is built for those.
     barren: Mutex<BTreeMap<usize, RowId>>,
+    /// Names of vectors whose index cannot take one that it should.
+    outgrown: Mutex<BTreeSet<usize>>,
     /// Whether the collection was dropped: its files are going away.
     dropped: AtomicBool,
     _lock: FolderLock,
@@ -178,6 +182,10 @@ struct Background {
     indexing: Option<(usize, std::time::Instant)>,
     /// Why the last index could not be built, and when.
     index_failed: Option<(WriteError, std::time::Instant)>,
+    /// Callers that wait until there is nothing to do.
+    waiting: usize,
+    /// When points last came into a segment.
+    grown: Option<std::time::Instant>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -32,6 +32,8 @@ const FLUSH_BYTES_MAX: u64 = 64 << 20;
 /// Vectors from which on they get an index; so many are compared one by one in a few milliseconds.
 const INDEX_ROWS: u64 = 20_000;
 /// The share of the memory that an index may keep of what it reads.
+/// The part of it at which what was added to an index is written.
+const INDEX_ADDED_SHARE: u64 = 8;
 const INDEX_CACHE_SHARE: u64 = 8;
 /// The share of the memory that building an index may take, if it can do with that.
 const INDEX_MEMORY_SHARE: u64 = 4;
@@ -385,6 +387,7 @@ impl Inner {
             key_bytes,
             index_rows: INDEX_ROWS,
             index_memory: self.options.memory_bytes / INDEX_MEMORY_SHARE,
+            index_added: self.options.memory_bytes / INDEX_ADDED_SHARE,
             index_cache: self.options.memory_bytes / INDEX_CACHE_SHARE,
             log_segment_bytes,
         }

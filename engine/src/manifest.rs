@@ -22,7 +22,9 @@ const KIND_1: [u8; 4] = *b"COLL";
 const DEAD_KIND: [u8; 4] = *b"DEAD";
 const BITMAP_EXTENT_KIND: u16 = 31;
 /// The version of what follows in a manifest.
-const VERSION: u16 = 3;
+const VERSION: u16 = 4;
+/// The one before, whose vector indexes kept vectors of their own: they are passed over, and built anew.
+const VERSION_3: u16 = 3;
 /// Segments at most: more than merging ever leaves.
 const SEGMENTS_MAX: usize = 1 << 16;
 
@@ -91,7 +93,7 @@ impl Manifest {
 
     fn decode(decoder: &mut Decoder<'_>, path: &Path) -> Result<Self, StorageError> {
         let found = decoder.u16()?;
-        if found != VERSION {
+        if ![VERSION, VERSION_3].contains(&found) {
             return Err(StorageError::Version { file: path.to_owned(), found, supported: VERSION });
         }
         let (store_id, next_number) = (decoder.u64()?, decoder.u64()?);
@@ -106,7 +108,7 @@ impl Manifest {
             return Err(decoder.wrong(at, "segments of a collection", count as u64, SEGMENTS_MAX as u64));
         }
         let segments = (0..count).map(|_| SegmentInfo::decode(decoder, &schema)).collect::<Result<_, _>>()?;
-        let indexes = decode_indexes(decoder, &schema)?;
+        let indexes = decode_indexes(decoder, &schema, found)?;
         Ok(Self {
             store_id,
             schema,
@@ -136,11 +138,19 @@ fn decode_fields(decoder: &mut Decoder<'_>) -> Result<Vec<FieldIndexInfo>, Stora
     (0..count).map(|_| FieldIndexInfo::decode(decoder)).collect()
 }
 
-fn decode_indexes(decoder: &mut Decoder<'_>, schema: &Schema) -> Result<Vec<VectorIndexInfo>, StorageError> {
+fn decode_indexes(
+    decoder: &mut Decoder<'_>,
+    schema: &Schema,
+    version: u16,
+) -> Result<Vec<VectorIndexInfo>, StorageError> {
     let at = decoder.offset();
     let count = decoder.u32()? as usize;
     if count > schema.len() {
         return Err(decoder.wrong(at, "vector indexes of a collection", count as u64, schema.len() as u64));
+    }
+    if version == VERSION_3 {
+        (0..count).try_for_each(|_| VectorIndexInfo::skip_3(decoder))?;
+        return Ok(Vec::new());
     }
     (0..count).map(|_| VectorIndexInfo::decode(decoder, schema.len())).collect()
 }

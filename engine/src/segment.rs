@@ -117,7 +117,7 @@ pub(crate) struct Segment {
     pub(crate) info: SegmentInfo,
     points: Arc<Table>,
     ids: Arc<Table>,
-    pub(crate) vectors: Arc<Vec<Option<Flat>>>,
+    pub(crate) vectors: Arc<Vec<Option<Arc<Flat>>>>,
     fields: Vec<Arc<FieldFile>>,
 }
 
@@ -141,7 +141,7 @@ impl Segment {
                 0 => None,
                 _ => {
                     let (name, id) = (vectors_name(info.number, at), file_id(store_id, info.number, 2 + at));
-                    Some(Flat::open(disk, &name, id, config.shape(), count)?)
+                    Some(Arc::new(Flat::open(disk, &name, id, config.shape(), count)?))
                 }
             });
         }
@@ -251,7 +251,7 @@ impl Segment {
 
     /// The vectors of a row, in the schema's order.
     pub(crate) fn vectors_of(&self, row: RowId) -> Result<Vec<Option<Box<[u8]>>>, OpenError> {
-        let get = |flat: &Option<Flat>| {
+        let get = |flat: &Option<Arc<Flat>>| {
             let found = flat.as_ref().map(|flat| flat.get(row)).transpose();
             found.map(|found| found.flatten().map(Vec::into_boxed_slice))
         };
@@ -268,7 +268,7 @@ impl Segment {
     pub(crate) fn verify(&self) -> Result<(), OpenError> {
         self.points.verify()?;
         self.ids.verify()?;
-        self.vectors.iter().flatten().try_for_each(Flat::verify)?;
+        self.vectors.iter().flatten().try_for_each(|flat| flat.verify())?;
         let mut count = 0;
         for point in self.scan() {
             let (row, id, _) = point?;

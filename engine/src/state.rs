@@ -12,7 +12,7 @@ use crate::field::FieldIndexInfo;
 use crate::point_id::PointId;
 use crate::record::{Change, Stored};
 use crate::segment::Segment;
-use crate::vector_index::VectorIndex;
+use crate::vector_index::Listed;
 
 /// Points written since the last flush, some at a time.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ pub(crate) struct State {
     /// Field indexes; not every segment has a file of each yet.
     pub(crate) fields: Arc<Vec<FieldIndexInfo>>,
     /// The vector index of each name of vectors, in the schema's order; behind its end there are none.
-    pub(crate) indexes: Vec<Option<Arc<VectorIndex>>>,
+    pub(crate) indexes: Vec<Option<Listed>>,
     /// Runs that are being flushed, oldest first. They stay as they are.
     pub(crate) frozen: Vec<Arc<Run>>,
     /// Newer runs, oldest first.

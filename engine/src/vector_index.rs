@@ -1,23 +1,22 @@
-//! A vector index of a collection: posting lists over the vectors of one name, as far as they were written when it was built.
+//! A vector index of a collection: posting lists over the vectors of one name.
 //!
-//! It is an index of `nearline-index` whose files are a part of the collection's folder: `index.N.V.` and a name. It knows its
-//! vectors by their *places*, 0 to their number; `index.N.V.covered` has the row at each. Rows that died since are left out by
-//! whoever searches, rows written since are compared one by one.
+//! It is an index of `nearline-index` whose files are a part of the collection's folder: `index.N.V.` and a name. Its entries
+//! name rows; the vectors themselves are in the segments. What was written since is added to the lists in memory, and what is
+//! not there yet is compared one by one. Rows that died since are left out by whoever searches.
 
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nearline_index::{
-    Answer, Filter, Index, IndexError, OpenOptions, Pin, Probe, Problem, Rerank, RowId, SearchOptions,
-    Searcher,
+    Answer, Delta, Filter, Flat, Index, IndexError, Live, OpenOptions, Pin, Probe, Problem, Rerank, RowFiles,
+    RowId, SearchOptions, Searcher,
 };
 use nearline_storage::{Decoder, Disk, Encoder, PartDisk, StorageError};
 use roaring::RoaringBitmap;
 
 use crate::error::OpenError;
-use crate::manifest::{read_bitmap, write_bitmap};
+use crate::segment::Segment;
 
-const COVERED_KIND: [u8; 4] = *b"COVR";
-const COVERED: &str = "covered";
 /// Searchers that are kept for the next question: each has buffers of its own.
 const SEARCHERS_MAX: usize = 8;
 /// Files of an index, at most.
@@ -32,8 +31,11 @@ pub(crate) struct VectorIndexInfo {
     pub(crate) at: usize,
     /// Vectors in it.
     pub(crate) rows: u64,
-    /// Rows up to this one are in it, if they had such a vector and lived when it was built.
+    /// Rows up to this one are in it, if they had such a vector and lived when it was written.
     pub(crate) last: RowId,
+    /// Vectors and lists that it had when it was built as a whole, and measured.
+    pub(crate) built_rows: u64,
+    pub(crate) built_lists: u64,
     /// Bytes of all files.
     pub(crate) bytes: u64,
     /// The names of all files, behind the prefix.
@@ -42,7 +44,8 @@ pub(crate) struct VectorIndexInfo {
 
 impl VectorIndexInfo {
     pub(crate) fn encode(&self, out: &mut Encoder) {
-        out.u64(self.number).u32(self.at as u32).u64(self.rows).u32(self.last.0).u64(self.bytes);
+        out.u64(self.number).u32(self.at as u32).u64(self.rows).u32(self.last.0);
+        out.u64(self.built_rows).u64(self.built_lists).u64(self.bytes);
         out.u32(self.names.len() as u32);
         self.names.iter().for_each(|name| {
             out.str(name);
@@ -57,7 +60,8 @@ impl VectorIndexInfo {
         if at >= vectors {
             return Err(decoder.wrong(place, "name of indexed vectors", at as u64, vectors as u64));
         }
-        let (rows, last, bytes) = (decoder.u64()?, RowId(decoder.u32()?), decoder.u64()?);
+        let (rows, last) = (decoder.u64()?, RowId(decoder.u32()?));
+        let (built_rows, built_lists, bytes) = (decoder.u64()?, decoder.u64()?, decoder.u64()?);
         let place = decoder.offset();
         let count = decoder.u32()? as usize;
         if count > FILES_MAX {
@@ -67,7 +71,16 @@ impl VectorIndexInfo {
         for _ in 0..count {
             names.push(decoder.str()?.to_owned());
         }
-        Ok(Self { number, at, rows, last, bytes, names })
+        Ok(Self { number, at, rows, last, built_rows, built_lists, bytes, names })
+    }
+
+    /// Reads over what version 3 knew of an index, which kept vectors of its own.
+    pub(crate) fn skip_3(decoder: &mut Decoder<'_>) -> Result<(), StorageError> {
+        (decoder.u64()?, decoder.u32()?, decoder.u64()?, decoder.u32()?, decoder.u64()?);
+        for _ in 0..decoder.u32()? {
+            decoder.str()?;
+        }
+        Ok(())
     }
 
     /// The names of its files.
@@ -91,13 +104,61 @@ pub(crate) fn index_number(name: &str) -> Option<u64> {
 #[derive(Debug)]
 pub(crate) struct VectorIndex {
     pub(crate) info: VectorIndexInfo,
-    index: Index,
-    /// The rows in it, in order of their places.
-    covered: RoaringBitmap,
-    /// Where rows follow each other: the first place of each run, and the row there.
-    runs: Vec<(u32, u32)>,
+    pub(crate) index: Index,
     /// Searchers that nobody uses now.
     searchers: Mutex<Vec<Searcher>>,
+}
+
+/// A vector index, and what was added to it since it was written.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    pub(crate) index: Arc<VectorIndex>,
+    pub(crate) live: Live,
+    /// Rows up to this one are in lists, if they have such a vector and are not dead.
+    pub(crate) last: RowId,
+}
+
+impl Listed {
+    /// An index to which nothing was added.
+    pub(crate) fn new(index: Arc<VectorIndex>, disk: &Arc<dyn Disk>, segments: &[Arc<Segment>]) -> Self {
+        let rows = Arc::new(RowFiles::new(Arc::clone(disk), row_files(segments, index.info.at)));
+        let last = index.info.last;
+        Self { index, live: Live { rows, delta: Arc::default() }, last }
+    }
+
+    /// The same when there are other segments.
+    pub(crate) fn over(&mut self, disk: &Arc<dyn Disk>, segments: &[Arc<Segment>]) {
+        let files = row_files(segments, self.index.info.at);
+        if !self.live.rows.are(&files) {
+            self.live.rows = Arc::new(RowFiles::new(Arc::clone(disk), files));
+        }
+    }
+
+    /// With these entries besides, of rows up to `last`.
+    pub(crate) fn with(mut self, delta: Delta, last: RowId) -> Self {
+        self.live.delta = Arc::new(delta);
+        self.last = self.last.max(last);
+        self
+    }
+
+    /// Vectors in lists, dead ones among them.
+    pub(crate) fn rows(&self) -> u64 {
+        self.index.info.rows + self.live.delta.rows()
+    }
+
+    /// Bytes of memory, beside what is kept of what is read.
+    pub(crate) fn ram_bytes(&self) -> u64 {
+        self.index.index.info().ram_bytes + self.live.delta.bytes()
+    }
+}
+
+/// The files with the vectors of one name.
+fn row_files(segments: &[Arc<Segment>], at: usize) -> Vec<(RangeInclusive<RowId>, Arc<Flat>)> {
+    let file = |segment: &Arc<Segment>| {
+        let range = segment.info.first..=segment.info.last;
+        segment.vectors[at].as_ref().map(|flat| (range, Arc::clone(flat)))
+    };
+    segments.iter().filter_map(file).collect()
 }
 
 /// What is asked of a vector index.
@@ -115,63 +176,48 @@ impl VectorIndex {
     /// Opens an index, which keeps so many bytes of what it reads.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
-        store_id: u64,
         info: VectorIndexInfo,
         cache_bytes: u64,
     ) -> Result<Self, OpenError> {
-        let part = part(disk, info.number, info.at);
-        let covered = read_bitmap(&part, COVERED, COVERED_KIND, store_id ^ info.number)?;
-        let options =
-            OpenOptions { pin: Pin::Nothing, cache_bytes: Some(cache_bytes), ..OpenOptions::default() };
-        let index = Index::open_on(Arc::new(part), &options)?;
-        let checks = [
-            ("vectors of an index", index.info().rows, info.rows),
-            ("rows that an index covers", covered.len(), info.rows),
-            ("last row of an index", covered.max().unwrap_or(0).max(info.last.0).into(), info.last.0.into()),
-        ];
-        if let Some((what, found, expected)) =
-            checks.into_iter().find(|(_, found, expected)| found != expected)
-        {
-            let file = disk.root().join(prefix(info.number, info.at) + COVERED);
-            return Err(StorageError::corrupt(&file, 0, what, found, expected).into());
+        let options = OpenOptions {
+            pin: Pin::Nothing,
+            cache_bytes: Some(cache_bytes),
+            lists_measured: Some(info.built_lists),
+            ..OpenOptions::default()
+        };
+        let index = Index::open_on(Arc::new(part(disk, info.number, info.at)), &options)?;
+        let found = index.info().rows;
+        if found != info.rows {
+            let file = disk.root().join(prefix(info.number, info.at));
+            return Err(StorageError::corrupt(&file, 0, "vectors of an index", found, info.rows).into());
         }
-        let runs = runs(&covered);
-        Ok(Self { info, index, covered, runs, searchers: Mutex::default() })
+        Ok(Self { info, index, searchers: Mutex::default() })
     }
 
-    /// The row at a place.
-    fn row(&self, place: RowId) -> RowId {
-        let run = self.runs.partition_point(|&(first, _)| first <= place.0).saturating_sub(1);
-        let (first, row) = self.runs.get(run).copied().unwrap_or_default();
-        RowId(row + (place.0 - first))
-    }
-
-    /// Of its vectors, those whose rows are in `rows`.
-    pub(crate) fn count_of(&self, rows: &RoaringBitmap) -> u64 {
-        self.covered.intersection_len(rows)
-    }
-
-    /// The nearest of its vectors that may be answered: their rows, with exact distances, and what they cost. `None` if its
-    /// files are gone already, because there is a newer one.
-    pub(crate) fn search(&self, ask: &Ask<'_>) -> Result<Option<Answer>, IndexError> {
+    /// The nearest of the vectors in lists that may be answered: their rows, with exact distances, and what they cost. `None`
+    /// if files are gone already, because there are newer ones.
+    pub(crate) fn search(&self, ask: &Ask<'_>, live: &Live) -> Result<Option<Answer>, IndexError> {
         let free = self.searchers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let gone = |error| match error {
+            IndexError::Storage(StorageError::NotFound { .. }) => Ok(None),
+            error => Err(error),
+        };
         let mut searcher = match free.map_or_else(|| self.index.searcher(), Ok) {
             Ok(searcher) => searcher,
-            Err(IndexError::Storage(StorageError::NotFound { .. })) => return Ok(None),
-            Err(error) => return Err(error),
+            Err(error) => return gone(error),
         };
+        let rows = self.info.rows + live.delta.rows();
         let options = SearchOptions {
-            k: ask.k.min(self.info.rows as usize),
+            k: ask.k.min(rows as usize),
             probe: Probe::TargetRecall(ask.target_recall),
             rerank: Rerank::Exact,
             ..SearchOptions::default()
         };
-        let allows = |place| (ask.allows)(self.row(place));
-        let share = ask.allowed as f32 / self.info.rows.max(1) as f32;
-        let mut answer = searcher.search_where(ask.query, &options, Filter { allows: &allows, share })?;
-        for hit in &mut answer.hits {
-            hit.row = self.row(hit.row);
-        }
+        let filter = Filter { allows: ask.allows, share: ask.allowed as f32 / rows.max(1) as f32 };
+        let answer = match searcher.search_live(ask.query, &options, filter, live) {
+            Ok(answer) => answer,
+            Err(error) => return gone(error),
+        };
         let mut searchers = self.searchers.lock().unwrap_or_else(PoisonError::into_inner);
         if searchers.len() < SEARCHERS_MAX {
             searchers.push(searcher);
@@ -180,25 +226,19 @@ impl VectorIndex {
         Ok(Some(answer))
     }
 
-    /// Bytes of memory it takes, beside what it keeps of what it reads.
-    pub(crate) fn ram_bytes(&self) -> u64 {
-        let runs = self.runs.len() * size_of::<(u32, u32)>();
-        self.index.info().ram_bytes + (self.covered.serialized_size() + runs) as u64
-    }
-
-    /// Reads all of an index and checks that it has the vectors of these living rows, and of no others but dead ones.
+    /// Reads all of an index and checks that it has the vectors of these living rows, each once, and of no others but dead
+    /// ones.
     pub(crate) fn verify(
         disk: &Arc<dyn Disk>,
-        store_id: u64,
         info: &VectorIndexInfo,
         living: &RoaringBitmap,
         dead: &RoaringBitmap,
     ) -> Result<(), OpenError> {
-        let covered = Self::verify_files(disk, store_id, info)?;
-        let wrong = (&covered - dead) ^ living;
+        let found = Self::verify_files(disk, info)?;
+        let wrong = (&found - dead) ^ living;
         if let Some(row) = wrong.min() {
-            let file = disk.root().join(prefix(info.number, info.at) + COVERED);
-            let found = u64::from(covered.contains(row));
+            let file = disk.root().join(prefix(info.number, info.at));
+            let found = u64::from(found.contains(row));
             return Err(StorageError::corrupt(&file, 0, "row of a vector index", found, 1 - found).into());
         }
         Ok(())
@@ -207,50 +247,42 @@ impl VectorIndex {
     /// Reads all files of an index and checks them. Returns the rows in it.
     pub(crate) fn verify_files(
         disk: &Arc<dyn Disk>,
-        store_id: u64,
         info: &VectorIndexInfo,
     ) -> Result<RoaringBitmap, OpenError> {
-        let opened = Self::open(disk, store_id, info.clone(), 0)?;
-        let part = Arc::new(part(disk, info.number, info.at));
-        let report = nearline_index::verify_on(part, &mut |_, _| ())?;
-        match report.problems.into_iter().next() {
-            Some(Problem { file, message }) => {
-                Err(OpenError::Damaged { file: prefix(info.number, info.at) + &file, message })
+        let (mut rows, mut twice) = (RoaringBitmap::new(), None);
+        let mut see = |row: RowId| {
+            if !rows.insert(row.0) {
+                twice.get_or_insert(row);
             }
-            None => Ok(opened.covered),
+        };
+        let part = Arc::new(part(disk, info.number, info.at));
+        let report = nearline_index::verify_outside(part, &mut see, &mut |_, _| ())?;
+        if let Some(Problem { file, message }) = report.problems.into_iter().next() {
+            return Err(OpenError::Damaged { file: prefix(info.number, info.at) + &file, message });
         }
+        let file = disk.root().join(prefix(info.number, info.at));
+        if let Some(row) = twice {
+            return Err(StorageError::corrupt(&file, 0, "second entry of a row", row.0.into(), 0).into());
+        }
+        if rows.len() != info.rows {
+            return Err(StorageError::corrupt(&file, 0, "rows of an index", rows.len(), info.rows).into());
+        }
+        Ok(rows)
     }
 }
 
-/// Where rows follow each other: the first place of each run, and the row there.
-fn runs(rows: &RoaringBitmap) -> Vec<(u32, u32)> {
-    let mut runs: Vec<(u32, u32)> = Vec::new();
-    for (place, row) in (0..).zip(rows) {
-        if runs.last().is_none_or(|&(first, start)| row - start != place - first) {
-            runs.push((place, row));
-        }
-    }
-    runs
-}
-
-fn part(disk: &Arc<dyn Disk>, number: u64, at: usize) -> PartDisk {
+/// The part of a folder that has the files of an index.
+pub(crate) fn part(disk: &Arc<dyn Disk>, number: u64, at: usize) -> PartDisk {
     PartDisk::new(Arc::clone(disk), prefix(number, at))
 }
 
-/// Ends the files of an index that was built: adds which row is at which place, and tells what the manifest is to know.
-pub(crate) fn finish(
-    disk: &Arc<dyn Disk>,
-    store_id: u64,
-    (number, at): (u64, usize),
-    covered: &RoaringBitmap,
-    last: RowId,
-) -> Result<VectorIndexInfo, OpenError> {
-    let part = part(disk, number, at);
-    write_bitmap(&part, COVERED, COVERED_KIND, store_id ^ number, covered)?;
+/// What the manifest is to know of the files of an index that were written; the rest is as in `info`.
+pub(crate) fn listed(disk: &Arc<dyn Disk>, info: VectorIndexInfo) -> Result<VectorIndexInfo, StorageError> {
+    let part = part(disk, info.number, info.at);
     let names = part.list()?;
     let mut bytes = 0;
     for name in &names {
         bytes += part.open(name)?.len()?;
     }
-    Ok(VectorIndexInfo { number, at, rows: covered.len(), last, bytes, names })
+    Ok(VectorIndexInfo { bytes, names, ..info })
 }

@@ -61,6 +61,7 @@ impl Inner {
             state.flushed_lsn = files.manifest.flushed_lsn;
             forget_dead(state, files);
         });
+        locked(&self.background).grown = Some(std::time::Instant::now());
         // The points are safe; what of the log cannot be removed now is the next time.
         let _ = locked(&self.writer).wal.trim(files.manifest.flushed_lsn);
         self.remove(files, old_dead.as_slice());
@@ -216,6 +217,8 @@ impl Inner {
         let _writer = locked(&self.writer);
         let mut state = (*self.state()).clone();
         change(&mut state);
+        let State { indexes, segments, .. } = &mut state;
+        indexes.iter_mut().flatten().for_each(|listed| listed.over(&self.disk, segments));
         self.publish(state);
     }
 

@@ -1,62 +1,120 @@
-//! Building vector indexes, in a thread of its own: it takes long, and points are flushed meanwhile.
+//! Vector indexes: building them, adding to them, and writing them anew, in a thread of its own.
+//!
+//! What is to be done is decided from a description of the index alone.
 
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
 use nearline_index::{
-    BuildOptions, IndexError, Progress, RowId, RowStream, Shape, SourceError, Stage, VectorSource,
+    BuildOptions, FoldOptions, Grown, IndexError, Progress, RowId, RowStream, Shape, SourceError, Stage,
+    VectorSource,
 };
-use nearline_storage::PartDisk;
+use nearline_storage::Disk;
 use roaring::RoaringBitmap;
 
+use super::flush::dead_points;
 use super::write::refused;
 use super::{Collection, Inner, locked};
 use crate::error::WriteError;
 use crate::schema::VectorConfig;
 use crate::segment::Segment;
 use crate::state::State;
-use crate::vector_index::{VectorIndex, VectorIndexInfo, finish, prefix};
+use crate::vector_index::{Listed, VectorIndex, VectorIndexInfo, listed, part};
 
-/// An index is built anew when there is one vector that it lacks to so many that it has, and likewise when of so many one
-/// is not dead.
-const REST_SHARE: u64 = 32;
-const LIVE_SHARE: u64 = 2;
 /// How long after a failure it is tried again, at first and at most: each time after twice as long.
 const RETRY: Duration = Duration::from_secs(10);
 const RETRY_MAX: Duration = Duration::from_secs(3_600);
+/// How long nothing was added when an index is built as a whole again.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// An index is written anew when one vector in so many was added to it, or died.
+const ADDED_SHARE: u64 = 16;
+const DEAD_SHARE: u64 = 8;
+/// And before more are added when there are so many times as many.
+const ADDED_MOST: u64 = 2;
+/// It is built as a whole when it has so many times as many vectors as when it was, or as few: it is measured anew then.
+const BUILT_SHARE: u64 = 4;
+/// Vectors are added when there are more than one in so many of those that make an index worth it.
+const REST_SHARE: u64 = 64;
+/// Vectors that no list has yet, in those that make an index worth it, for which writers wait.
+const REST_MOST: u64 = 2;
 
 /// One index is built at a time in the process: memory and processors are its, whatever collection it is for.
 static BUILDING: Mutex<()> = Mutex::new(());
-/// Vectors read at a time.
+/// Vectors read at a time, and added at a time.
 const READ: usize = 512;
+const ADD: usize = 4_096;
 
-/// The vectors of one name as the choice of builds sees them.
+/// The vectors of one name as the choice of what to do sees them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct IndexView {
-    /// Vectors in the index, and how many of them are not dead.
-    pub(crate) covered: u64,
-    pub(crate) live: u64,
-    /// Vectors in segments that it lacks.
+    /// The index, if there is one.
+    pub(crate) listed: Option<ListedView>,
+    /// Vectors in segments that are in no list.
     pub(crate) rest: u64,
     /// Vectors below which there is no use for an index.
     pub(crate) least: u64,
+    /// Whether nothing was added for a while.
+    pub(crate) is_quiet: bool,
 }
 
-/// Whether an index is to be built.
-pub(crate) fn is_due(view: &IndexView) -> bool {
-    let IndexView { covered, live, rest, least } = *view;
-    let is_large = live + rest >= least.max(1);
-    let lacks_many = rest >= least.max(1) && rest.saturating_mul(REST_SHARE) >= covered;
-    is_large && (lacks_many || live.saturating_mul(LIVE_SHARE) < covered)
+/// An index as the choice sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ListedView {
+    /// Vectors on disk, and those added since.
+    pub(crate) rows: u64,
+    pub(crate) added: u64,
+    /// Of all these, those that are not dead.
+    pub(crate) live: u64,
+    /// Vectors when it was built as a whole.
+    pub(crate) built: u64,
+    /// Bytes of what was added, and at which it is written.
+    pub(crate) bytes: u64,
+    pub(crate) bytes_most: u64,
+    /// Whether it cannot take a vector that it should.
+    pub(crate) is_outgrown: bool,
 }
 
-/// Builds indexes as they become due, until the collection is closed.
+/// Something to do about an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IndexJob {
+    /// Build it over all vectors.
+    Build,
+    /// Add what it lacks.
+    Add,
+    /// Write it with what was added, and without what is dead.
+    Fold,
+}
+
+/// The next thing to do about an index, if any.
+pub(crate) fn choose_index(view: &IndexView) -> Option<IndexJob> {
+    let IndexView { listed, rest, least, is_quiet } = *view;
+    let Some(listed) = listed else { return (rest >= least.max(1)).then_some(IndexJob::Build) };
+    if listed.is_outgrown {
+        return Some(IndexJob::Build);
+    }
+    let all = listed.rows + listed.added;
+    let most = (listed.rows / ADDED_SHARE).max(least / 8).max(1);
+    if listed.added > 0 && (listed.added >= ADDED_MOST * most || listed.bytes >= listed.bytes_most) {
+        return Some(IndexJob::Fold);
+    }
+    if rest > least / REST_SHARE {
+        return Some(IndexJob::Add);
+    }
+    if listed.added >= most || (all - listed.live.min(all)) * DEAD_SHARE > all {
+        return Some(IndexJob::Fold);
+    }
+    let is_other = listed.live >= BUILT_SHARE * listed.built || listed.live * BUILT_SHARE < listed.built;
+    (is_quiet && is_other && listed.live >= least).then_some(IndexJob::Build)
+}
+
+/// Does what there is to do about indexes, until the collection is closed.
 pub(super) fn start(inner: Arc<Inner>) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         let mut pause = RETRY;
-        while let Some(at) = inner.next_index(pause) {
+        while let Some((at, job)) = inner.next_index(pause) {
             let permit = inner.permit();
-            let done = if inner.is_closing() { Ok(()) } else { inner.build_index(at) };
+            let done = if inner.is_closing() { Ok(()) } else { inner.run_index(at, job) };
             drop(permit);
             pause = if done.is_ok() { RETRY } else { (2 * pause).min(RETRY_MAX) };
             let is_closing = inner.is_closing();
@@ -86,30 +144,32 @@ impl Collection {
         inner.remove(&mut files, &old);
         drop(files);
         inner.wake();
-        while let Some(at) = inner.due_index().filter(|_| !inner.has_background) {
-            inner.build_index(at)?;
+        while let Some((at, job)) = inner.due_index(true).filter(|_| !inner.has_background) {
+            inner.run_index(at, job)?;
         }
         Ok(())
     }
 }
 
 impl Inner {
-    /// Waits until an index is due, for `pause` at least after a failure; `None` when the collection is closed.
-    fn next_index(&self, pause: Duration) -> Option<usize> {
+    /// Waits until there is something to do, for `pause` at least after a failure; `None` when the collection is closed.
+    fn next_index(&self, pause: Duration) -> Option<(usize, IndexJob)> {
         let mut background = locked(&self.background);
         loop {
             if background.stopping || self.is_dropped() {
                 return None;
             }
-            let due = self.due_index();
+            let is_quiet =
+                background.waiting > 0 || background.grown.is_none_or(|grown| grown.elapsed() > QUIET);
+            let due = self.due_index(is_quiet);
             if due.is_none() {
                 background.index_failed = None;
             }
             let failed_since = background.index_failed.as_ref().map(|(_, since)| since.elapsed());
             let rests = failed_since.is_some_and(|since| since < pause);
-            if let Some(at) = due.filter(|_| !rests) {
+            if let Some((at, job)) = due.filter(|_| !rests) {
                 background.indexing = Some((at, Instant::now()));
-                return Some(at);
+                return Some((at, job));
             }
             background = super::maintain::wait(self, background, None);
         }
@@ -132,40 +192,177 @@ impl Inner {
         }
     }
 
-    /// The first name of vectors whose index is due.
-    pub(super) fn due_index(&self) -> Option<usize> {
+    /// The first name of vectors about whose index there is something to do.
+    pub(super) fn due_index(&self, is_quiet: bool) -> Option<(usize, IndexJob)> {
         let state = self.state();
-        (0..self.schema.len()).find(|&at| is_due(&self.index_view(&state, at)))
+        (0..self.schema.len()).find_map(|at| {
+            let view = IndexView { is_quiet, ..self.index_view(&state, at) };
+            choose_index(&view).map(|job| (at, job))
+        })
     }
 
     pub(super) fn index_view(&self, state: &State, at: usize) -> IndexView {
         let can_have = self.schema.config(at).is_some_and(|config| config.metric.has_lists());
-        let index = state.indexes.get(at).and_then(Option::as_ref);
-        let (covered, last) = index.map_or((0, None), |index| (index.info.rows, Some(index.info.last)));
-        let last = last.max(locked(&self.barren).get(&at).copied());
-        let dead = index.map_or(0, |index| index.count_of(&state.dead));
+        let listed = state.indexes.get(at).and_then(Option::as_ref);
+        let last = listed.map(|listed| listed.last).max(locked(&self.barren).get(&at).copied());
         let rest = state.segments.iter().map(|segment| rest_of(state, segment, at, last)).sum();
         let least = if can_have { self.limits.index_rows } else { u64::MAX };
-        IndexView { covered, live: covered - dead, rest, least }
+        let view = |listed: &Listed| ListedView {
+            rows: listed.index.info.rows,
+            added: listed.live.delta.rows(),
+            live: live_in_lists(state, listed),
+            built: listed.index.info.built_rows,
+            bytes: listed.live.delta.bytes(),
+            bytes_most: self.limits.index_added,
+            is_outgrown: locked(&self.outgrown).contains(&at),
+        };
+        IndexView { listed: listed.map(view), rest, least, is_quiet: false }
+    }
+
+    /// Makes writers wait while very many vectors are in no list and the background is at it: every query compares them.
+    pub(super) fn wait_for_lists(&self) {
+        if !self.has_background {
+            return;
+        }
+        let is_behind = || {
+            let state = self.state();
+            (0..self.schema.len()).any(|at| {
+                let Some(listed) = state.indexes.get(at).and_then(Option::as_ref) else { return false };
+                let rest: u64 =
+                    state.segments.iter().map(|segment| vectors_behind(segment, at, listed.last)).sum();
+                rest > REST_MOST.saturating_mul(self.limits.index_rows)
+            })
+        };
+        let mut background = None;
+        while is_behind() {
+            let guard = background.take().unwrap_or_else(|| locked(&self.background));
+            // Where it fails, waiting does not help.
+            if guard.stopping || guard.index_failed.is_some() {
+                return;
+            }
+            background = Some(super::maintain::wait(self, guard, None));
+            drop(background.take());
+        }
+    }
+
+    /// Does something about the index of a name.
+    pub(crate) fn run_index(&self, at: usize, job: IndexJob) -> Result<(), WriteError> {
+        match job {
+            IndexJob::Build => self.build_index(at),
+            IndexJob::Add => self.add_to_index(at),
+            IndexJob::Fold => self.fold_index(at),
+        }
+    }
+
+    /// Takes a number for an index that is going to be written, and the state that goes into it.
+    fn begin_index(&self) -> Result<(u64, Arc<State>), WriteError> {
+        let mut files = locked(&self.files);
+        // What died must be so after a crash, too: it is left out.
+        locked(&self.writer).wal.sync().map_err(refused)?;
+        let number = files.take_number();
+        files.building.insert(number);
+        Ok((number, self.state()))
     }
 
     /// Builds the index over all vectors of a name that are in segments.
     pub(crate) fn build_index(&self, at: usize) -> Result<(), WriteError> {
         let Some(config) = self.schema.config(at).copied() else { return Ok(()) };
-        let (number, store_id, state) = {
-            let mut files = locked(&self.files);
-            // What died must be so after a crash, too: it is left out.
-            locked(&self.writer).wal.sync().map_err(refused)?;
-            let number = files.take_number();
-            files.building.insert(number);
-            (number, files.manifest.store_id, self.state())
-        };
+        let (number, state) = self.begin_index()?;
         let last = state.segments.last().map(|segment| segment.info.last);
-        let built = self.build_files(&state, at, &config, (number, store_id));
+        let built = self.build_files(&state, at, &config, number);
         self.adopt_index(at, number, last, built)
     }
 
-    /// Makes an index that was built the one that counts; `last` is the last row that was looked at.
+    /// Writes the index of a name with what was added to it, and without what is dead.
+    fn fold_index(&self, at: usize) -> Result<(), WriteError> {
+        let (number, state) = self.begin_index()?;
+        let folded = match state.indexes.get(at).and_then(Option::as_ref) {
+            Some(old) => self.fold_files(&state, old, number),
+            None => Ok(None),
+        };
+        self.adopt_index(at, number, None, folded)
+    }
+
+    fn fold_files(
+        &self,
+        state: &Arc<State>,
+        old: &Listed,
+        number: u64,
+    ) -> Result<Option<VectorIndex>, WriteError> {
+        let info = &old.index.info;
+        let disk: Arc<dyn Disk> = Arc::new(part(&self.disk, number, info.at));
+        let options = FoldOptions {
+            is_dead: &|row| state.is_dead(row),
+            identity: number ^ locked(&self.files).manifest.store_id,
+            is_cancelled: &|| self.is_closing(),
+        };
+        let report = nearline_index::fold(&old.index.index, &old.live, &disk, &options)?;
+        if report.rows == 0 {
+            return Ok(None);
+        }
+        let info = VectorIndexInfo { number, rows: report.rows, last: old.last, ..info.clone() };
+        let info = listed(&self.disk, info).map_err(refused)?;
+        Ok(Some(VectorIndex::open(&self.disk, info, self.limits.index_cache)?))
+    }
+
+    /// Adds the vectors that lists lack, some at a time.
+    fn add_to_index(&self, at: usize) -> Result<(), WriteError> {
+        loop {
+            let state = self.state();
+            let Some(listed) = state.indexes.get(at).and_then(Option::as_ref) else { return Ok(()) };
+            let Some(next) = self.added(&state, listed)? else { return Ok(()) };
+            let number = listed.index.info.number;
+            self.change(|state| {
+                if let Some(listed) = state.indexes.get_mut(at).and_then(Option::as_mut)
+                    && listed.index.info.number == number
+                {
+                    listed.live.delta = Arc::clone(&next.live.delta);
+                    listed.last = next.last;
+                }
+            });
+            self.changed.notify_all();
+            if self.is_closing() || next.live.delta.bytes() >= self.limits.index_added {
+                return Ok(());
+            }
+        }
+    }
+
+    /// An index with some of the vectors that it lacks. `None` if there are none, or if it cannot take them.
+    fn added(&self, state: &Arc<State>, old: &Listed) -> Result<Option<Listed>, WriteError> {
+        let at = old.index.info.at;
+        let (mut rows, mut vectors) = (Vec::new(), Vec::new());
+        let mut last = old.last;
+        for segment in state.segments.iter().filter(|segment| segment.info.last > old.last) {
+            if let Some(flat) = &segment.vectors[at] {
+                let mut slot = flat.slot_after(old.last)?;
+                while slot < flat.rows() && rows.len() < ADD {
+                    slot = flat.read(slot, READ, |row, vector| {
+                        last = last.max(row);
+                        if row > old.last && !state.is_dead(row) {
+                            rows.push(row);
+                            vectors.extend_from_slice(vector);
+                        }
+                    })?;
+                }
+                if slot < flat.rows() {
+                    break;
+                }
+            }
+            last = segment.info.last;
+        }
+        if last == old.last {
+            return Ok(None);
+        }
+        match old.live.delta.grow(&old.index.index, &rows, &vectors) {
+            Grown::Added(delta) => Ok(Some(old.clone().with(delta, last))),
+            Grown::Outgrown => {
+                locked(&self.outgrown).insert(at);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Makes an index that was written the one that counts; `last` is the last row that was looked at if there is none.
     pub(super) fn adopt_index(
         &self,
         at: usize,
@@ -173,19 +370,21 @@ impl Inner {
         last: Option<RowId>,
         built: Result<Option<VectorIndex>, WriteError>,
     ) -> Result<(), WriteError> {
+        let caught_up = built.and_then(|index| index.map(|index| self.catch_up(index)).transpose());
         let mut files = locked(&self.files);
         files.building.remove(&number);
-        let adopted = built.and_then(|index| {
-            locked(&self.barren).extend(last.filter(|_| index.is_none()).map(|last| (at, last)));
+        let adopted = caught_up.and_then(|new| {
+            locked(&self.barren).extend(last.filter(|_| new.is_none()).map(|last| (at, last)));
             let mut next = files.manifest.clone();
             next.indexes.retain(|other| other.at != at);
-            next.indexes.extend(index.as_ref().map(|index| index.info.clone()));
+            next.indexes.extend(new.as_ref().map(|new| new.index.info.clone()));
             let replaced = files.manifest.indexes.iter().filter(|old| old.at == at);
             let old: Vec<String> = replaced.flat_map(VectorIndexInfo::files).collect();
             self.adopt(&mut files, next)?;
+            locked(&self.outgrown).remove(&at);
             self.change(|state| {
                 state.indexes.resize(self.schema.len(), None);
-                state.indexes[at] = index.map(Arc::new);
+                state.indexes[at] = new;
             });
             Ok(old)
         });
@@ -201,13 +400,33 @@ impl Inner {
         }
     }
 
+    /// Adds to an index what came while it was written, so that queries need not compare all of that.
+    fn catch_up(&self, index: VectorIndex) -> Result<Listed, WriteError> {
+        let mut new = Listed::new(Arc::new(index), &self.disk, &self.state().segments);
+        loop {
+            let state = self.state();
+            let rest: u64 = state
+                .segments
+                .iter()
+                .map(|segment| rest_of(&state, segment, new.index.info.at, Some(new.last)))
+                .sum();
+            if rest <= ADD as u64 || new.live.delta.bytes() >= self.limits.index_added || self.is_closing() {
+                return Ok(new);
+            }
+            match self.added(&state, &new)? {
+                Some(next) => new = next,
+                None => return Ok(new),
+            }
+        }
+    }
+
     /// Writes the files of an index and opens it; `None` without vectors.
     pub(super) fn build_files(
         &self,
         state: &Arc<State>,
         at: usize,
         config: &VectorConfig,
-        (number, store_id): (u64, u64),
+        number: u64,
     ) -> Result<Option<VectorIndex>, WriteError> {
         let covered = covered(state, at, || self.is_closing())?;
         if covered.is_empty() {
@@ -217,16 +436,26 @@ impl Inner {
         let source = Source { name, state: Arc::clone(state), at, shape: config.shape(), covered: &covered };
         let options = BuildOptions {
             metric: config.metric,
+            rows_outside: true,
             memory_bytes: self.limits.index_memory,
             threads: std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2),
             ..BuildOptions::default()
         };
         let options = BuildOptions { memory_bytes: enough(&source, &options)?, ..options };
-        let part = Arc::new(PartDisk::new(Arc::clone(&self.disk), prefix(number, at)));
-        nearline_index::build_on(part, &source, &options, &Closing { inner: self })?;
-        let last = state.segments.last().map_or(RowId(0), |segment| segment.info.last);
-        let info = finish(&self.disk, store_id, (number, at), &covered, last)?;
-        Ok(Some(VectorIndex::open(&self.disk, store_id, info, self.limits.index_cache)?))
+        let disk = Arc::new(part(&self.disk, number, at));
+        let report = nearline_index::build_on(disk, &source, &options, &Closing { inner: self })?;
+        let info = VectorIndexInfo {
+            number,
+            at,
+            rows: report.rows,
+            last: state.segments.last().map_or(RowId(0), |segment| segment.info.last),
+            built_rows: report.rows,
+            built_lists: report.lists,
+            bytes: 0,
+            names: Vec::new(),
+        };
+        let info = listed(&self.disk, info).map_err(refused)?;
+        Ok(Some(VectorIndex::open(&self.disk, info, self.limits.index_cache)?))
     }
 }
 
@@ -239,6 +468,13 @@ fn enough(source: &Source<'_>, options: &BuildOptions<'_>) -> Result<u64, IndexE
     }
 }
 
+/// Vectors of a segment behind a row, dead ones among them, at most.
+fn vectors_behind(segment: &Segment, at: usize, last: RowId) -> u64 {
+    let vectors = segment.vectors[at].as_ref().map_or(0, |vectors| vectors.rows());
+    let first = last.0.saturating_add(1).max(segment.info.first.0);
+    vectors.min((u64::from(segment.info.last.0) + 1).saturating_sub(first.into()))
+}
+
 /// Vectors of a segment behind the last row of an index that are not dead, at most.
 pub(super) fn rest_of(state: &State, segment: &Segment, at: usize, last: Option<RowId>) -> u64 {
     let vectors = segment.vectors[at].as_ref().map_or(0, |vectors| vectors.rows());
@@ -248,6 +484,17 @@ pub(super) fn rest_of(state: &State, segment: &Segment, at: usize, last: Option<
         return 0;
     }
     vectors.min(u64::from(end - first) + 1 - state.dead.range_cardinality(first..=end))
+}
+
+/// Vectors in lists that are not dead, about: at most so many.
+pub(super) fn live_in_lists(state: &State, listed: &Listed) -> u64 {
+    let at = listed.index.info.at;
+    let all = state.segments.iter().filter(|segment| segment.info.first <= listed.last).map(|segment| {
+        let vectors = segment.vectors[at].as_ref().map_or(0, |vectors| vectors.rows());
+        let live = segment.info.points.saturating_sub(dead_points(&segment.info, state));
+        vectors.min(live).saturating_sub(rest_of(state, segment, at, Some(listed.last)))
+    });
+    all.sum::<u64>().min(listed.rows())
 }
 
 /// The rows that have such a vector and are not dead.
@@ -294,6 +541,10 @@ impl VectorSource for Source<'_> {
 
     fn count(&self) -> u64 {
         self.covered.len()
+    }
+
+    fn row(&self, at: u64) -> RowId {
+        RowId(u32::try_from(at).ok().and_then(|at| self.covered.select(at)).unwrap_or(u32::MAX))
     }
 
     fn rows(&self, from: u64) -> Result<Box<dyn RowStream + '_>, SourceError> {
@@ -375,23 +626,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn builds_are_chosen_from_a_description() {
-        let view = |covered, live, rest| IndexView { covered, live, rest, least: 100 };
+    fn jobs_are_chosen_from_a_description() {
+        use IndexJob::{Add, Build, Fold};
+        let none = |rest| IndexView { rest, least: 6_400, ..IndexView::default() };
+        let listed = ListedView {
+            rows: 160_000,
+            live: 160_000,
+            built: 160_000,
+            bytes_most: 1_000,
+            ..ListedView::default()
+        };
+        let some = |listed, rest| IndexView { listed: Some(listed), ..none(rest) };
+        let added = |added, rest| some(ListedView { added, live: 160_000 + added, ..listed }, rest);
+        let live = |live| some(ListedView { live, ..listed }, 0);
+        let quiet = |view: IndexView| IndexView { is_quiet: true, ..view };
         let cases = [
-            (view(0, 0, 0), false),
-            (view(0, 0, 99), false),
-            (view(0, 0, 100), true),
-            (view(1_000, 1_000, 99), false),
-            (view(1_000, 1_000, 100), true),
-            (view(10_000, 10_000, 312), false),
-            (view(10_000, 10_000, 313), true),
-            (view(1_000, 500, 0), false),
-            (view(1_000, 499, 0), true),
-            (view(1_000, 99, 0), false),
-            (IndexView { least: u64::MAX, ..view(0, 0, 1 << 40) }, false),
+            (none(0), None),
+            (none(6_399), None),
+            (none(6_400), Some(Build)),
+            (IndexView { least: u64::MAX, ..none(1 << 40) }, None),
+            (some(listed, 0), None),
+            (some(listed, 100), None),
+            (some(listed, 101), Some(Add)),
+            (added(9_999, 0), None),
+            (added(10_000, 0), Some(Fold)),
+            (added(10_000, 101), Some(Add)),
+            (added(20_000, 101), Some(Fold)),
+            (some(ListedView { added: 1, bytes: 1_000, ..listed }, 101), Some(Fold)),
+            (live(140_000), None),
+            (live(139_999), Some(Fold)),
+            (live(0), Some(Fold)),
+            (some(ListedView { is_outgrown: true, ..listed }, 1), Some(Build)),
+            (some(ListedView { built: 40_000, ..listed }, 0), None),
+            (quiet(some(ListedView { built: 40_000, ..listed }, 0)), Some(Build)),
+            (quiet(some(ListedView { built: 40_001, ..listed }, 0)), None),
+            (quiet(some(ListedView { built: 640_001, ..listed }, 0)), Some(Build)),
         ];
         for (view, right) in cases {
-            assert_eq!(is_due(&view), right, "{view:?}");
+            assert_eq!(choose_index(&view), right, "{view:?}");
         }
     }
 }

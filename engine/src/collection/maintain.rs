@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::flush::dead_points;
+use super::index::live_in_lists;
 use super::{Collection, Inner, locked};
 use crate::error::WriteError;
 
@@ -126,17 +127,17 @@ impl Collection {
             segments: state.segments.len() as u64,
             dead_points: state.segments.iter().map(|segment| dead_points(&segment.info, &state)).sum(),
             disk_bytes: state.segments.iter().map(|segment| segment.info.disk_bytes()).sum::<u64>()
-                + state.indexes.iter().flatten().map(|index| index.info.bytes).sum::<u64>(),
+                + state.indexes.iter().flatten().map(|listed| listed.index.info.bytes).sum::<u64>(),
             wal_bytes,
             ram_bytes: state.segments.iter().map(|segment| segment.ram_bytes() as u64).sum::<u64>()
-                + state.indexes.iter().flatten().map(|index| index.ram_bytes()).sum::<u64>(),
+                + state.indexes.iter().flatten().map(|listed| listed.ram_bytes()).sum::<u64>(),
             lsn: state.lsn,
             flushed_lsn: state.flushed_lsn,
             pending: choose(&inner.view()),
             running: background.running.map(|(job, since)| (job, since.elapsed().as_micros() as u64)),
             jobs_done: background.jobs_done,
             indexes: state.indexes.iter().flatten().count() as u64,
-            indexed: (0..inner.schema.len()).map(|at| inner.index_view(&state, at).live).sum(),
+            indexed: state.indexes.iter().flatten().map(|listed| live_in_lists(&state, listed)).sum(),
             not_indexed: (0..inner.schema.len()).map(|at| inner.index_view(&state, at).rest).sum(),
             indexing: background.indexing.map(|(_, since)| since.elapsed().as_micros() as u64),
             failure: background
@@ -156,6 +157,14 @@ impl Collection {
         if !inner.has_background {
             return Ok(());
         }
+        locked(&inner.background).waiting += 1;
+        let done = self.wait_until_idle();
+        locked(&inner.background).waiting -= 1;
+        done
+    }
+
+    fn wait_until_idle(&self) -> Result<(), WriteError> {
+        let inner = &self.shared.inner;
         let mut background = locked(&inner.background);
         loop {
             if let Some(error) = &background.failed {
@@ -165,7 +174,7 @@ impl Collection {
                 return Err(error.clone());
             }
             let is_still = background.running.is_none() && background.indexing.is_none();
-            let is_done = is_still && !background.has_work && inner.due_index().is_none();
+            let is_done = is_still && !background.has_work && inner.due_index(true).is_none();
             if background.stopping || is_done {
                 return Ok(());
             }

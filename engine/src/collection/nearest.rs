@@ -1,6 +1,5 @@
 //! Finding the rows nearest to a query: all, or those that match a filter, in the way that was chosen.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use nearline_index::{CALIBRATED_TARGETS, Flat, Nearest, RowId, Scorer};
@@ -9,14 +8,14 @@ use roaring::RoaringBitmap;
 
 use super::Inner;
 use super::flush::dead_points;
-use super::index::rest_of;
+use super::index::{live_in_lists, rest_of};
 use super::plan::{Choice, Estimate, IndexEstimate, Reads, Strategy, choose_strategy, first_tries};
 use super::query::micros;
 use super::select::{Doubt, FilterReport, LAZY_SHARE, part_of};
 use crate::error::QueryError;
 use crate::filter::Checked;
 use crate::state::State;
-use crate::vector_index::{Ask, VectorIndex};
+use crate::vector_index::{Ask, Listed};
 
 /// A question about the vectors of one name.
 pub(super) struct Search<'a> {
@@ -143,10 +142,9 @@ impl Search<'_> {
             k: self.k as u64,
             all_pages: 0,
             matching_pages: 0,
-            index: self.index().map(|index| IndexEstimate {
-                live: index.info.rows - index.count_of(&self.state.dead),
-                matching: matching.map_or(index.info.rows, |rows| index.count_of(rows)),
-                rest_pages: 0,
+            index: self.listed().map(|listed| {
+                let live = live_in_lists(self.state, listed);
+                IndexEstimate { live, matching: allowed_in(listed, live, matching), rest_pages: 0 }
             }),
         };
         for segment in &self.state.segments {
@@ -155,8 +153,8 @@ impl Search<'_> {
             let part = matching.map(|rows| rows.range_cardinality(info.first.0..=info.last.0));
             estimate.matching = estimate.matching.zip(part).map(|(sum, part)| sum + part);
             if let Some(vectors) = &segment.vectors[self.at] {
-                if let (Some(index), Some(there)) = (&mut estimate.index, self.index()) {
-                    let rest = rest_of(self.state, segment, self.at, Some(there.info.last));
+                if let (Some(index), Some(listed)) = (&mut estimate.index, self.listed()) {
+                    let rest = rest_of(self.state, segment, self.at, Some(listed.last));
                     index.rest_pages += pages_in_a_row(vectors, rest);
                 }
                 estimate.all_pages += vectors.pages();
@@ -167,7 +165,7 @@ impl Search<'_> {
     }
 
     /// The vector index, unless the answer has to be better than it can be known to be.
-    fn index(&self) -> Option<&Arc<VectorIndex>> {
+    fn listed(&self) -> Option<&Listed> {
         let best = CALIBRATED_TARGETS.last().copied().unwrap_or(0.0);
         self.state.indexes.get(self.at)?.as_ref().filter(|_| self.target_recall <= best)
     }
@@ -179,14 +177,23 @@ impl Search<'_> {
         reads: Reads,
         k: usize,
     ) -> Result<(Vec<(RowId, f32)>, Compared), QueryError> {
+        let newest = self.state.segments.last().map(|segment| segment.info.last);
         let allowed = |row: RowId| match matching {
             Some(matching) => matching.contains(row.0),
             None => !self.state.is_dead(row),
         };
+        let in_lists = |row: RowId| newest.is_some_and(|newest| row <= newest) && allowed(row);
         let (mut nearest, mut sum) = (Nearest::new(k), Compared::default());
         let mut last = None;
-        if let (Reads::Index, Some(index)) = (reads, self.index()) {
-            last = self.search_index(index, matching, &allowed, k, &mut nearest, &mut sum)?;
+        if let (Reads::Index, Some(listed)) = (reads, self.listed()) {
+            last = self.search_lists(listed, matching, &in_lists, k, &mut nearest, &mut sum)?;
+            if last.is_none() {
+                // Files were replaced since this moment. What is in the new ones of it is as good.
+                let now = self.inner.state();
+                if let Some(listed) = now.indexes.get(self.at).and_then(Option::as_ref) {
+                    last = self.search_lists(listed, matching, &in_lists, k, &mut nearest, &mut sum)?;
+                }
+            }
             sum.is_index_gone = last.is_none();
         }
         for segment in &self.state.segments {
@@ -217,33 +224,37 @@ impl Search<'_> {
         Ok((nearest.into_sorted(), sum))
     }
 
-    /// Searches the vector index. Returns the last row that it knows; `None` if it is gone already.
-    fn search_index(
+    /// Searches the lists. Returns the last row that they have; `None` if their files are gone already.
+    fn search_lists(
         &self,
-        index: &VectorIndex,
+        listed: &Listed,
         matching: Option<&RoaringBitmap>,
         allows: &(dyn Fn(RowId) -> bool + Sync),
         k: usize,
         nearest: &mut Nearest,
         sum: &mut Compared,
     ) -> Result<Option<RowId>, QueryError> {
-        let allowed = match matching {
-            Some(rows) => index.count_of(rows),
-            None => index.info.rows - index.count_of(&self.state.dead),
-        };
+        let allowed = allowed_in(listed, live_in_lists(self.state, listed), matching);
         if allowed == 0 {
-            return Ok(Some(index.info.last));
+            return Ok(Some(listed.last));
         }
         let (query, target_recall) = (self.query, self.target_recall);
-        let Some(answer) = index.search(&Ask { query, k, target_recall, allows, allowed })? else {
+        let ask = Ask { query, k, target_recall, allows, allowed };
+        let Some(answer) = listed.index.search(&ask, &listed.live)? else {
             return Ok(None);
         };
         answer.hits.iter().for_each(|hit| nearest.push(hit.row, hit.distance));
         sum.compared += answer.cost.entries + answer.cost.reranked;
         sum.pages += answer.cost.bytes / PAGE as u64;
         sum.lists += answer.cost.lists;
-        Ok(Some(index.info.last))
+        Ok(Some(listed.last))
     }
+}
+
+/// About how many of the vectors in lists may be answered; none only if there are none.
+fn allowed_in(listed: &Listed, live: u64, matching: Option<&RoaringBitmap>) -> u64 {
+    let count = |rows: &RoaringBitmap| rows.range_cardinality(..=listed.last.0).min(live.max(1));
+    matching.map_or(live, count)
 }
 
 /// About how many pages so many vectors take that lie side by side.

@@ -17,7 +17,7 @@ use crate::manifest::{Manifest, read_dead};
 use crate::record::{Change, decode_changes};
 use crate::segment::Segment;
 use crate::state::State;
-use crate::vector_index::VectorIndex;
+use crate::vector_index::{Listed, VectorIndex};
 
 impl Collection {
     /// Opens the collection in the folder that `disk` is.
@@ -53,6 +53,7 @@ impl Collection {
             background: Mutex::new(Background { has_work: opening.background, ..Background::default() }),
             changed: Condvar::new(),
             barren: Mutex::default(),
+            outgrown: Mutex::default(),
             dropped: AtomicBool::new(false),
             _lock: lock,
             _database: opening.database,
@@ -78,8 +79,8 @@ fn recover(
     let mut indexes = vec![None; manifest.schema.len()];
     for info in &manifest.indexes {
         // One that does not open is missed by nobody: it is due then. `verify` says what is wrong with it.
-        let opened = VectorIndex::open(disk, manifest.store_id, info.clone(), limits.index_cache);
-        indexes[info.at] = opened.ok().map(Arc::new);
+        let opened = VectorIndex::open(disk, info.clone(), limits.index_cache);
+        indexes[info.at] = opened.ok().map(|index| Listed::new(Arc::new(index), disk, &segments));
     }
     let dead = match manifest.dead {
         Some(number) => {

@@ -89,7 +89,7 @@ impl Collection {
         // What the collection's own files left in the cache says nothing of these.
         let cache = Arc::new(BlockCache::new(SNAPSHOT_CACHE_BYTES));
         for info in &manifest.indexes {
-            VectorIndex::verify_files(&disk, manifest.store_id, info)?;
+            VectorIndex::verify_files(&disk, info)?;
         }
         manifest.segments.into_iter().try_for_each(|info| {
             let segment = Segment::open(&disk, manifest.store_id, &manifest.schema, info, &cache)?;

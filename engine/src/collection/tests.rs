@@ -28,6 +28,7 @@ const LIMITS: Limits = Limits {
     key_bytes: 2_000,
     index_rows: 40,
     index_memory: 128 << 20,
+    index_added: 1 << 20,
     index_cache: 1 << 20,
     log_segment_bytes: 8192,
 };

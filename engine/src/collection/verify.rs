@@ -85,7 +85,7 @@ fn verify_indexes(disk: &Arc<dyn Disk>, manifest: &Manifest, state: &State) -> R
     for info in &manifest.indexes {
         let mut living = covered(state, info.at, || false)?;
         living.remove_range(info.last.0.saturating_add(1)..);
-        VectorIndex::verify(disk, manifest.store_id, info, &living, &state.dead)?;
+        VectorIndex::verify(disk, info, &living, &state.dead)?;
     }
     Ok(())
 }

@@ -220,6 +220,7 @@ impl Collection {
     fn submit(&self, request: Request, durability: Durability) -> Result<WriteReport, WriteError> {
         let inner = &self.shared.inner;
         inner.wait_for_room()?;
+        inner.wait_for_lists();
         inner.group.submit(Item { request, durability }, |items| inner.commit(items))
     }
 

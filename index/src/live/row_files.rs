@@ -27,6 +27,12 @@ impl RowFiles {
         Self { disk, files }
     }
 
+    /// Whether these are its files.
+    pub fn are(&self, files: &[(RangeInclusive<RowId>, Arc<Flat>)]) -> bool {
+        self.files.len() == files.len()
+            && self.files.iter().zip(files).all(|(ours, theirs)| Arc::ptr_eq(&ours.1, &theirs.1))
+    }
+
     /// The page that holds a row: the number of its file, and the row's place in the page.
     pub(crate) fn place_of(&self, row: RowId) -> Option<(usize, ReadRange, usize)> {
         let file = self.files.partition_point(|(rows, _)| *rows.end() < row);

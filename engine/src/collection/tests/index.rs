@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use nearline_storage::{BlockCache, Disk, Fault, Faults, SimDisk};
 
+use super::super::index::IndexJob;
 use super::twin::Random;
 use super::{LIMITS, Opening, STORE, disk_of, files_of};
 use crate::{
@@ -23,6 +24,7 @@ fn open(disk: &SimDisk) -> Result<Collection, OpenError> {
         log_bytes: 1 << 30,
         log_segment_bytes: 1 << 22,
         index_rows: 2_000,
+        index_added: 1 << 24,
         ..LIMITS
     };
     Collection::open_on(
@@ -76,13 +78,28 @@ fn build(on: &Collection) -> Result<(), WriteError> {
     on.shared.inner.build_index(0)
 }
 
-fn is_due(on: &Collection) -> bool {
-    on.shared.inner.due_index().is_some()
+fn due(on: &Collection) -> Option<IndexJob> {
+    on.shared.inner.due_index(true).map(|(_, job)| job)
+}
+
+/// Does all there is to do about indexes; says what that was.
+fn settle(on: &Collection) -> Vec<IndexJob> {
+    let mut done = Vec::new();
+    while let Some((at, job)) = on.shared.inner.due_index(true) {
+        on.shared.inner.run_index(at, job).unwrap();
+        done.push(job);
+        assert!(done.len() < 20, "{done:?}");
+    }
+    done
 }
 
 /// Indexes of which there are files.
 fn indexes(disk: &SimDisk) -> usize {
-    disk.list().unwrap().iter().filter(|name| name.ends_with("covered")).count()
+    disk.list()
+        .unwrap()
+        .iter()
+        .filter(|name| name.starts_with("index.") && name.ends_with("MANIFEST"))
+        .count()
 }
 
 fn ids(answer: &QueryAnswer) -> BTreeSet<PointId> {
@@ -160,7 +177,7 @@ fn points_written_replaced_and_deleted_after_the_build_are_seen_at_once() {
     check(&on);
     on.verify().unwrap();
     let before = on.stats();
-    assert!(before.not_indexed >= 600 && !is_due(&on), "{before:?}");
+    assert!(before.not_indexed >= 600, "{before:?}");
     drop(on);
     let on = open(&disk).unwrap();
     check(&on);
@@ -201,25 +218,45 @@ fn filters_find_k_by_whatever_is_cheapest() {
 }
 
 #[test]
-fn an_index_is_due_when_points_are_many_or_dead() {
-    let (_disk, on) = indexed();
-    assert!(!is_due(&on));
-    write(&on, POINTS..POINTS + 1_999, 0);
-    assert!(!is_due(&on));
+fn lists_keep_up_with_writes_and_deletes() {
+    let (disk, on) = indexed();
+    assert_eq!(due(&on), None);
+    write(&on, POINTS..POINTS + 30, 0);
+    assert_eq!(due(&on), None);
     on.flush().unwrap();
-    assert!(!is_due(&on));
-    write(&on, [POINTS + 1_999], 0);
+    assert_eq!(due(&on), None, "so few are compared");
+    write(&on, POINTS + 30..POINTS + 200, 0);
     on.flush().unwrap();
-    assert!(is_due(&on));
-    build(&on).unwrap();
-    assert!(!is_due(&on));
-    on.delete((0..POINTS + 2_000).filter(|id| id % 3 != 0).map(PointId::from).collect::<Vec<_>>()).unwrap();
+    assert_eq!((settle(&on), on.stats().not_indexed), (vec![IndexJob::Add], 0));
+    on.verify().unwrap();
+    // What was added is in memory only: after opening it is added again.
+    drop(on);
+    let on = open(&disk).unwrap();
+    assert_eq!((settle(&on), on.stats().not_indexed), (vec![IndexJob::Add], 0));
+    write(&on, (POINTS..POINTS + 200).chain(0..300), 1);
     on.flush().unwrap();
-    assert!(is_due(&on));
+    assert_eq!((settle(&on), on.stats().not_indexed), (vec![IndexJob::Add, IndexJob::Fold], 0));
+    on.verify().unwrap();
+    assert!(recall(&on, None, &[Strategy::Index]) >= 0.93);
+    assert_eq!((on.stats().indexes, indexes(&disk)), (1, 1));
+    // Far more than there were: lists are split, and in the end all is measured anew.
+    let many = POINTS + 200..4 * POINTS;
+    for first in many.clone().step_by(3_000) {
+        write(&on, first..(first + 3_000).min(many.end), 0);
+        on.flush().unwrap();
+        let state = on.shared.inner.state();
+        let (at, job) = on.shared.inner.due_index(false).unwrap();
+        drop(state);
+        on.shared.inner.run_index(at, job).unwrap();
+        assert!(recall(&on, None, &[Strategy::Index]) >= 0.93);
+    }
+    assert_eq!(settle(&on).last(), Some(&IndexJob::Build));
+    assert!(recall(&on, None, &[Strategy::Index]) >= 0.93);
+    on.verify().unwrap();
     // With all of them gone, the index goes.
-    on.delete((0..POINTS + 2_000).map(PointId::from).collect::<Vec<_>>()).unwrap();
+    on.delete((0..4 * POINTS).map(PointId::from).collect::<Vec<_>>()).unwrap();
     on.compact().unwrap();
-    build(&on).unwrap();
+    assert_eq!(settle(&on), [IndexJob::Fold]);
     assert_eq!((on.stats().indexes, on.stats().indexed), (0, 0));
     on.verify().unwrap();
 }
@@ -285,7 +322,7 @@ fn what_dies_or_is_merged_while_an_index_is_built_stays_dead() {
         number
     };
     let config = *inner.schema.config(0).unwrap();
-    let built = inner.build_files(&state, 0, &config, (number, STORE));
+    let built = inner.build_files(&state, 0, &config, number);
     // The oldest die, and are merged away.
     on.delete((0..800).map(PointId::from).collect::<Vec<_>>()).unwrap();
     write(&on, [POINTS], 0);
@@ -320,11 +357,7 @@ fn points_without_such_vectors_or_dead_make_no_index_due() {
     on.flush().unwrap();
     // All of the second kind die; their segment goes on.
     on.delete((3_000..6_000).map(PointId::from).collect::<Vec<_>>()).unwrap();
-    for _ in 0..4 {
-        let Some(at) = on.shared.inner.due_index() else { break };
-        on.shared.inner.build_index(at).unwrap();
-    }
-    assert!(!is_due(&on));
+    settle(&on);
     let stats = on.stats();
     assert_eq!((stats.indexes, stats.indexed, stats.not_indexed), (1, 3_000, 0));
     on.verify().unwrap();
@@ -333,12 +366,23 @@ fn points_without_such_vectors_or_dead_make_no_index_due() {
 #[test]
 fn an_old_moment_is_answered_when_its_index_is_gone() {
     let (_disk, on) = indexed();
-    let state = on.shared.inner.state();
-    build(&on).unwrap();
+    let inner = &on.shared.inner;
+    let state = inner.state();
     let query = Query::nearest(vector(5, 77));
-    let old = on.shared.inner.answer(&state, &query).unwrap();
+    build(&on).unwrap();
+    // The new index has the points of that moment, too. Newer points are not of it.
+    on.upsert([Point::new(POINTS).vector(vector(5, 77))]).unwrap();
+    on.flush().unwrap();
+    inner.run_index(0, IndexJob::Add).unwrap();
+    let old = inner.answer(&state, &query).unwrap();
+    assert_eq!((old.report.strategy, old.hits.len()), (Strategy::Index, 10));
+    assert!(old.report.pages * 3 < 600 && old.hits[0].id != POINTS.into(), "{:?}", old.report);
+    // Without any, all are compared.
+    let exact = inner.answer(&state, &query.clone().target_recall(1.0)).unwrap().hits;
+    on.shared.inner.change(|state| state.indexes.clear());
+    let old = inner.answer(&state, &query).unwrap();
     assert!(old.report.why.contains("replaced meanwhile"), "{}", old.report.why);
-    assert_eq!(old.hits, on.query(&query.target_recall(1.0)).unwrap().hits);
+    assert_eq!(old.hits, exact);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! The file is a file of rows (`rows`), in ascending order of the row numbers it holds, which may have gaps.
 
 mod pick;
+mod row_set;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use crate::topk::{Candidate, TopK};
 use crate::vector::{RowId, Shape};
 
 pub use pick::Picked;
+pub use row_set::RowSet;
 
 /// The kind of the file.
 const FILE_KIND: [u8; 4] = *b"FLAT";

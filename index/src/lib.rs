@@ -49,7 +49,7 @@ pub use assign::CopyRule;
 pub use build::{BuildOptions, BuildReport, IdSource, Plan, Progress, Silent, Stage, build, build_on, plan};
 pub use calibration::{CALIBRATED_K, CALIBRATED_TARGETS, Calibration, Residency, RouterSetting, Setting};
 pub use error::{IndexError, Result, SourceError};
-pub use flat::{Flat, FlatSummary, FlatWriter, Nearest, Picked};
+pub use flat::{Flat, FlatSummary, FlatWriter, Nearest, Picked, RowSet};
 pub use metric::{Metric, Scorer};
 pub use posting::Codec;
 pub use search::{

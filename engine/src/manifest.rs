@@ -21,10 +21,10 @@ const KIND: [u8; 4] = *b"CMAN";
 const KIND_1: [u8; 4] = *b"COLL";
 const DEAD_KIND: [u8; 4] = *b"DEAD";
 const BITMAP_EXTENT_KIND: u16 = 31;
-/// The version of what follows in a manifest.
+/// The version of what follows in a manifest, and the one before, which is read, too: its vector indexes kept vectors of
+/// their own. They are passed over, and built anew.
 const VERSION: u16 = 4;
-/// The one before, whose vector indexes kept vectors of their own: they are passed over, and built anew.
-const VERSION_3: u16 = 3;
+const OLDEST: u16 = 3;
 /// Segments at most: more than merging ever leaves.
 const SEGMENTS_MAX: usize = 1 << 16;
 
@@ -93,7 +93,7 @@ impl Manifest {
 
     fn decode(decoder: &mut Decoder<'_>, path: &Path) -> Result<Self, StorageError> {
         let found = decoder.u16()?;
-        if ![VERSION, VERSION_3].contains(&found) {
+        if !(OLDEST..=VERSION).contains(&found) {
             return Err(StorageError::Version { file: path.to_owned(), found, supported: VERSION });
         }
         let (store_id, next_number) = (decoder.u64()?, decoder.u64()?);
@@ -107,7 +107,8 @@ impl Manifest {
         if count > SEGMENTS_MAX {
             return Err(decoder.wrong(at, "segments of a collection", count as u64, SEGMENTS_MAX as u64));
         }
-        let segments = (0..count).map(|_| SegmentInfo::decode(decoder, &schema)).collect::<Result<_, _>>()?;
+        let segment = |_| SegmentInfo::decode(decoder, &schema, found < VERSION);
+        let segments = (0..count).map(segment).collect::<Result<_, _>>()?;
         let indexes = decode_indexes(decoder, &schema, found)?;
         Ok(Self {
             store_id,
@@ -148,7 +149,7 @@ fn decode_indexes(
     if count > schema.len() {
         return Err(decoder.wrong(at, "vector indexes of a collection", count as u64, schema.len() as u64));
     }
-    if version == VERSION_3 {
+    if version == OLDEST {
         (0..count).try_for_each(|_| VectorIndexInfo::skip_3(decoder))?;
         return Ok(Vec::new());
     }
@@ -191,9 +192,7 @@ pub(crate) fn write_bitmap(
     // Writing into memory does not fail.
     let written = rows.serialize_into(&mut bytes);
     debug_assert!(written.is_ok());
-    let mut writer = ExtentFileWriter::create(disk, name, FileHeader { kind, file_id })?;
-    write_blob(&mut writer, BITMAP_EXTENT_KIND, &bytes)?;
-    writer.sync()
+    write_section(disk, name, FileHeader { kind, file_id }, BITMAP_EXTENT_KIND, &bytes).map(drop)
 }
 
 /// Reads rows out of a file of their own.
@@ -203,15 +202,41 @@ pub(crate) fn read_bitmap(
     kind: [u8; 4],
     file_id: u64,
 ) -> Result<RoaringBitmap, StorageError> {
-    let file = ExtentFile::open(disk, name, kind)?;
+    read_section(disk, name, FileHeader { kind, file_id }, BITMAP_EXTENT_KIND, |bytes, path| {
+        RoaringBitmap::deserialize_from(bytes)
+            .map_err(|_| StorageError::corrupt(path, PAGE as u64, "bitmap of rows", bytes.len() as u64, 0))
+    })
+}
+
+/// Writes a file that is one section and makes its bytes survive a crash. Says how long the file is.
+pub(crate) fn write_section(
+    disk: &dyn Disk,
+    name: &str,
+    header: FileHeader,
+    extent_kind: u16,
+    bytes: &[u8],
+) -> Result<u64, StorageError> {
+    let mut writer = ExtentFileWriter::create(disk, name, header)?;
+    let range = write_blob(&mut writer, extent_kind, bytes)?;
+    writer.sync()?;
+    Ok(range.end())
+}
+
+/// Reads a file that is one section; `decode` is given its bytes, and the path for errors.
+pub(crate) fn read_section<T>(
+    disk: &dyn Disk,
+    name: &str,
+    header: FileHeader,
+    extent_kind: u16,
+    decode: impl FnOnce(&[u8], &Path) -> Result<T, StorageError>,
+) -> Result<T, StorageError> {
+    let file = ExtentFile::open(disk, name, header.kind)?;
     let path = file.file().path();
-    if file.file_id() != file_id {
-        return Err(StorageError::corrupt(path, 0, "identity of the file", file.file_id(), file_id));
+    if file.file_id() != header.file_id {
+        return Err(StorageError::corrupt(path, 0, "identity of the file", file.file_id(), header.file_id));
     }
     let range = ReadRange { offset: PAGE as u64, bytes: file.len().saturating_sub(PAGE as u64) as usize };
-    let bytes = read_blob(&file, BITMAP_EXTENT_KIND, range)?;
-    RoaringBitmap::deserialize_from(&bytes[..])
-        .map_err(|_| StorageError::corrupt(path, PAGE as u64, "bitmap of rows", bytes.len() as u64, 0))
+    decode(&read_blob(&file, extent_kind, range)?, path)
 }
 
 #[cfg(test)]

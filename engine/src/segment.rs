@@ -1,8 +1,10 @@
 //! A segment: the points of some rows in immutable files, written by a flush or a merge.
 //!
 //! `points.N` has each point's id and payload by row, `ids.N` the row by id, `vectors.N.V` the vectors of the schema's
-//! V-th name by row, `field.F` the rows of the keys of a field index. Points that died later are still in it; the
-//! collection's tombstones tell.
+//! V-th name by row, `rows.N.V` the rows that have one, if not all have, `field.F` the rows of the keys of a field index.
+//! Points that died later are still in it; the collection's tombstones tell.
+
+mod rows;
 
 use std::ops::Bound;
 use std::path::Path;
@@ -21,6 +23,7 @@ use crate::point_id::PointId;
 use crate::record::{Stored, decode_document, encode_document, row_key, row_of};
 use crate::schema::Schema;
 use crate::value::Payload;
+use rows::{open_vectors, rows_name, vectors_id, verify_vectors, write_rows};
 
 const POINTS_KIND: [u8; 4] = *b"PNTS";
 const IDS_KIND: [u8; 4] = *b"PIDS";
@@ -41,6 +44,8 @@ pub(crate) struct SegmentInfo {
     pub(crate) vectors: Vec<u64>,
     /// Bytes of all files but those of field indexes.
     pub(crate) bytes: u64,
+    /// Whether there are files of rows where vectors have gaps: there were none before.
+    pub(crate) lists_rows: bool,
     /// Files of field indexes, at most one for each.
     pub(crate) fields: Vec<FieldFileInfo>,
 }
@@ -48,6 +53,7 @@ pub(crate) struct SegmentInfo {
 impl SegmentInfo {
     pub(crate) fn encode(&self, out: &mut Encoder) {
         out.u64(self.number).u64(self.points).u32(self.first.0).u32(self.last.0).u64(self.bytes);
+        out.u8(self.lists_rows.into());
         self.vectors.iter().for_each(|&count| {
             out.u64(count);
         });
@@ -55,7 +61,12 @@ impl SegmentInfo {
         self.fields.iter().for_each(|file| file.encode(out));
     }
 
-    pub(crate) fn decode(decoder: &mut Decoder<'_>, schema: &Schema) -> Result<Self, StorageError> {
+    /// Takes one out of a manifest; an old one has only segments from before there were files of rows.
+    pub(crate) fn decode(
+        decoder: &mut Decoder<'_>,
+        schema: &Schema,
+        is_old: bool,
+    ) -> Result<Self, StorageError> {
         let (number, points) = (decoder.u64()?, decoder.u64()?);
         let at = decoder.offset();
         let (first, last) = (RowId(decoder.u32()?), RowId(decoder.u32()?));
@@ -63,7 +74,16 @@ impl SegmentInfo {
             return Err(decoder.wrong(at, "last row of a segment", last.0.into(), first.0.into()));
         }
         let bytes = decoder.u64()?;
-        let vectors = (0..schema.len()).map(|_| decoder.u64()).collect::<Result<_, _>>()?;
+        let at = decoder.offset();
+        let lists_rows = if is_old { 0 } else { decoder.u8()? };
+        if lists_rows > 1 {
+            return Err(decoder.wrong(at, "whether there are files of rows", lists_rows.into(), 1));
+        }
+        let at = decoder.offset();
+        let vectors = (0..schema.len()).map(|_| decoder.u64()).collect::<Result<Vec<_>, _>>()?;
+        if let Some(&count) = vectors.iter().find(|&&count| count > points) {
+            return Err(decoder.wrong(at, "vectors of a segment", count, points));
+        }
         let at = decoder.offset();
         let count = decoder.u32()? as usize;
         if count > FIELD_INDEXES_MAX {
@@ -75,7 +95,18 @@ impl SegmentInfo {
             ));
         }
         let fields = (0..count).map(|_| FieldFileInfo::decode(decoder)).collect::<Result<_, _>>()?;
-        Ok(Self { number, points, first, last, vectors, bytes, fields })
+        let lists_rows = lists_rows == 1;
+        Ok(Self { number, points, first, last, vectors, bytes, lists_rows, fields })
+    }
+
+    /// Whether some rows, from the first to the last, lack a vector of the name.
+    fn has_gaps(&self, at: usize) -> bool {
+        self.vectors[at] != u64::from(self.last.0 - self.first.0) + 1
+    }
+
+    /// Whether the vectors of the name have a file of their rows beside them.
+    fn has_rows_file(&self, at: usize) -> bool {
+        self.lists_rows && self.vectors[at] > 0 && self.has_gaps(at)
     }
 
     /// The names of its files.
@@ -83,6 +114,8 @@ impl SegmentInfo {
         let vectors = self.vectors.iter().enumerate().filter(|(_, count)| **count > 0);
         let mut names = vec![points_name(self.number), ids_name(self.number)];
         names.extend(vectors.map(|(at, _)| vectors_name(self.number, at)));
+        let listed = (0..self.vectors.len()).filter(|&at| self.has_rows_file(at));
+        names.extend(listed.map(|at| rows_name(self.number, at)));
         names.extend(self.fields.iter().map(|file| field_name(file.number)));
         names
     }
@@ -108,7 +141,7 @@ fn vectors_name(number: u64, at: usize) -> String {
 /// Whether a segment of some number has a file of this name.
 pub(crate) fn is_segment_file(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default();
-    (["points", "ids", "vectors"].contains(&stem) && name.contains('.')) || is_field_file(name)
+    (["points", "ids", "vectors", "rows"].contains(&stem) && name.contains('.')) || is_field_file(name)
 }
 
 /// An open segment. Only the files of field indexes come and go; a clone shares the others.
@@ -136,14 +169,7 @@ impl Segment {
         let ids = table(ids_name(info.number), IDS_KIND, 1)?;
         let mut vectors = Vec::with_capacity(schema.len());
         for (at, (_, config)) in schema.vectors().enumerate() {
-            let count = info.vectors[at];
-            vectors.push(match count {
-                0 => None,
-                _ => {
-                    let (name, id) = (vectors_name(info.number, at), file_id(store_id, info.number, 2 + at));
-                    Some(Arc::new(Flat::open(disk, &name, id, config.shape(), count)?))
-                }
-            });
+            vectors.push(open_vectors(disk, store_id, &info, at, config.shape())?.map(Arc::new));
         }
         let open = |file: &FieldFileInfo| Arc::new(FieldFile::new(disk, store_id, *file, cache));
         let fields = info.fields.iter().map(open).collect();
@@ -261,14 +287,19 @@ impl Segment {
     /// Bytes of memory it takes, beside what the cache holds.
     pub(crate) fn ram_bytes(&self) -> usize {
         let fields: usize = self.fields.iter().map(|file| file.ram_bytes()).sum();
-        self.points.ram_bytes() + self.ids.ram_bytes() + fields
+        let vectors: usize = self.vectors.iter().flatten().map(|flat| flat.ram_bytes()).sum();
+        self.points.ram_bytes() + self.ids.ram_bytes() + vectors + fields
     }
 
-    /// Reads all of it and checks that its files agree.
-    pub(crate) fn verify(&self) -> Result<(), OpenError> {
+    /// Reads all of it and checks that its files agree; `disk` has them.
+    pub(crate) fn verify(&self, disk: &dyn Disk, store_id: u64) -> Result<(), OpenError> {
         self.points.verify()?;
         self.ids.verify()?;
-        self.vectors.iter().flatten().try_for_each(|flat| flat.verify())?;
+        for (at, vectors) in self.vectors.iter().enumerate() {
+            if let Some(vectors) = vectors {
+                verify_vectors(disk, store_id, &self.info, at, vectors)?;
+            }
+        }
         let mut count = 0;
         for point in self.scan() {
             let (row, id, _) = point?;
@@ -319,6 +350,7 @@ impl<'a> SegmentWriter<'a> {
             last: RowId(0),
             vectors: vec![0; schema.len()],
             bytes: 0,
+            lists_rows: true,
             fields: Vec::new(),
         };
         let vectors = (0..schema.len()).map(|_| None).collect();
@@ -332,7 +364,7 @@ impl<'a> SegmentWriter<'a> {
             let (Some(vector), Some(config)) = (vector, self.schema.config(at)) else { continue };
             if self.vectors[at].is_none() {
                 let number = self.info.number;
-                let (name, id) = (vectors_name(number, at), file_id(self.store_id, number, 2 + at));
+                let (name, id) = (vectors_name(number, at), vectors_id(self.store_id, number, at));
                 self.vectors[at] = Some(FlatWriter::create(self.disk, &name, id, config.shape())?);
             }
             if let Some(writer) = &mut self.vectors[at] {
@@ -363,11 +395,14 @@ impl<'a> SegmentWriter<'a> {
             ids.push(&id.key(), &row_key(row))?;
         }
         self.info.bytes += ids.finish()?.bytes;
-        for (writer, count) in self.vectors.into_iter().zip(&mut self.info.vectors) {
-            if let Some(writer) = writer {
-                let written = writer.finish()?;
-                *count = written.rows;
-                self.info.bytes += written.bytes;
+        for (at, writer) in self.vectors.into_iter().enumerate() {
+            let Some(writer) = writer else { continue };
+            let written = writer.finish()?;
+            self.info.vectors[at] = written.rows.len();
+            self.info.bytes += written.bytes;
+            if self.info.has_rows_file(at) {
+                let number = self.info.number;
+                self.info.bytes += write_rows(self.disk, self.store_id, number, at, &written.rows)?;
             }
         }
         self.info.fields = self.fields.into_iter().map(FieldWriter::finish).collect::<Result<_, _>>()?;

@@ -1,20 +1,23 @@
 //! Vectors without an index: raw rows in one file, compared with a query one by one.
 //!
-//! The file is a file of rows (`rows`), in ascending order of the row numbers it holds, which may have gaps.
+//! The file is a file of rows (`rows`), in ascending order of the row numbers it holds, which may have gaps. Which rows
+//! those are is known in memory ([`RowSet`]), so a row's place is computed.
 
 mod pick;
+mod row_set;
 
 use std::sync::Arc;
 
 use nearline_storage::{Disk, ExtentFile, FileHeader, PAGE, ReadRange, StorageError};
 
-use crate::error::Result;
+use crate::error::{IndexError, Result};
 use crate::metric::Scorer;
 use crate::rows::{RowLayout, RowPage, RowWriter};
 use crate::topk::{Candidate, TopK};
 use crate::vector::{RowId, Shape};
 
 pub use pick::Picked;
+pub use row_set::RowSet;
 
 /// The kind of the file.
 const FILE_KIND: [u8; 4] = *b"FLAT";
@@ -49,10 +52,10 @@ impl Nearest {
 }
 
 /// What was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlatSummary {
-    /// Vectors.
-    pub rows: u64,
+    /// The rows whose vectors they are.
+    pub rows: RowSet,
     /// Length of the file.
     pub bytes: u64,
 }
@@ -62,7 +65,7 @@ pub struct FlatSummary {
 pub struct FlatWriter {
     writer: RowWriter,
     layout: RowLayout,
-    last: Option<RowId>,
+    rows: RowSet,
 }
 
 impl FlatWriter {
@@ -73,7 +76,11 @@ impl FlatWriter {
     pub fn create(disk: &dyn Disk, name: &str, file_id: u64, shape: Shape) -> Result<Self> {
         let layout = RowLayout::new(shape);
         let header = FileHeader { kind: FILE_KIND, file_id };
-        Ok(Self { writer: RowWriter::open(disk, name, header, layout, 0, &[])?, layout, last: None })
+        Ok(Self {
+            writer: RowWriter::open(disk, name, header, layout, 0, &[])?,
+            layout,
+            rows: RowSet::default(),
+        })
     }
 
     /// Appends a vector.
@@ -84,9 +91,8 @@ impl FlatWriter {
     /// # Panics
     /// When the row is not above the one before it, or the vector not of the file's shape.
     pub fn push(&mut self, row: RowId, vector: &[u8]) -> Result<()> {
-        assert!(self.last.is_none_or(|last| last < row), "rows are pushed in ascending order");
         assert_eq!(vector.len(), self.layout.shape.row_bytes());
-        self.last = Some(row);
+        self.rows.push(row);
         self.writer.push(&row.0.to_le_bytes(), vector)
     }
 
@@ -96,8 +102,9 @@ impl FlatWriter {
     /// When the disk fails.
     pub fn finish(mut self) -> Result<FlatSummary> {
         self.writer.finish()?;
-        let rows = self.writer.slots();
-        Ok(FlatSummary { rows, bytes: self.layout.file_bytes(rows) })
+        self.rows.settle();
+        let bytes = self.layout.file_bytes(self.rows.len());
+        Ok(FlatSummary { rows: self.rows, bytes })
     }
 }
 
@@ -107,20 +114,20 @@ pub struct Flat {
     disk: Arc<dyn Disk>,
     file: ExtentFile,
     layout: RowLayout,
-    rows: u64,
+    rows: RowSet,
 }
 
 impl Flat {
-    /// Opens the file of so many vectors.
+    /// Opens the file of the vectors of some rows.
     ///
     /// # Errors
     /// When it is missing, another file, or of another length than so many vectors have.
-    pub fn open(disk: &Arc<dyn Disk>, name: &str, file_id: u64, shape: Shape, rows: u64) -> Result<Self> {
+    pub fn open(disk: &Arc<dyn Disk>, name: &str, file_id: u64, shape: Shape, rows: RowSet) -> Result<Self> {
         let (file, layout) = (ExtentFile::open(disk.as_ref(), name, FILE_KIND)?, RowLayout::new(shape));
         let path = file.file().path();
         let expected = [
             ("identity of the file", file.file_id(), file_id),
-            ("length of the file", file.len(), layout.file_bytes(rows)),
+            ("length of the file", file.len(), layout.file_bytes(rows.len())),
         ];
         for (what, found, expected) in expected {
             if found != expected {
@@ -130,9 +137,93 @@ impl Flat {
         Ok(Self { disk: Arc::clone(disk), file, layout, rows })
     }
 
+    /// As [`Flat::open`], for a file of so many vectors of rows that nobody knows: all of it is read to find them.
+    ///
+    /// # Errors
+    /// As [`Flat::open`], and when the file is damaged or the rows are not in order.
+    ///
+    /// # Panics
+    /// When there are none.
+    pub fn open_unlisted(
+        disk: &Arc<dyn Disk>,
+        name: &str,
+        file_id: u64,
+        shape: Shape,
+        count: u64,
+    ) -> Result<Self> {
+        let last = RowId(u32::try_from(count - 1).unwrap_or(u32::MAX));
+        let mut flat = Self::open(disk, name, file_id, shape, RowSet::dense(RowId(0), last))?;
+        let mut rows = RowSet::default();
+        flat.for_each(|row, _| {
+            if let Some(last) = rows.last().filter(|&last| last >= row) {
+                return Err(flat.wrong("order of rows", row.0.into(), u64::from(last.0) + 1));
+            }
+            rows.push(row);
+            Ok(())
+        })?;
+        rows.settle();
+        flat.rows = rows;
+        Ok(flat)
+    }
+
     /// Vectors in the file.
     pub fn rows(&self) -> u64 {
-        self.rows
+        self.rows.len()
+    }
+
+    /// The rows whose vectors they are.
+    pub fn row_set(&self) -> &RowSet {
+        &self.rows
+    }
+
+    /// Bytes of memory it takes.
+    pub fn ram_bytes(&self) -> usize {
+        self.rows.ram_bytes()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.file.name()
+    }
+
+    pub(crate) fn file(&self) -> &ExtentFile {
+        &self.file
+    }
+
+    /// The extent that holds a row, and the row's place in it; `None` if the row is not there.
+    pub(crate) fn place_of(&self, row: RowId) -> Option<(ReadRange, usize)> {
+        let slot = self.rows.slot_of(row)?;
+        Some(self.layout.place(slot, self.rows.len()))
+    }
+
+    /// The place of an extent by its number.
+    fn extent(&self, number: u64) -> ReadRange {
+        self.layout.place((number * self.layout.rows as u64) as u32, self.rows.len()).0
+    }
+
+    /// Checks the bytes of the extent at an offset.
+    pub(crate) fn decode<'a>(&self, offset: u64, bytes: &'a [u8]) -> Result<RowPage<'a>> {
+        let extent = self.file().decode(offset, bytes)?;
+        Ok(RowPage::of(&extent, offset, self.file.file().path(), self.layout, self.rows.len())?)
+    }
+
+    /// The vector of a row at its place in the extent at an offset.
+    ///
+    /// # Errors
+    /// When another row is there.
+    pub(crate) fn vector_at<'a>(
+        &self,
+        page: &RowPage<'a>,
+        offset: u64,
+        at: usize,
+        row: RowId,
+    ) -> Result<&'a [u8]> {
+        let there = page.get(at);
+        if let Some((_, vector)) = there.filter(|(found, _)| *found == row.0) {
+            return Ok(vector);
+        }
+        let found = there.map_or(u64::MAX, |(found, _)| found.into());
+        let path = self.file.file().path();
+        Err(StorageError::corrupt(path, offset, "row of a vector", found, row.0.into()).into())
     }
 
     /// Compares all vectors whose row is allowed with a query of `scorer`; says how many those were.
@@ -148,7 +239,7 @@ impl Flat {
         self.nearest_from(0, scorer, allowed, nearest)
     }
 
-    /// As [`Flat::nearest`], but for the vectors before a slot, as [`Flat::slot_after`] gives it.
+    /// As [`Flat::nearest`], of the vectors from a slot on.
     ///
     /// # Errors
     /// As [`Flat::nearest`].
@@ -161,10 +252,13 @@ impl Flat {
     ) -> Result<u64> {
         let (mut distances, mut compared) = (Vec::new(), 0);
         let mut aligned = Vec::new();
-        self.scan(slot / self.layout.rows as u64, |page| {
+        let per_extent = self.layout.rows as u64;
+        let mut before = (slot % per_extent) as usize;
+        self.scan(slot / per_extent, |page| {
             distances.resize(page.len(), 0.0);
             scorer.distances(crate::search::aligned(page.vectors(), &mut aligned), &mut distances);
-            for (row, &distance) in page.rows().as_chunks().0.iter().zip(&distances) {
+            let rows = page.rows().as_chunks().0.iter().zip(&distances);
+            for (row, &distance) in rows.skip(std::mem::take(&mut before)) {
                 let row = RowId(u32::from_le_bytes(*row));
                 if allowed(row) {
                     compared += 1;
@@ -175,21 +269,10 @@ impl Flat {
         Ok(compared)
     }
 
-    /// The number, in the file, of the first vector of an extent all of whose rows may be above `row`, or of one before:
-    /// what lies before it is not above.
-    ///
-    /// # Errors
-    /// When the file cannot be read or is damaged.
-    pub fn slot_after(&self, row: RowId) -> Result<u64> {
-        let (mut low, mut high) = (0, self.rows.div_ceil(self.layout.rows as u64));
-        let mut buffer = Vec::new();
-        while low < high {
-            let middle = low.midpoint(high);
-            let page = self.page(middle * self.layout.rows as u64, &mut buffer)?;
-            let last = page.get(page.len().saturating_sub(1)).map_or(0, |(row, _)| row);
-            if last <= row.0 { low = middle + 1 } else { high = middle }
-        }
-        Ok((low * self.layout.rows as u64).min(self.rows))
+    /// The slot of the first vector of a row above this one: so many vectors are not above it.
+    pub fn slot_after(&self, row: RowId) -> u64 {
+        let next = row.0.checked_add(1);
+        next.map_or(self.rows.len(), |next| self.rows.slots_before(RowId(next)).into())
     }
 
     /// Hands over the rows of about `most` vectors from a slot on, whole extents of them, and returns the slot behind.
@@ -198,24 +281,25 @@ impl Flat {
     /// When the file cannot be read or is damaged.
     pub fn read(&self, from: u64, most: usize, mut keep: impl FnMut(RowId, &[u8])) -> Result<u64> {
         let (mut slot, mut buffer) = (from, Vec::new());
-        let end = from.saturating_add(most as u64).min(self.rows);
+        let (total, per_extent) = (self.rows.len(), self.layout.rows as u64);
+        let end = from.saturating_add(most as u64).min(total);
         while slot < end {
-            let page = self.page(slot, &mut buffer)?;
-            for at in (slot % self.layout.rows as u64) as usize..page.len() {
+            let page = self.page(self.extent(slot / per_extent), &mut buffer)?;
+            for at in (slot % per_extent) as usize..page.len() {
                 if let Some((row, vector)) = page.get(at) {
                     keep(RowId(row), vector);
                 }
             }
-            slot = (slot / self.layout.rows as u64 + 1) * self.layout.rows as u64;
+            slot = (slot / per_extent + 1) * per_extent;
         }
-        Ok(slot.min(self.rows))
+        Ok(slot.min(total))
     }
 
     /// Hands every row and its vector to `keep`, in order.
     ///
     /// # Errors
     /// When the file cannot be read or is damaged, or `keep` fails.
-    pub fn for_each<E: From<crate::IndexError>>(
+    pub fn for_each<E: From<IndexError>>(
         &self,
         mut keep: impl FnMut(RowId, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -230,98 +314,54 @@ impl Flat {
         failed.map_or(Ok(()), Err)
     }
 
-    /// The vector of a row, if it is there: one read, or a few where rows are missing before it.
+    /// The vector of a row, if it is there: one read.
     ///
     /// # Errors
     /// When the file cannot be read or is damaged.
     pub fn get(&self, row: RowId) -> Result<Option<Vec<u8>>> {
-        let (mut low, mut high) = (0, self.rows.div_ceil(self.layout.rows as u64));
+        let Some((range, at)) = self.place_of(row) else { return Ok(None) };
         let mut buffer = Vec::new();
-        let mut guess = None;
-        while low < high {
-            let extent = guess.take().filter(|at| (low..high).contains(at)).unwrap_or((low + high) / 2);
-            let slot = extent * self.layout.rows as u64;
-            let page = self.page(slot, &mut buffer)?;
-            let first = page.get(0).map_or(0, |(row, _)| row);
-            let last = page.get(page.len().saturating_sub(1)).map_or(0, |(row, _)| row);
-            if row.0 < first {
-                high = extent;
-            } else if row.0 > last {
-                low = extent + 1;
-                // Without gaps it is just so far behind.
-                guess = Some(extent + u64::from(row.0 - first) / self.layout.rows as u64);
-            } else {
-                let found =
-                    page.rows().as_chunks().0.binary_search_by_key(&row.0, |row| u32::from_le_bytes(*row));
-                return Ok(found.ok().and_then(|at| page.get(at)).map(|(_, vector)| vector.to_vec()));
-            }
-        }
-        Ok(None)
+        let page = self.page(range, &mut buffer)?;
+        Ok(Some(self.vector_at(&page, range.offset, at, row)?.to_vec()))
     }
 
     /// Reads all of the file and checks it.
     ///
     /// # Errors
-    /// When it is damaged, or the rows are not in order.
+    /// When it is damaged, or has other rows than it was opened with.
     pub fn verify(&self) -> Result<()> {
-        let mut last = None;
-        let path = self.file.file().path();
-        self.for_each(|row, _| {
-            if last.is_some_and(|last| last >= row) {
-                let expected = last.map_or(0, |last: RowId| u64::from(last.0) + 1);
-                return Err(StorageError::corrupt(path, 0, "order of rows", row.0.into(), expected).into());
+        let mut rows = self.rows.iter();
+        self.for_each(|found, _| match rows.next() {
+            Some(row) if row == found => Ok(()),
+            row => {
+                let expected = row.map_or(u64::MAX, |row| row.0.into());
+                Err(self.wrong("row of a vector", found.0.into(), expected))
             }
-            last = Some(row);
-            Ok::<(), crate::IndexError>(())
         })
     }
 
-    /// The page that holds a row, and the row's place in it.
-    pub(crate) fn place_of(&self, row: RowId) -> Option<(ReadRange, usize)> {
-        // TEMP until row sets
-        Some(self.layout.place(row.0, self.rows))
+    fn wrong(&self, what: &'static str, found: u64, expected: u64) -> IndexError {
+        StorageError::corrupt(self.file.file().path(), 0, what, found, expected).into()
     }
 
-    /// The file.
-    pub(crate) fn file(&self) -> &ExtentFile {
-        &self.file
-    }
-
-    /// The file's name.
-    pub(crate) fn name(&self) -> &str {
-        self.file.name()
-    }
-
-    /// Checks a page that was read.
-    pub(crate) fn decode<'a>(&self, offset: u64, bytes: &'a [u8]) -> Result<RowPage<'a>> {
-        let (key, path) = (self.file.key(offset), self.file.file().path());
-        Ok(RowPage::decode(bytes, key, path, self.layout, self.rows)?)
-    }
-
-    fn page<'a>(&self, slot: u64, buffer: &'a mut Vec<u8>) -> Result<RowPage<'a>> {
-        let (range, _) = self.layout.place(slot as u32, self.rows);
+    fn page<'a>(&self, range: ReadRange, buffer: &'a mut Vec<u8>) -> Result<RowPage<'a>> {
         let extent = self.file.read_extent(range, buffer)?;
-        Ok(RowPage::of(&extent, range.offset, self.file.file().path(), self.layout, self.rows)?)
+        Ok(RowPage::of(&extent, range.offset, self.file.file().path(), self.layout, self.rows.len())?)
     }
 
     /// Reads the file from an extent to the end, a megabyte at a time.
     fn scan(&self, from: u64, mut take: impl FnMut(&RowPage<'_>)) -> Result<()> {
         let together = (SCAN_BYTES / self.layout.bytes).max(1) as u64;
-        let extents = self.rows.div_ceil(self.layout.rows as u64);
-        let path = self.file.file().path();
+        let extents = self.rows.len().div_ceil(self.layout.rows as u64);
         let mut buffer = Vec::new();
         for first in (from..extents).step_by(together as usize) {
             let last = (first + together).min(extents) - 1;
-            let place =
-                |extent: u64| self.layout.place((extent * self.layout.rows as u64) as u32, self.rows).0;
-            let (start, end) = (place(first).offset, place(last).end());
+            let (start, end) = (self.extent(first).offset, self.extent(last).end());
             buffer.resize((end - start) as usize, 0);
             self.file.file().read_at(start, &mut buffer)?;
             for extent in first..=last {
-                let ReadRange { offset, bytes } = place(extent);
-                let bytes = &buffer[(offset - start) as usize..][..bytes];
-                let extent = self.file.decode(offset, bytes)?;
-                take(&RowPage::of(&extent, offset, path, self.layout, self.rows)?);
+                let ReadRange { offset, bytes } = self.extent(extent);
+                take(&self.decode(offset, &buffer[(offset - start) as usize..][..bytes])?);
             }
         }
         Ok(())

@@ -51,7 +51,7 @@ pub use assign::CopyRule;
 pub use build::{BuildOptions, BuildReport, IdSource, Plan, Progress, Silent, Stage, build, build_on, plan};
 pub use calibration::{CALIBRATED_K, CALIBRATED_TARGETS, Calibration, Residency, RouterSetting, Setting};
 pub use error::{IndexError, Result, SourceError};
-pub use flat::{Flat, FlatSummary, FlatWriter, Nearest, Picked};
+pub use flat::{Flat, FlatSummary, FlatWriter, Nearest, Picked, RowSet};
 pub use live::{Delta, FoldOptions, FoldReport, Grown, Live, RowFiles, fold};
 pub use metric::{Metric, Scorer};
 pub use posting::Codec;

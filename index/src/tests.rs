@@ -8,6 +8,7 @@ mod quantize;
 mod random;
 mod rotation;
 mod router;
+mod row_set;
 mod rows;
 mod topk;
 

@@ -334,7 +334,7 @@ impl Inner {
         let mut last = old.last;
         for segment in state.segments.iter().filter(|segment| segment.info.last > old.last) {
             if let Some(flat) = &segment.vectors[at] {
-                let mut slot = flat.slot_after(old.last)?;
+                let mut slot = flat.slot_after(old.last);
                 while slot < flat.rows() && rows.len() < ADD {
                     slot = flat.read(slot, READ, |row, vector| {
                         last = last.max(row);
@@ -428,7 +428,7 @@ impl Inner {
         config: &VectorConfig,
         number: u64,
     ) -> Result<Option<VectorIndex>, WriteError> {
-        let covered = covered(state, at, || self.is_closing())?;
+        let covered = covered(state, at);
         if covered.is_empty() {
             return Ok(None);
         }
@@ -498,23 +498,13 @@ pub(super) fn live_in_lists(state: &State, listed: &Listed) -> u64 {
 }
 
 /// The rows that have such a vector and are not dead.
-pub(super) fn covered(
-    state: &State,
-    at: usize,
-    is_closing: impl Fn() -> bool,
-) -> Result<RoaringBitmap, IndexError> {
+pub(super) fn covered(state: &State, at: usize) -> RoaringBitmap {
     let mut rows = RoaringBitmap::new();
     for vectors in state.segments.iter().filter_map(|segment| segment.vectors[at].as_ref()) {
-        let mut slot = 0;
-        while slot < vectors.rows() && !is_closing() {
-            slot = vectors.read(slot, READ, |row, _| {
-                if !state.is_dead(row) {
-                    rows.insert(row.0);
-                }
-            })?;
-        }
+        rows.extend(vectors.row_set().iter().map(|row| row.0));
     }
-    Ok(rows)
+    rows -= &*state.dead;
+    rows
 }
 
 /// The vectors of one name, as they were.
@@ -576,12 +566,7 @@ impl RowStream for Stream<'_> {
                 (self.segment, self.slot) = (self.segment + 1, None);
                 continue;
             };
-            let slot = match self.slot {
-                Some(slot) => slot,
-                None => {
-                    self.first.checked_sub(1).map_or(Ok(0), |before| vectors.slot_after(RowId(before)))?
-                }
-            };
+            let slot = self.slot.unwrap_or_else(|| vectors.row_set().slots_before(RowId(self.first)).into());
             let mut next = None;
             let end = vectors.read(slot, READ.min(room), |row, vector| {
                 if row.0 < self.first || !self.source.covered.contains(row.0) {

@@ -203,16 +203,13 @@ impl Search<'_> {
             }
             if let Some(matching) = matching.filter(|_| reads == Reads::Matching) {
                 let rows = part_of(segment, matching).into_iter().map(RowId);
-                let within = segment.info.first..=segment.info.last;
-                let picked = vectors.nearest_of(self.scorer, rows, &within, &mut nearest)?;
+                let picked = vectors.nearest_of(self.scorer, rows, &mut nearest)?;
                 sum.compared += picked.compared;
                 sum.pages += picked.pages;
                 continue;
             }
-            let is_new = |row: RowId| last.is_none_or(|last| row > last) && allowed(row);
-            let from = last.filter(|&last| segment.covers(last)).map(|last| vectors.slot_after(last));
-            let from = from.transpose()?.unwrap_or(0);
-            sum.compared += vectors.nearest_from(from, self.scorer, is_new, &mut nearest)?;
+            let from = last.map_or(0, |last| vectors.slot_after(last));
+            sum.compared += vectors.nearest_from(from, self.scorer, allowed, &mut nearest)?;
             sum.pages += pages_in_a_row(vectors, vectors.rows() - from);
         }
         for point in self.state.live_in_memory().filter(|point| allowed(point.row)) {

@@ -93,7 +93,7 @@ impl Collection {
         }
         manifest.segments.into_iter().try_for_each(|info| {
             let segment = Segment::open(&disk, manifest.store_id, &manifest.schema, info, &cache)?;
-            segment.verify()?;
+            segment.verify(disk.as_ref(), manifest.store_id)?;
             verify_fields(&manifest.fields, &segment)
         })
     }

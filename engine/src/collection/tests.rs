@@ -8,6 +8,7 @@ mod index;
 mod kill;
 mod model;
 mod order;
+mod rows;
 mod threads;
 mod twin;
 
@@ -164,7 +165,7 @@ fn asked(name: &str, default: u64) -> u64 {
 fn check_names(disk: &SimDisk) {
     let names = disk.list().unwrap();
     let is_known = |name: &&String| {
-        ["COLLECTION", "points.", "ids.", "vectors.", "dead.", "field.", "index.", "wal."]
+        ["COLLECTION", "points.", "ids.", "vectors.", "rows.", "dead.", "field.", "index.", "wal."]
             .iter()
             .any(|start| name.starts_with(start))
             && !nearline_storage::is_temp_name(name)

@@ -56,7 +56,7 @@ impl Collection {
             verify_indexes(&inner.disk, manifest, &state)?;
         }
         for segment in &state.segments {
-            Segment::verify(segment)?;
+            segment.verify(disk, manifest.store_id)?;
             verify_absent(&state, segment)?;
             if with_fields {
                 verify_fields(&state.fields, segment)?;
@@ -83,7 +83,7 @@ impl Collection {
 /// Vector indexes are sound, and have the vectors of all living rows up to their last.
 fn verify_indexes(disk: &Arc<dyn Disk>, manifest: &Manifest, state: &State) -> Result<(), OpenError> {
     for info in &manifest.indexes {
-        let mut living = covered(state, info.at, || false)?;
+        let mut living = covered(state, info.at);
         living.remove_range(info.last.0.saturating_add(1)..);
         VectorIndex::verify(disk, info, &living, &state.dead)?;
     }

@@ -130,6 +130,12 @@ fn freeze() {
 fn a_database_of_the_frozen_format_opens() {
     let folder = tempfile::tempdir().unwrap();
     copy(&fixture(), folder.path(), false);
+    let rows_files = |folder: &Path| {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_str().unwrap().starts_with("rows.")).count()
+    };
+    // It is of before vectors with gaps had their rows beside them.
+    assert_eq!(rows_files(&folder.path().join("collection.000001")), 0);
     let builder = Database::builder(folder.path()).background(false);
     let report = builder.clone().verify(None, false, &mut |_, _| {}).unwrap();
     assert!(report.damaged.is_empty() && report.leftovers.is_empty(), "{report:?}");
@@ -157,5 +163,6 @@ fn a_database_of_the_frozen_format_opens() {
     points.upsert([point(19, 4)]).unwrap();
     points.compact().unwrap();
     assert_eq!(points.count(None).unwrap(), 18);
+    assert_eq!(rows_files(&folder.path().join("collection.000001")), 3);
     points.verify().unwrap();
 }

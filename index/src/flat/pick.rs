@@ -1,26 +1,19 @@
-//! Comparing some vectors of a file of many: only the extents that have them are read.
-//!
-//! Rows ascend and may have gaps, so a row's place is guessed between places that are known. Where no row is missing the
-//! first guess is right; otherwise what was read narrows the next one down. All guesses of a round are read together.
+//! Comparing some vectors of a file of many: only the extents that have them are read, each once.
 
-use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
-
-use nearline_storage::{BatchReader, ReadRange, StorageError, Window};
+use nearline_storage::{BatchReader, PAGE, ReadRange, StorageError, Window};
 
 use super::{Flat, Nearest};
 use crate::error::Result;
 use crate::metric::Scorer;
-use crate::rows::RowPage;
 use crate::vector::RowId;
 
-/// Rows looked for together.
+/// Rows looked for together, and those in the last one's extent.
 const CHUNK: usize = 1024;
 /// Fewer reads than these are done one by one: setting up a batch costs more than it saves.
 const BATCH_MIN: usize = 4;
+/// Extents that lie side by side are one read up to this length.
+const READ_BYTES: usize = 64 << 10;
 const WINDOW: Window = Window { reads: 128, bytes: 4 << 20 };
-/// Rounds that guess by proportion; later ones halve what is left.
-const GUESSES: u32 = 3;
 
 /// What it took to compare some vectors.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,41 +24,17 @@ pub struct Picked {
     pub pages: u64,
 }
 
-/// A row whose slot lies between two that are known.
+/// A row, the number of the extent that it is in, and its place there.
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
-    row: i64,
-    /// A row below and its slot, a row above and its slot; there may be no vectors at them.
-    low: (i64, i64),
-    high: (i64, i64),
-}
-
-impl Wanted {
-    /// The slots it may have; none if the row is not there.
-    fn slots(&self) -> RangeInclusive<i64> {
-        // From one slot to the next rows grow by one at least.
-        let first = (self.low.1 + 1).max(self.high.1 - (self.high.0 - self.row));
-        let last = (self.high.1 - 1).min(self.low.1 + (self.row - self.low.0));
-        first..=last
-    }
-
-    fn guess(&self, round: u32) -> Option<i64> {
-        let slots = self.slots();
-        if slots.is_empty() {
-            return None;
-        }
-        if round >= GUESSES {
-            return Some(slots.start() + (slots.end() - slots.start()) / 2);
-        }
-        let share = i128::from(self.row - self.low.0) * i128::from(self.high.1 - self.low.1);
-        let guess = self.low.1 + (share / i128::from((self.high.0 - self.low.0).max(1))) as i64;
-        Some(guess.clamp(*slots.start(), *slots.end()))
-    }
+    row: RowId,
+    extent: u64,
+    at: usize,
 }
 
 impl Flat {
     /// Compares the vectors of some rows, in ascending order, with a query of `scorer`. Rows that are not in the file are
-    /// passed over. All rows of the file must lie in `within`.
+    /// passed over.
     ///
     /// # Errors
     /// When the file cannot be read or is damaged.
@@ -73,99 +42,87 @@ impl Flat {
         &self,
         scorer: &Scorer,
         rows: impl IntoIterator<Item = RowId>,
-        within: &RangeInclusive<RowId>,
         nearest: &mut Nearest,
     ) -> Result<Picked> {
-        let (first, last) = (i64::from(within.start().0), i64::from(within.end().0));
-        let (low, high) = ((first - 1, -1), (last + 1, self.rows as i64));
-        let mut rows = rows.into_iter().filter(|row| within.contains(row));
-        let mut picked = Picked::default();
-        loop {
-            let some = rows.by_ref().take(CHUNK);
-            let wanted: Vec<Wanted> = some.map(|row| Wanted { row: row.0.into(), low, high }).collect();
-            if wanted.is_empty() {
-                return Ok(picked);
+        let mut wanted = rows.into_iter().filter_map(|row| self.wanted(row)).peekable();
+        let (mut picked, mut some) = (Picked::default(), Vec::<Wanted>::new());
+        while wanted.peek().is_some() {
+            some.clear();
+            while let Some(want) = wanted.next_if(|want| {
+                some.len() < CHUNK || some.last().is_some_and(|last| last.extent == want.extent)
+            }) {
+                some.push(want);
             }
-            self.pick(scorer, wanted, nearest, &mut picked)?;
+            picked.compared += some.len() as u64;
+            picked.pages += self.pick(&some, |row, vector| nearest.push(row, scorer.distance(vector)))?;
         }
+        Ok(picked)
     }
 
     /// Pages of the file.
     pub fn pages(&self) -> u64 {
-        self.layout.file_bytes(self.rows) / nearline_storage::PAGE as u64
+        self.layout.file_bytes(self.rows()) / PAGE as u64
     }
 
-    /// Pages that [`Flat::nearest_of`] reads for so many rows, at most if none are missing in the file.
+    /// Pages that [`Flat::nearest_of`] reads for so many rows, at most.
     pub fn pages_of(&self, rows: u64) -> u64 {
-        let extents = self.rows.div_ceil(self.layout.rows as u64).min(rows);
-        extents * (self.layout.bytes / nearline_storage::PAGE) as u64
+        let extents = self.rows().div_ceil(self.layout.rows as u64).min(rows);
+        extents * (self.layout.bytes / PAGE) as u64
     }
 
-    fn pick(
-        &self,
-        scorer: &Scorer,
-        mut wanted: Vec<Wanted>,
-        nearest: &mut Nearest,
-        picked: &mut Picked,
-    ) -> Result<()> {
-        let per_extent = self.layout.rows as i64;
-        for round in 0.. {
-            let mut extents = BTreeMap::<u64, Vec<Wanted>>::new();
-            for want in wanted.drain(..) {
-                if let Some(slot) = want.guess(round) {
-                    extents.entry((slot / per_extent) as u64).or_default().push(want);
-                }
-            }
-            if extents.is_empty() {
-                break;
-            }
-            let places: Vec<u64> = extents.keys().copied().collect();
-            self.read_extents(&places, |extent, bytes, page| {
-                picked.pages += (bytes / nearline_storage::PAGE) as u64;
-                let first_slot = extent as i64 * per_extent;
-                for want in extents.remove(&extent).unwrap_or_default() {
-                    match look(&page, first_slot, want) {
-                        Look::Elsewhere(want) => wanted.push(want),
-                        Look::Absent => {}
-                        Look::Here(vector) => {
-                            picked.compared += 1;
-                            nearest.push(RowId(want.row as u32), scorer.distance(vector));
-                        }
-                    }
-                }
-            })?;
-        }
-        Ok(())
+    fn wanted(&self, row: RowId) -> Option<Wanted> {
+        let (slot, per_extent) = (u64::from(self.rows.slot_of(row)?), self.layout.rows as u64);
+        Some(Wanted { row, extent: slot / per_extent, at: (slot % per_extent) as usize })
     }
 
-    /// Reads extents by their numbers, ascending, and hands over each number, its length in bytes and its rows.
-    fn read_extents(&self, extents: &[u64], mut take: impl FnMut(u64, usize, RowPage<'_>)) -> Result<()> {
-        let place = |extent: u64| self.layout.place((extent * self.layout.rows as u64) as u32, self.rows).0;
-        let mut give = |extent: u64, bytes: &[u8]| -> Result<()> {
-            let offset = place(extent).offset;
-            let decoded = self.file.decode(offset, bytes)?;
-            let path = self.file.file().path();
-            take(extent, bytes.len(), RowPage::of(&decoded, offset, path, self.layout, self.rows)?);
+    /// Reads the vectors of rows in ascending order and hands them over, in any order. Says how many pages that took.
+    fn pick(&self, wanted: &[Wanted], mut take: impl FnMut(RowId, &[u8])) -> Result<u64> {
+        let reads = reads(wanted, (READ_BYTES / self.layout.bytes).max(1) as u64);
+        let ranges: Vec<ReadRange> = reads.iter().map(|read| self.range(read)).collect();
+        self.read_ranges(&ranges, |number, bytes| {
+            for together in reads[number].chunk_by(|a, b| a.extent == b.extent) {
+                let range = self.extent(together[0].extent);
+                let start = (range.offset - ranges[number].offset) as usize;
+                let page = self.decode(range.offset, &bytes[start..][..range.bytes])?;
+                for want in together {
+                    take(want.row, self.vector_at(&page, range.offset, want.at, want.row)?);
+                }
+            }
             Ok(())
-        };
-        let reader = if extents.len() < BATCH_MIN { None } else { self.batch_reader()? };
+        })?;
+        Ok(ranges.iter().map(|range| (range.bytes / PAGE) as u64).sum())
+    }
+
+    /// The range from the extent of the first to that of the last.
+    fn range(&self, wanted: &[Wanted]) -> ReadRange {
+        let extent = |want: Option<&Wanted>| self.extent(want.map_or(0, |want| want.extent));
+        let (offset, end) = (extent(wanted.first()).offset, extent(wanted.last()).end());
+        ReadRange { offset, bytes: (end - offset) as usize }
+    }
+
+    /// Reads all ranges and hands over each one's number and bytes, in any order.
+    fn read_ranges(
+        &self,
+        ranges: &[ReadRange],
+        mut take: impl FnMut(usize, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let reader = if ranges.len() < BATCH_MIN { None } else { self.batch_reader()? };
         let Some(mut reader) = reader else {
             let mut buffer = Vec::new();
-            for &extent in extents {
-                let ReadRange { offset, bytes } = place(extent);
-                buffer.resize(bytes, 0);
-                self.file.file().read_at(offset, &mut buffer)?;
-                give(extent, &buffer)?;
+            for (number, range) in ranges.iter().enumerate() {
+                buffer.resize(range.bytes, 0);
+                self.file().file().read_at(range.offset, &mut buffer)?;
+                take(number, &buffer)?;
             }
             return Ok(());
         };
-        let mut waiting = extents.iter().copied().peekable();
+        let mut waiting = ranges.iter().enumerate().peekable();
         loop {
-            while let Some(extent) = waiting.next_if(|&extent| reader.has_room(place(extent))) {
-                reader.submit(extent, 0, place(extent))?;
+            while let Some((number, range)) = waiting.next_if(|(_, range)| reader.has_room(**range)) {
+                reader.submit(number as u64, 0, *range)?;
             }
             match reader.wait()? {
-                Some(done) => give(done.tag, done.bytes)?,
+                Some(done) => take(done.tag as usize, done.bytes)?,
                 None => return Ok(()),
             }
         }
@@ -173,7 +130,7 @@ impl Flat {
 
     /// A reader of the file, unless it has lost its name since: then it is read through the handle that is open.
     fn batch_reader(&self) -> Result<Option<Box<dyn BatchReader>>> {
-        match self.disk.batch_reader(&[self.file.name()], WINDOW) {
+        match self.disk.batch_reader(&[self.name()], WINDOW) {
             Ok(reader) => Ok(Some(reader)),
             Err(StorageError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
@@ -181,27 +138,16 @@ impl Flat {
     }
 }
 
-enum Look<'a> {
-    Here(&'a [u8]),
-    Absent,
-    /// It is in another extent, between places that are closer.
-    Elsewhere(Wanted),
-}
-
-/// Looks for a row in an extent whose first row has a slot.
-fn look<'a>(page: &RowPage<'a>, first_slot: i64, want: Wanted) -> Look<'a> {
-    let rows: &[[u8; 4]] = page.rows().as_chunks().0;
-    let row_at = |at: usize| rows.get(at).map_or(0, |row| i64::from(u32::from_le_bytes(*row)));
-    let last = rows.len().saturating_sub(1);
-    if want.row < row_at(0) {
-        return Look::Elsewhere(Wanted { high: (row_at(0), first_slot), ..want });
+/// The rows of each read: those in extents side by side, so many extents at most.
+fn reads(mut wanted: &[Wanted], most: u64) -> Vec<&[Wanted]> {
+    let mut reads = Vec::new();
+    while let Some(first) = wanted.first() {
+        let is_near =
+            |pair: &&[Wanted]| pair[1].extent - pair[0].extent <= 1 && pair[1].extent - first.extent < most;
+        let len = wanted.windows(2).take_while(is_near).count() + 1;
+        let (read, rest) = wanted.split_at(len);
+        reads.push(read);
+        wanted = rest;
     }
-    if want.row > row_at(last) {
-        return Look::Elsewhere(Wanted { low: (row_at(last), first_slot + last as i64), ..want });
-    }
-    let found = rows.binary_search_by_key(&want.row, |row| i64::from(u32::from_le_bytes(*row)));
-    match found.ok().and_then(|at| page.get(at)) {
-        Some((_, vector)) => Look::Here(vector),
-        None => Look::Absent,
-    }
+    reads
 }

@@ -92,8 +92,8 @@ impl RowFiles {
             let Some(&(file, offset, ..)) = page.first() else { continue };
             let decoded = self.decode(file, offset, read.bytes)?;
             for &(_, _, _, at, number) in page {
-                if let Some((_, vector)) = decoded.get(at) {
-                    keep(number, vector);
+                if let Some((_, flat)) = self.files.get(file) {
+                    keep(number, flat.vector_at(&decoded, offset, at, RowId(rows[number]))?);
                 }
             }
         }

@@ -30,7 +30,7 @@ struct First<'a> {
 }
 
 /// The row of the first vector.
-const FIRST: u32 = 0;
+const FIRST: u32 = 70;
 
 impl VectorSource for First<'_> {
     fn name(&self) -> String {
@@ -83,8 +83,9 @@ impl Home {
             writer.push(RowId(row), vector).unwrap();
         }
         writer.finish().unwrap();
-        let flat = Flat::open(&disk, "vectors", 9, rows.shape, rows.len() as u64).unwrap();
         let range = RowId(FIRST)..=RowId(FIRST + rows.len() as u32 - 1);
+        let set = RowSet::dense(*range.start(), *range.end());
+        let flat = Flat::open(&disk, "vectors", 9, rows.shape, set).unwrap();
         let files = Arc::new(RowFiles::new(Arc::clone(&disk), vec![(range, Arc::new(flat))]));
         let part: Arc<dyn Disk> = Arc::new(PartDisk::new(Arc::clone(&disk), "i0."));
         let every = rows.len().div_ceil(50);
@@ -231,17 +232,17 @@ fn lists_that_shrink_dissolve_and_an_index_may_end() {
     let (rows, queries) = Rows::generate(ElementType::F32, 4_000, 16, 20);
     let mut home = Home::new(&rows, 4_000, &options(Metric::L2));
     let before = home.index.info().lists;
-    home.dead.extend((0..4_000).filter(|row| row % 16 != 0));
+    home.dead.extend((0..4_000).filter(|row| row % 16 != 0).map(|row| FIRST + row));
     let report = home.fold();
     assert!(report.dissolved > 0 && report.lists * 4 < before, "{report:?}");
     home.check_all(queries.row(0));
     let recall = home.recall(&queries, 0.95);
     assert!(recall > 0.93, "{recall} {report:?}");
     // All but one.
-    home.dead.extend(1..4_000);
+    home.dead.extend(FIRST + 1..FIRST + 4_000);
     assert_eq!((home.fold().rows, home.index.info().lists), (1, 1));
     home.check_all(queries.row(0));
-    home.dead.insert(0);
+    home.dead.insert(FIRST);
     let part: Arc<dyn Disk> = Arc::new(PartDisk::new(Arc::clone(&home.disk), "end."));
     let options = FoldOptions { is_dead: &|_| true, identity: 99, is_cancelled: &|| false };
     assert_eq!(fold(&home.index, &home.live, &part, &options).unwrap(), FoldReport::default());
@@ -253,7 +254,7 @@ fn folds_can_be_cancelled_and_vectors_may_be_too_long() {
     let (rows, _) = Rows::generate(ElementType::F32, 600, 16, 1);
     let mut home = Home::new(&rows, 500, &options(Metric::InnerProduct));
     let long: Vec<u8> = (0..16).flat_map(|_| 1e6f32.to_le_bytes()).collect();
-    assert!(matches!(home.live.delta.grow(&home.index, &[RowId(500)], &long), Grown::Outgrown));
+    assert!(matches!(home.live.delta.grow(&home.index, &[RowId(FIRST + 500)], &long), Grown::Outgrown));
     home.grow(0);
     let part: Arc<dyn Disk> = Arc::new(PartDisk::new(Arc::clone(&home.disk), "no."));
     let options = FoldOptions { is_dead: &|_| false, identity: 99, is_cancelled: &|| true };

@@ -1,7 +1,5 @@
 //! Asking payloads: the slow way that is always right.
 
-use std::cell::RefCell;
-
 use nearline_index::RowId;
 use roaring::RoaringBitmap;
 
@@ -31,7 +29,7 @@ impl Inner {
             let part = part_of(segment, rows);
             let mut take = |row: RowId, id: PointId, payload: &Payload| {
                 asked += 1;
-                if self.holds(segment, filter, row, id, payload)? {
+                if self.holds(segment, filter, row, id, payload) {
                     matching.insert(row.0);
                 }
                 Ok::<_, QueryError>(())
@@ -56,31 +54,11 @@ impl Inner {
     }
 
     /// Whether a point of a segment matches.
-    fn holds(
-        &self,
-        segment: &Segment,
-        filter: &Checked,
-        row: RowId,
-        id: PointId,
-        payload: &Payload,
-    ) -> Result<bool, QueryError> {
-        let failed = RefCell::new(None);
+    fn holds(&self, segment: &Segment, filter: &Checked, row: RowId, id: PointId, payload: &Payload) -> bool {
         let has_vector = |name: &str| {
-            let Some((at, _)) = self.schema.find(name) else { return false };
-            let found = segment.vectors[at].as_ref().map(|vectors| {
-                // Mostly all points have it, and nothing needs to be read.
-                if vectors.rows() == segment.info.points {
-                    Ok(true)
-                } else {
-                    vectors.get(row).map(|v| v.is_some())
-                }
-            });
-            found.unwrap_or(Ok(false)).unwrap_or_else(|error| {
-                failed.replace(Some(error));
-                false
-            })
+            let vectors = self.schema.find(name).and_then(|(at, _)| segment.vectors[at].as_ref());
+            vectors.is_some_and(|vectors| vectors.row_set().contains(row))
         };
-        let holds = filter.matches(id, payload, has_vector);
-        failed.into_inner().map_or(Ok(holds), |error| Err(error.into()))
+        filter.matches(id, payload, has_vector)
     }
 }

@@ -23,7 +23,7 @@ const SEARCHERS_MAX: usize = 8;
 const FILES_MAX: usize = 64;
 
 /// What the manifest knows of a vector index.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct VectorIndexInfo {
     /// The N of its files.
     pub(crate) number: u64,
@@ -33,9 +33,12 @@ pub(crate) struct VectorIndexInfo {
     pub(crate) rows: u64,
     /// Rows up to this one are in it, if they had such a vector and lived when it was written.
     pub(crate) last: RowId,
-    /// Vectors and lists that it had when it was built as a whole, and measured.
+    /// Vectors that it had when it was built as a whole.
     pub(crate) built_rows: u64,
-    pub(crate) built_lists: u64,
+    /// Vectors that it had when `widen` was measured.
+    pub(crate) measured_rows: u64,
+    /// By which factor more lists are looked at than were when it was built.
+    pub(crate) widen: f32,
     /// Bytes of all files.
     pub(crate) bytes: u64,
     /// The names of all files, behind the prefix.
@@ -45,7 +48,7 @@ pub(crate) struct VectorIndexInfo {
 impl VectorIndexInfo {
     pub(crate) fn encode(&self, out: &mut Encoder) {
         out.u64(self.number).u32(self.at as u32).u64(self.rows).u32(self.last.0);
-        out.u64(self.built_rows).u64(self.built_lists).u64(self.bytes);
+        out.u64(self.built_rows).u64(self.measured_rows).f32(self.widen).u64(self.bytes);
         out.u32(self.names.len() as u32);
         self.names.iter().for_each(|name| {
             out.str(name);
@@ -61,7 +64,8 @@ impl VectorIndexInfo {
             return Err(decoder.wrong(place, "name of indexed vectors", at as u64, vectors as u64));
         }
         let (rows, last) = (decoder.u64()?, RowId(decoder.u32()?));
-        let (built_rows, built_lists, bytes) = (decoder.u64()?, decoder.u64()?, decoder.u64()?);
+        let (built_rows, measured_rows) = (decoder.u64()?, decoder.u64()?);
+        let (widen, bytes) = (decoder.f32()?, decoder.u64()?);
         let place = decoder.offset();
         let count = decoder.u32()? as usize;
         if count > FILES_MAX {
@@ -71,7 +75,7 @@ impl VectorIndexInfo {
         for _ in 0..count {
             names.push(decoder.str()?.to_owned());
         }
-        Ok(Self { number, at, rows, last, built_rows, built_lists, bytes, names })
+        Ok(Self { number, at, rows, last, built_rows, measured_rows, widen, bytes, names })
     }
 
     /// Reads over what version 3 knew of an index, which kept vectors of its own.
@@ -121,9 +125,8 @@ pub(crate) struct Listed {
 impl Listed {
     /// An index to which nothing was added.
     pub(crate) fn new(index: Arc<VectorIndex>, disk: &Arc<dyn Disk>, segments: &[Arc<Segment>]) -> Self {
-        let rows = Arc::new(RowFiles::new(Arc::clone(disk), row_files(segments, index.info.at)));
-        let last = index.info.last;
-        Self { index, live: Live { rows, delta: Arc::default() }, last }
+        let (live, last) = (index.live(disk, segments), index.info.last);
+        Self { index, live, last }
     }
 
     /// The same when there are other segments.
@@ -179,12 +182,8 @@ impl VectorIndex {
         info: VectorIndexInfo,
         cache_bytes: u64,
     ) -> Result<Self, OpenError> {
-        let options = OpenOptions {
-            pin: Pin::Nothing,
-            cache_bytes: Some(cache_bytes),
-            lists_measured: Some(info.built_lists),
-            ..OpenOptions::default()
-        };
+        let options =
+            OpenOptions { pin: Pin::Nothing, cache_bytes: Some(cache_bytes), ..OpenOptions::default() };
         let index = Index::open_on(Arc::new(part(disk, info.number, info.at)), &options)?;
         let found = index.info().rows;
         if found != info.rows {
@@ -192,6 +191,12 @@ impl VectorIndex {
             return Err(StorageError::corrupt(&file, 0, "vectors of an index", found, info.rows).into());
         }
         Ok(Self { info, index, searchers: Mutex::default() })
+    }
+
+    /// What a search goes by while nothing was added.
+    pub(crate) fn live(&self, disk: &Arc<dyn Disk>, segments: &[Arc<Segment>]) -> Live {
+        let rows = Arc::new(RowFiles::new(Arc::clone(disk), row_files(segments, self.info.at)));
+        Live { rows, delta: Arc::default(), widen: self.info.widen }
     }
 
     /// The nearest of the vectors in lists that may be answered: their rows, with exact distances, and what they cost. `None`

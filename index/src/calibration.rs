@@ -8,9 +8,6 @@ use nearline_storage::{
 use crate::error::Result;
 use crate::tree::blob_bytes;
 
-/// The power of the number of lists with which those to be probed grow.
-const GROWTH: f64 = 0.25;
-
 const EXTENT_KIND: u16 = 7;
 const HEAT_KIND: u16 = 15;
 
@@ -150,15 +147,6 @@ impl Calibration {
     pub fn breadth(&self, nprobe: usize) -> Option<u32> {
         let setting = self.router.iter().find(|setting| setting.nprobe as usize >= nprobe)?;
         Some(setting.breadth)
-    }
-
-    /// Adapts the settings to an index that was measured with fewer lists than it has: with ten times the vectors, the same
-    /// recall takes about 1.7 times the lists (`docs/benchmarks.md`).
-    pub(crate) fn grow(&mut self, measured: u64, lists: u64) {
-        let factor = (lists as f64 / measured.max(1) as f64).max(1.0).powf(GROWTH);
-        for setting in &mut self.settings {
-            setting.nprobe = (f64::from(setting.nprobe) * factor).ceil().min(lists as f64) as u32;
-        }
     }
 
     /// Writes the table as one extent, and how often each list was probed as a blob.

@@ -52,7 +52,7 @@ pub use build::{BuildOptions, BuildReport, IdSource, Plan, Progress, Silent, Sta
 pub use calibration::{CALIBRATED_K, CALIBRATED_TARGETS, Calibration, Residency, RouterSetting, Setting};
 pub use error::{IndexError, Result, SourceError};
 pub use flat::{Flat, FlatSummary, FlatWriter, Nearest, Picked, RowSet};
-pub use live::{Delta, FoldOptions, FoldReport, Grown, Live, RowFiles, fold};
+pub use live::{Delta, FoldOptions, FoldReport, Grown, Live, RowFiles, fold, measure};
 pub use metric::{Metric, Scorer};
 pub use posting::Codec;
 pub use search::{

@@ -6,6 +6,7 @@
 mod delta;
 mod entries;
 mod fold;
+mod measure;
 mod place;
 mod row_files;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 pub use delta::{Delta, Grown};
 pub use fold::{FoldOptions, FoldReport, fold};
+pub use measure::measure;
 pub use row_files::RowFiles;
 
 /// What a search of an index that changes goes by, beside the index.
@@ -22,4 +24,6 @@ pub struct Live {
     pub rows: Arc<RowFiles>,
     /// What was added to the lists.
     pub delta: Arc<Delta>,
+    /// By which factor more lists are looked at than were when the index was calibrated ([`measure`]).
+    pub widen: f32,
 }

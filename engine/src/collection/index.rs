@@ -39,6 +39,11 @@ const REST_SHARE: u64 = 64;
 /// Vectors that no list has yet, in those that make an index worth it, for which writers wait.
 const REST_MOST: u64 = 2;
 
+/// How widely an index must be searched is measured anew when it has so many times as many vectors, or as few, by about so
+/// many queries.
+const MEASURED: f64 = 1.25;
+const MEASURED_BY: u64 = 128;
+
 /// One index is built at a time in the process: memory and processors are its, whatever collection it is for.
 static BUILDING: Mutex<()> = Mutex::new(());
 /// Vectors read at a time, and added at a time.
@@ -302,7 +307,32 @@ impl Inner {
         }
         let info = VectorIndexInfo { number, rows: report.rows, last: old.last, ..info.clone() };
         let info = listed(&self.disk, info).map_err(refused)?;
-        Ok(Some(VectorIndex::open(&self.disk, info, self.limits.index_cache)?))
+        let new = VectorIndex::open(&self.disk, info, self.limits.index_cache)?;
+        Ok(Some(self.measured(state, new)?))
+    }
+
+    /// An index that was folded, with what is known of how widely it must be searched; found out anew if it is much larger
+    /// or smaller than when it was last.
+    fn measured(&self, state: &Arc<State>, mut new: VectorIndex) -> Result<VectorIndex, WriteError> {
+        let (rows, measured) = (new.info.rows as f64, new.info.measured_rows.max(1) as f64);
+        if (1.0 / MEASURED..MEASURED).contains(&(rows / measured)) {
+            return Ok(new);
+        }
+        let info = &new.info;
+        let mut queries = Vec::new();
+        for segment in state.segments.iter().filter(|segment| segment.info.first <= info.last) {
+            let Some(flat) = &segment.vectors[info.at] else { continue };
+            let step = (info.rows / MEASURED_BY).max(1) as usize;
+            for row in
+                flat.row_set().iter().step_by(step).filter(|row| *row <= info.last && !state.is_dead(*row))
+            {
+                queries.extend(flat.get(row)?.map(|vector| (row, vector)));
+            }
+        }
+        let live = new.live(&self.disk, &state.segments);
+        new.info.widen = nearline_index::measure(&new.index, &live, &queries, &|row| state.is_dead(row))?;
+        new.info.measured_rows = new.info.rows;
+        Ok(new)
     }
 
     /// Adds the vectors that lists lack, some at a time.
@@ -450,7 +480,8 @@ impl Inner {
             rows: report.rows,
             last: state.segments.last().map_or(RowId(0), |segment| segment.info.last),
             built_rows: report.rows,
-            built_lists: report.lists,
+            measured_rows: report.rows,
+            widen: 1.0,
             bytes: 0,
             names: Vec::new(),
         };

@@ -19,6 +19,8 @@ pub(super) struct Context<'a> {
     pub(super) rows: RowsAt<'a>,
     /// Entries that were added to lists.
     pub(super) delta: Option<&'a Delta>,
+    /// By which factor more lists are looked at than the calibration says.
+    pub(super) widen: f32,
 }
 
 impl Context<'_> {

@@ -111,15 +111,28 @@ impl Course {
                 }
             }
         }
+        course.widen(index, cx.widen);
         if let Some(filter) = cx.filter {
-            course.widen(index, options, filter.share());
+            course.see_share(index, options, filter.share());
         }
         course.finish(cx, options)
     }
 
+    /// Looks at so many times as many lists as were needed when the index was calibrated, and misses as much less by the
+    /// estimate of recall.
+    fn widen(&mut self, index: &Inner, factor: f32) {
+        if !self.is_target || factor <= 1.0 {
+            return;
+        }
+        self.nprobe = ((self.nprobe as f32 * factor).ceil() as usize).min(index.info.lists as usize);
+        if self.stop <= 1.0 {
+            self.stop = 1.0 - (1.0 - self.stop) / factor;
+        }
+    }
+
     /// Looks farther where only a share of the vectors may be answered: the lists that hold as many of them, at most, and
     /// as few of those as the estimate of recall says.
-    fn widen(&mut self, index: &Inner, options: &SearchOptions, share: f32) {
+    fn see_share(&mut self, index: &Inner, options: &SearchOptions, share: f32) {
         let Probe::TargetRecall(target) = options.probe else { return };
         let scale = |count: usize, most: usize| ((count as f32 / share).ceil() as usize).min(most);
         self.nprobe = scale(self.nprobe, index.info.lists as usize);

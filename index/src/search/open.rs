@@ -66,20 +66,11 @@ pub struct OpenOptions {
     /// Bytes of the memory that keep lists and rows after they were read, for all searchers together; `None` for what
     /// is not held for good: a quarter, as far as whole lists are held. Without a limit of memory, or with [`Pin::Nothing`], that is nothing.
     pub cache_bytes: Option<u64>,
-    /// Lists that the index had when it was calibrated, if it was folded since ([`crate::fold`]).
-    pub lists_measured: Option<u64>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self {
-            memory_bytes: None,
-            threads: 1,
-            io: IoMode::Auto,
-            pin: Pin::Auto,
-            cache_bytes: None,
-            lists_measured: None,
-        }
+        Self { memory_bytes: None, threads: 1, io: IoMode::Auto, pin: Pin::Auto, cache_bytes: None }
     }
 }
 
@@ -227,10 +218,7 @@ impl Index {
         let (mean, router) = centroids::read(&file(FileRole::Centroids)?, space.dim(), nodes, lists)?;
         space.mean = mean;
         let directory = Directory::read(&file(FileRole::Directory)?, lists, manifest.rows, postings.len())?;
-        let mut calibration = Calibration::read(&file(FileRole::Calibration)?, lists)?;
-        if let Some(measured) = options.lists_measured {
-            calibration.grow(measured, manifest.lists);
-        }
+        let calibration = Calibration::read(&file(FileRole::Calibration)?, lists)?;
         let ids = manifest.file(FileRole::Ids).map(|_| file(FileRole::Ids)).transpose()?;
         let rows = match manifest.file(FileRole::Rows) {
             None => None,

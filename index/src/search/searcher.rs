@@ -186,7 +186,8 @@ impl Searcher {
             _ => RowsAt::Nowhere,
         };
         let delta = live.map(|live| &*live.delta);
-        let cx = Context { index: &index, filter, rows, delta };
+        let widen = live.map_or(1.0, |live| live.widen);
+        let cx = Context { index: &index, filter, rows, delta, widen };
         let course = Course::new(&cx, options);
         let width = overlap.clamp(1, queries.len().max(1));
         self.jobs.resize_with(width.max(self.jobs.len()), Job::default);

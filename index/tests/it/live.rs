@@ -13,9 +13,7 @@ struct Home {
     rows: Rows,
     metric: Metric,
     disk: Arc<dyn Disk>,
-    files: Arc<RowFiles>,
     index: Index,
-    measured: u64,
     live: Live,
     /// Rows up to this one are in lists.
     end: usize,
@@ -95,10 +93,9 @@ impl Home {
         let options = BuildOptions { rows_outside: true, calibration_queries: Some(&queries), ..*options };
         build_on(Arc::clone(&part), &First { rows, count }, &options, &Silent).unwrap();
         let index = Index::open_on(part, &OpenOptions::default()).unwrap();
-        let measured = index.info().lists;
-        let live = Live { rows: Arc::clone(&files), delta: Arc::default() };
+        let live = Live { rows: files, delta: Arc::default(), widen: 1.0 };
         let (rows, metric, dead) = (rows.clone(), options.metric, BTreeSet::new());
-        Self { rows, metric, disk, files, index, measured, live, end: count, dead, folds: 0 }
+        Self { rows, metric, disk, index, live, end: count, dead, folds: 0 }
     }
 
     fn grow(&mut self, count: usize) {
@@ -122,17 +119,24 @@ impl Home {
         let is_dead = |row: RowId| dead.contains(&row.0);
         let options = FoldOptions { is_dead: &is_dead, identity: self.folds, is_cancelled: &|| false };
         let report = fold(&self.index, &self.live, &part, &options).unwrap();
-        let open = OpenOptions { lists_measured: Some(self.measured), ..OpenOptions::default() };
-        self.index = Index::open_on(Arc::clone(&part), &open).unwrap();
+        self.index = Index::open_on(Arc::clone(&part), &OpenOptions::default()).unwrap();
         let mut found = Vec::new();
         let verified = verify_outside(part, &mut |row| found.push(row.0), &mut |_, _| ()).unwrap();
         assert_eq!(verified.problems, []);
         found.sort_unstable();
         assert!(found.iter().eq(&self.living()), "each living row is a primary of one list");
-        self.live = Live { rows: Arc::clone(&self.files), delta: Arc::default() };
+        self.live = Live { delta: Arc::default(), ..self.live.clone() };
         assert_eq!(self.index.info().rows, report.rows);
         assert_eq!(report.rows, self.living().len() as u64);
         report
+    }
+
+    fn measure(&mut self) {
+        let query = |row: &u32| (RowId(*row), self.rows.row((row - FIRST) as usize).to_vec());
+        let queries: Vec<(RowId, Vec<u8>)> = self.living().iter().step_by(17).map(query).collect();
+        let dead = &self.dead;
+        let widen = measure(&self.index, &self.live, &queries, &|row| dead.contains(&row.0)).unwrap();
+        self.live.widen = widen;
     }
 
     /// Kills every `n`-th row that is in lists.
@@ -203,6 +207,7 @@ fn what_is_added_is_found_and_folds_lose_nothing() {
             home.check_all(queries.row(round));
             assert!(home.recall(&queries, 0.95) > 0.93, "{metric} before fold {round}");
             let report = home.fold();
+            home.measure();
             home.check_all(queries.row(round));
             let recall = home.recall(&queries, 0.95);
             assert!(recall > 0.93, "{metric} after fold {round}: {recall} {report:?}");

@@ -32,7 +32,7 @@ impl BenchIndex {
         let data = data::prepare(&data, K, folder.path())?;
         let dir = folder.path().join("index");
         measure::build(&data, &Build { memory_mib: 256, seed: 1 }, &dir)?;
-        let searcher = RefCell::new(measure::open(&dir)?.searcher()?);
+        let searcher = RefCell::new(measure::open(&dir)?.searcher());
         Ok(Self { searcher, data, _folder: folder })
     }
 

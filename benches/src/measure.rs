@@ -91,7 +91,7 @@ struct Costs {
 }
 
 fn search(index: &Index, data: &Prepared, k: usize, target: f32) -> Result<Costs> {
-    let mut searcher = index.searcher()?;
+    let mut searcher = index.searcher();
     let options = SearchOptions { k, probe: Probe::TargetRecall(target), ..SearchOptions::default() };
     let mut costs = Costs::default();
     for query in 0..data.truth.queries {

@@ -10,7 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     nearline::build(&dir, &vectors, &BuildOptions::default(), &Silent)?;
     let index = Index::open(&dir, &OpenOptions::default())?;
     let query: Vec<u8> = values[80..88].iter().flat_map(|x| x.to_le_bytes()).collect();
-    let answer = index.searcher()?.search(&query, &SearchOptions { k: 3, ..SearchOptions::default() })?;
+    let answer = index.searcher().search(&query, &SearchOptions { k: 3, ..SearchOptions::default() })?;
     println!("{} lists, {} bytes", answer.cost.lists, answer.cost.bytes);
     assert_eq!(answer.hits[0].id, 10);
     Ok(())

@@ -14,7 +14,7 @@
 //! nearline::build(&folder, &vectors, &BuildOptions::default(), &Silent)?;
 //!
 //! let index = Index::open(&folder, &OpenOptions::default())?;
-//! let mut searcher = index.searcher()?;
+//! let mut searcher = index.searcher();
 //! let query: Vec<u8> = values[40..44].iter().flat_map(|x| x.to_le_bytes()).collect();
 //! let answer = searcher.search(&query, &SearchOptions { k: 3, ..SearchOptions::default() })?;
 //! assert_eq!(answer.hits[0].id, 10); // the tenth vector is its own nearest

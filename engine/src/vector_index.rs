@@ -124,17 +124,28 @@ pub(crate) struct Listed {
 
 impl Listed {
     /// An index to which nothing was added.
-    pub(crate) fn new(index: Arc<VectorIndex>, disk: &Arc<dyn Disk>, segments: &[Arc<Segment>]) -> Self {
-        let (live, last) = (index.live(disk, segments), index.info.last);
-        Self { index, live, last }
+    ///
+    /// # Errors
+    /// When a file of vectors cannot be opened.
+    pub(crate) fn new(
+        index: VectorIndex,
+        disk: &dyn Disk,
+        segments: &[Arc<Segment>],
+    ) -> Result<Self, IndexError> {
+        let (live, last) = (index.live(disk, segments)?, index.info.last);
+        Ok(Self { index: Arc::new(index), live, last })
     }
 
     /// The same when there are other segments.
-    pub(crate) fn over(&mut self, disk: &Arc<dyn Disk>, segments: &[Arc<Segment>]) {
+    ///
+    /// # Errors
+    /// When a file of vectors cannot be opened. The old files have all rows that are in lists.
+    pub(crate) fn over(&mut self, disk: &dyn Disk, segments: &[Arc<Segment>]) -> Result<(), IndexError> {
         let files = row_files(segments, self.index.info.at);
         if !self.live.rows.are(&files) {
-            self.live.rows = Arc::new(RowFiles::new(Arc::clone(disk), files));
+            self.live.rows = Arc::new(RowFiles::new(disk, files)?);
         }
+        Ok(())
     }
 
     /// With these entries besides, of rows up to `last`.
@@ -194,23 +205,18 @@ impl VectorIndex {
     }
 
     /// What a search goes by while nothing was added.
-    pub(crate) fn live(&self, disk: &Arc<dyn Disk>, segments: &[Arc<Segment>]) -> Live {
-        let rows = Arc::new(RowFiles::new(Arc::clone(disk), row_files(segments, self.info.at)));
-        Live { rows, delta: Arc::default(), widen: self.info.widen }
+    ///
+    /// # Errors
+    /// When a file of vectors cannot be opened.
+    pub(crate) fn live(&self, disk: &dyn Disk, segments: &[Arc<Segment>]) -> Result<Live, IndexError> {
+        let rows = Arc::new(RowFiles::new(disk, row_files(segments, self.info.at))?);
+        Ok(Live { rows, delta: Arc::default(), widen: self.info.widen })
     }
 
-    /// The nearest of the vectors in lists that may be answered: their rows, with exact distances, and what they cost. `None`
-    /// if files are gone already, because there are newer ones.
-    pub(crate) fn search(&self, ask: &Ask<'_>, live: &Live) -> Result<Option<Answer>, IndexError> {
+    /// The nearest of the vectors in lists that may be answered: their rows, with exact distances, and what they cost.
+    pub(crate) fn search(&self, ask: &Ask<'_>, live: &Live) -> Result<Answer, IndexError> {
         let free = self.searchers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let gone = |error| match error {
-            IndexError::Storage(StorageError::NotFound { .. }) => Ok(None),
-            error => Err(error),
-        };
-        let mut searcher = match free.map_or_else(|| self.index.searcher(), Ok) {
-            Ok(searcher) => searcher,
-            Err(error) => return gone(error),
-        };
+        let mut searcher = free.unwrap_or_else(|| self.index.searcher());
         let rows = self.info.rows + live.delta.rows();
         let options = SearchOptions {
             k: ask.k.min(rows as usize),
@@ -219,16 +225,13 @@ impl VectorIndex {
             ..SearchOptions::default()
         };
         let filter = Filter { allows: ask.allows, share: ask.allowed as f32 / rows.max(1) as f32 };
-        let answer = match searcher.search_live(ask.query, &options, filter, live) {
-            Ok(answer) => answer,
-            Err(error) => return gone(error),
-        };
+        let answer = searcher.search_live(ask.query, &options, filter, live)?;
         let mut searchers = self.searchers.lock().unwrap_or_else(PoisonError::into_inner);
         if searchers.len() < SEARCHERS_MAX {
             searchers.push(searcher);
         }
         drop(searchers);
-        Ok(Some(answer))
+        Ok(answer)
     }
 
     /// Reads all of an index and checks that it has the vectors of these living rows, each once, and of no others but dead

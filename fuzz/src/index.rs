@@ -134,7 +134,7 @@ fn open_and_search(files: &Files, name: &str, bytes: &[u8]) {
 
 fn search(disk: &SimDisk, pin: Pin) -> Result<()> {
     let index = Index::open_on(Arc::new(disk.clone()), &OpenOptions { pin, ..OpenOptions::default() })?;
-    let mut searcher = index.searcher()?;
+    let mut searcher = index.searcher();
     let info = index.info();
     let query = vec![0x3f; info.dim * info.element.bytes()];
     for probe in [Probe::All, Probe::Lists(2), Probe::Lists(COUNT), Probe::TargetRecall(0.9)] {

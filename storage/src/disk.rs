@@ -56,10 +56,13 @@ pub trait Disk: Send + Sync + Debug {
     fn remove(&self, name: &str) -> Result<()>;
     /// Makes creations, renames and removals so far survive a crash.
     fn sync_dir(&self) -> Result<()>;
-    /// A reader of many ranges of these files at once, for one thread at a time. It is worth keeping: making one
-    /// costs a few system calls, and it keeps its buffers. It reads what the names stand for now, whatever they
-    /// stand for later.
-    fn batch_reader(&self, names: &[&str], window: Window) -> Result<Box<dyn BatchReader>>;
+    /// Opens files to read many ranges of them at once. What is read is what the names stand for now, whatever they stand
+    /// for later, even if nothing.
+    fn open_batch(&self, names: &[&str]) -> Result<Arc<dyn BatchFiles>>;
+    /// A reader of such files ([`BatchFiles::reader`]).
+    fn batch_reader(&self, names: &[&str], window: Window) -> Result<Box<dyn BatchReader>> {
+        Ok(self.open_batch(names)?.reader(window))
+    }
     /// Takes the folder's lock, or fails with `Locked` at once. It is released when the value is dropped.
     fn lock(&self, mode: LockMode) -> Result<FolderLock>;
 }
@@ -110,6 +113,12 @@ impl ReadRange {
     pub fn end(&self) -> u64 {
         self.offset.saturating_add(self.bytes as u64)
     }
+}
+
+/// Files that are open to be read in batches.
+pub trait BatchFiles: Send + Sync + Debug {
+    /// A reader of them, for one thread at a time. It is worth keeping: it has buffers, and a queue of the system's.
+    fn reader(&self, window: Window) -> Box<dyn BatchReader>;
 }
 
 /// Reads many ranges of a few files at once.

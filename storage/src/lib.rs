@@ -42,8 +42,8 @@ pub use commit::Group;
 #[cfg(any(test, feature = "sim"))]
 pub use disk::sim::{Fault, Faults, SimDisk};
 pub use disk::{
-    BatchReader, Completed, Disk, DiskFile, FolderLock, IoInUse, IoMode, LockMode, OsDisk, PAGE, PartDisk,
-    ReadCounters, ReadRange, Window,
+    BatchFiles, BatchReader, Completed, Disk, DiskFile, FolderLock, IoInUse, IoMode, LockMode, OsDisk, PAGE,
+    PartDisk, ReadCounters, ReadRange, Window,
 };
 pub use error::{Result, StorageError};
 pub use extent::{

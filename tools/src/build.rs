@@ -108,6 +108,7 @@ fn options<'a>(args: &Args, inputs: &'a Inputs) -> anyhow::Result<BuildOptions<'
         metric: args.metric.into(),
         codec: args.codec.codec,
         rerank: args.codec.rerank,
+        rows_outside: false,
         memory_bytes: args.memory.0,
         threads: args.threads,
         seed: args.seed,

@@ -108,7 +108,7 @@ impl Opened {
                 "--k for {dir}: found {k}, expected at most its {rows} vectors"
             )));
         }
-        let searchers = (0..threads).map(|_| index.searcher()).collect::<Result<_, _>>()?;
+        let searchers = (0..threads).map(|_| index.searcher()).collect();
         let overlap = args.overlap.unwrap_or(if threads == 1 { 1 } else { OVERLAP });
         Ok(Self { index, searchers, queries, overlap })
     }

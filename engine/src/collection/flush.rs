@@ -218,7 +218,10 @@ impl Inner {
         let mut state = (*self.state()).clone();
         change(&mut state);
         let State { indexes, segments, .. } = &mut state;
-        indexes.iter_mut().flatten().for_each(|listed| listed.over(&self.disk, segments));
+        for listed in indexes.iter_mut().flatten() {
+            // What cannot be opened now is before more rows come into lists.
+            let _ = listed.over(self.disk.as_ref(), segments);
+        }
         self.publish(state);
     }
 

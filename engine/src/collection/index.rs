@@ -229,24 +229,23 @@ impl Inner {
         if !self.has_background {
             return;
         }
+        let most = REST_MOST.saturating_mul(self.limits.index_rows);
         let is_behind = || {
             let state = self.state();
             (0..self.schema.len()).any(|at| {
-                let Some(listed) = state.indexes.get(at).and_then(Option::as_ref) else { return false };
-                let rest: u64 =
-                    state.segments.iter().map(|segment| vectors_behind(segment, at, listed.last)).sum();
-                rest > REST_MOST.saturating_mul(self.limits.index_rows)
+                let has_lists = self.schema.config(at).is_some_and(|config| config.metric.has_lists());
+                let last = state.indexes.get(at).and_then(Option::as_ref).map(|listed| listed.last);
+                let behind = |segment: &Arc<Segment>| vectors_behind(segment, at, last);
+                has_lists && state.segments.iter().map(behind).sum::<u64>() > most
             })
         };
-        let mut background = None;
         while is_behind() {
-            let guard = background.take().unwrap_or_else(|| locked(&self.background));
+            let background = locked(&self.background);
             // Where it fails, waiting does not help.
-            if guard.stopping || guard.index_failed.is_some() {
+            if background.stopping || background.index_failed.is_some() {
                 return;
             }
-            background = Some(super::maintain::wait(self, guard, None));
-            drop(background.take());
+            drop(super::maintain::wait(self, background, None));
         }
     }
 
@@ -329,7 +328,7 @@ impl Inner {
                 queries.extend(flat.get(row)?.map(|vector| (row, vector)));
             }
         }
-        let live = new.live(&self.disk, &state.segments);
+        let live = new.live(self.disk.as_ref(), &state.segments)?;
         new.info.widen = nearline_index::measure(&new.index, &live, &queries, &|row| state.is_dead(row))?;
         new.info.measured_rows = new.info.rows;
         Ok(new)
@@ -346,8 +345,7 @@ impl Inner {
                 if let Some(listed) = state.indexes.get_mut(at).and_then(Option::as_mut)
                     && listed.index.info.number == number
                 {
-                    listed.live.delta = Arc::clone(&next.live.delta);
-                    listed.last = next.last;
+                    *listed = next.clone();
                 }
             });
             self.changed.notify_all();
@@ -359,6 +357,8 @@ impl Inner {
 
     /// An index with some of the vectors that it lacks. `None` if there are none, or if it cannot take them.
     fn added(&self, state: &Arc<State>, old: &Listed) -> Result<Option<Listed>, WriteError> {
+        let mut new = old.clone();
+        new.over(self.disk.as_ref(), &state.segments)?;
         let at = old.index.info.at;
         let (mut rows, mut vectors) = (Vec::new(), Vec::new());
         let mut last = old.last;
@@ -384,7 +384,7 @@ impl Inner {
             return Ok(None);
         }
         match old.live.delta.grow(&old.index.index, &rows, &vectors) {
-            Grown::Added(delta) => Ok(Some(old.clone().with(delta, last))),
+            Grown::Added(delta) => Ok(Some(new.with(delta, last))),
             Grown::Outgrown => {
                 locked(&self.outgrown).insert(at);
                 Ok(None)
@@ -432,7 +432,7 @@ impl Inner {
 
     /// Adds to an index what came while it was written, so that queries need not compare all of that.
     fn catch_up(&self, index: VectorIndex) -> Result<Listed, WriteError> {
-        let mut new = Listed::new(Arc::new(index), &self.disk, &self.state().segments);
+        let mut new = Listed::new(index, self.disk.as_ref(), &self.state().segments)?;
         loop {
             let state = self.state();
             let rest: u64 = state
@@ -500,9 +500,9 @@ fn enough(source: &Source<'_>, options: &BuildOptions<'_>) -> Result<u64, IndexE
 }
 
 /// Vectors of a segment behind a row, dead ones among them, at most.
-fn vectors_behind(segment: &Segment, at: usize, last: RowId) -> u64 {
+fn vectors_behind(segment: &Segment, at: usize, last: Option<RowId>) -> u64 {
     let vectors = segment.vectors[at].as_ref().map_or(0, |vectors| vectors.rows());
-    let first = last.0.saturating_add(1).max(segment.info.first.0);
+    let first = last.map_or(0, |last| last.0.saturating_add(1)).max(segment.info.first.0);
     vectors.min((u64::from(segment.info.last.0) + 1).saturating_sub(first.into()))
 }
 

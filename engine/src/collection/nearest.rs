@@ -50,8 +50,6 @@ pub(super) struct Compared {
     pub(super) pages: u64,
     /// Posting lists looked at.
     pub(super) lists: u64,
-    /// Whether the index was gone already, because there is a newer one, and all vectors were compared.
-    pub(super) is_index_gone: bool,
 }
 
 impl Search<'_> {
@@ -92,7 +90,6 @@ impl Search<'_> {
         sum.compared += picked.compared;
         sum.pages += picked.pages;
         sum.lists += picked.lists;
-        sum.is_index_gone |= picked.is_index_gone;
         let (filter, matching) = (doubt.report(), Some(doubt.certain.len()));
         Ok(Found { rows, choice, matching, filter, filter_us, picked: sum })
     }
@@ -177,24 +174,15 @@ impl Search<'_> {
         reads: Reads,
         k: usize,
     ) -> Result<(Vec<(RowId, f32)>, Compared), QueryError> {
-        let newest = self.state.segments.last().map(|segment| segment.info.last);
         let allowed = |row: RowId| match matching {
             Some(matching) => matching.contains(row.0),
             None => !self.state.is_dead(row),
         };
-        let in_lists = |row: RowId| newest.is_some_and(|newest| row <= newest) && allowed(row);
         let (mut nearest, mut sum) = (Nearest::new(k), Compared::default());
         let mut last = None;
         if let (Reads::Index, Some(listed)) = (reads, self.listed()) {
-            last = self.search_lists(listed, matching, &in_lists, k, &mut nearest, &mut sum)?;
-            if last.is_none() {
-                // Files were replaced since this moment. What is in the new ones of it is as good.
-                let now = self.inner.state();
-                if let Some(listed) = now.indexes.get(self.at).and_then(Option::as_ref) {
-                    last = self.search_lists(listed, matching, &in_lists, k, &mut nearest, &mut sum)?;
-                }
-            }
-            sum.is_index_gone = last.is_none();
+            last = Some(listed.last);
+            self.search_lists(listed, matching, &allowed, k, &mut nearest, &mut sum)?;
         }
         for segment in &self.state.segments {
             let Some(vectors) = &segment.vectors[self.at] else { continue };
@@ -221,7 +209,7 @@ impl Search<'_> {
         Ok((nearest.into_sorted(), sum))
     }
 
-    /// Searches the lists. Returns the last row that they have; `None` if their files are gone already.
+    /// Searches the lists.
     fn search_lists(
         &self,
         listed: &Listed,
@@ -230,21 +218,19 @@ impl Search<'_> {
         k: usize,
         nearest: &mut Nearest,
         sum: &mut Compared,
-    ) -> Result<Option<RowId>, QueryError> {
+    ) -> Result<(), QueryError> {
         let allowed = allowed_in(listed, live_in_lists(self.state, listed), matching);
         if allowed == 0 {
-            return Ok(Some(listed.last));
+            return Ok(());
         }
         let (query, target_recall) = (self.query, self.target_recall);
         let ask = Ask { query, k, target_recall, allows, allowed };
-        let Some(answer) = listed.index.search(&ask, &listed.live)? else {
-            return Ok(None);
-        };
+        let answer = listed.index.search(&ask, &listed.live)?;
         answer.hits.iter().for_each(|hit| nearest.push(hit.row, hit.distance));
         sum.compared += answer.cost.entries + answer.cost.reranked;
         sum.pages += answer.cost.bytes / PAGE as u64;
         sum.lists += answer.cost.lists;
-        Ok(Some(listed.last))
+        Ok(())
     }
 }
 

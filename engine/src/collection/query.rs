@@ -201,10 +201,7 @@ impl Inner {
         let scan_us = micros(started) - filter_us;
         let report = QueryReport {
             strategy: choice.strategy,
-            why: match picked.is_index_gone {
-                true => format!("{}; it was replaced meanwhile, so all were compared", choice.why),
-                false => choice.why,
-            },
+            why: choice.why,
             filter,
             lsn: state.lsn,
             matching,

@@ -80,7 +80,8 @@ fn recover(
     for info in &manifest.indexes {
         // One that does not open is missed by nobody: it is due then. `verify` says what is wrong with it.
         let opened = VectorIndex::open(disk, info.clone(), limits.index_cache);
-        indexes[info.at] = opened.ok().map(|index| Listed::new(Arc::new(index), disk, &segments));
+        let opened = opened.ok().map(|index| Listed::new(index, disk.as_ref(), &segments));
+        indexes[info.at] = opened.transpose().unwrap_or_default();
     }
     let dead = match manifest.dead {
         Some(number) => {

@@ -167,7 +167,7 @@ impl<'a> Fold<'a> {
     fn new(index: &'a Inner, live: &'a Live, options: FoldOptions<'a>) -> Result<Self> {
         let manifest = Manifest::read(index.disk.as_ref())?;
         let is_raw = manifest.codec == Codec::Raw;
-        let reader = if is_raw { None } else { Some(live.rows.reader(WINDOW)?) };
+        let reader = if is_raw { None } else { Some(live.rows.reader(WINDOW)) };
         let (vectors, cap) = fresh_sizes(index.layout, index.info.replicas);
         let sizes = Sizes {
             vectors,

@@ -29,7 +29,7 @@ pub fn measure(
     queries: &[(RowId, Vec<u8>)],
     is_dead: &(dyn Fn(RowId) -> bool + Sync),
 ) -> Result<f32> {
-    let mut searcher = index.searcher()?;
+    let mut searcher = index.searcher();
     let nprobe = |setting: crate::Setting| setting.nprobe as usize;
     let calibration = &index.info().calibration;
     let wide = calibration.setting(crate::Residency::Lists, K, TARGETS[2]).map_or(usize::MAX, nprobe);

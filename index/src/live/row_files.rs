@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use nearline_storage::{BatchReader, Disk, ExtentFile, ReadRange, Window};
+use nearline_storage::{BatchFiles, BatchReader, Disk, ExtentFile, ReadRange, Window};
 
 use crate::error::Result;
 use crate::flat::Flat;
@@ -16,15 +16,20 @@ pub(super) const WINDOW: Window = Window { reads: 128, bytes: 4 << 20 };
 /// Files of vectors, each with the rows of a range of its own.
 #[derive(Debug)]
 pub struct RowFiles {
-    disk: Arc<dyn Disk>,
+    batch: Arc<dyn BatchFiles>,
     files: Vec<(RangeInclusive<RowId>, Arc<Flat>)>,
 }
 
 impl RowFiles {
-    /// Files on a disk, with the range in which all of the rows of each lie. The ranges ascend and do not overlap.
-    pub fn new(disk: Arc<dyn Disk>, files: Vec<(RangeInclusive<RowId>, Arc<Flat>)>) -> Self {
+    /// Files on a disk, with the range in which all of the rows of each lie. The ranges ascend and do not overlap. The files
+    /// may be removed later: they stay open.
+    ///
+    /// # Errors
+    /// When one cannot be opened.
+    pub fn new(disk: &dyn Disk, files: Vec<(RangeInclusive<RowId>, Arc<Flat>)>) -> Result<Self> {
         debug_assert!(files.windows(2).all(|pair| pair[0].0.end() < pair[1].0.start()));
-        Self { disk, files }
+        let names: Vec<&str> = files.iter().map(|(_, flat)| flat.name()).collect();
+        Ok(Self { batch: disk.open_batch(&names)?, files })
     }
 
     /// Whether these are its files.
@@ -53,9 +58,8 @@ impl RowFiles {
     }
 
     /// A reader of these files.
-    pub(crate) fn reader(&self, window: Window) -> Result<Box<dyn BatchReader>> {
-        let names: Vec<&str> = self.files.iter().map(|(_, flat)| flat.name()).collect();
-        Ok(self.disk.batch_reader(&names, window)?)
+    pub(crate) fn reader(&self, window: Window) -> Box<dyn BatchReader> {
+        self.batch.reader(window)
     }
 
     /// Hands over the vectors of some rows, as [`RowFiles::reader`] reads them, in no order: the place of each among `rows`, and the vector. Each page is read

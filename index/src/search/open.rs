@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nearline_storage::{
-    BlockCache, Disk, ExtentFile, FolderLock, IoMode, LockMode, OsDisk, StorageError, Window,
+    BatchFiles, BlockCache, Disk, ExtentFile, FolderLock, IoMode, LockMode, OsDisk, StorageError, Window,
 };
 
 use super::residency::{self, Choice, Held};
@@ -168,6 +168,8 @@ pub(crate) struct Inner {
     pub(crate) window: Window,
     io: String,
     pub(crate) disk: Arc<dyn Disk>,
+    /// Postings and rows, open to be read by searchers.
+    pub(crate) batch: Arc<dyn BatchFiles>,
     _lock: FolderLock,
 }
 
@@ -244,6 +246,9 @@ impl Index {
         let caps = Caps::new(calibration.dimension);
         let info = info(disk.as_ref(), &manifest, calibration, ram_bytes, (pinned, cache_bytes))?;
         let window = memory.window;
+        let mut names = vec![postings.name()];
+        names.extend(rows.as_ref().map(|rows| rows.file.name()));
+        let batch = disk.open_batch(&names)?;
         let inner = Inner {
             info,
             space,
@@ -259,6 +264,7 @@ impl Index {
             window,
             io,
             disk,
+            batch,
             _lock: lock,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -275,10 +281,7 @@ impl Index {
     }
 
     /// Makes a searcher, for one thread at a time.
-    ///
-    /// # Errors
-    /// When the disk cannot be read in the way asked for.
-    pub fn searcher(&self) -> Result<Searcher> {
+    pub fn searcher(&self) -> Searcher {
         Searcher::new(Arc::clone(&self.inner))
     }
 

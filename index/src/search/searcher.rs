@@ -55,11 +55,9 @@ impl std::fmt::Debug for Searcher {
 }
 
 impl Searcher {
-    pub(super) fn new(index: Arc<Inner>) -> Result<Self> {
-        let mut names = vec![index.postings.name()];
-        names.extend(index.rows.as_ref().map(|rows| rows.file.name()));
-        let reader = index.disk.batch_reader(&names, index.window)?;
-        Ok(Self { index, reader, outside: None, jobs: vec![Job::default()], scratch: Scratch::default() })
+    pub(super) fn new(index: Arc<Inner>) -> Self {
+        let reader = index.batch.reader(index.window);
+        Self { index, reader, outside: None, jobs: vec![Job::default()], scratch: Scratch::default() }
     }
 
     /// Finds the nearest vectors to `query`, a row of the index's type and length, little-endian.
@@ -114,7 +112,7 @@ impl Searcher {
         live: &Live,
     ) -> Result<Answer> {
         if self.outside.as_ref().is_none_or(|outside| !Arc::ptr_eq(&outside.files, &live.rows)) {
-            let reader = live.rows.reader(self.index.window)?;
+            let reader = live.rows.reader(self.index.window);
             self.outside = Some(Outside { files: Arc::clone(&live.rows), reader });
         }
         self.run_one(&Ask { queries: &[query], options, filter: Some(filter), live: Some(live), overlap: 1 })

@@ -264,7 +264,7 @@ fn queries_and_options_that_do_not_fit_leave_a_searcher_usable() {
     ];
     for (metric, codec) in METRICS.into_iter().flat_map(|metric| CODECS.map(|codec| (metric, codec))) {
         let disk = build_sim(&rows, &BuildOptions { codec, ..options(metric) });
-        let mut searcher = open_sim(&disk).unwrap().searcher().unwrap();
+        let mut searcher = open_sim(&disk).unwrap().searcher();
         let right = brute_force(metric, &rows, queries.row(0), 10);
         for (query, asked, message) in &cases {
             assert_eq!(&searcher.search(query, asked).unwrap_err().to_string(), message);
@@ -290,7 +290,7 @@ fn every_recall_and_number_of_lists_is_answered_with_k_hits() {
 }
 
 fn check_every_probe(index: Index, rows: &Rows, query: &[u8]) {
-    let mut searcher = index.searcher().unwrap();
+    let mut searcher = index.searcher();
     for k in [1, 2, 10, 11, 100, 101, 500, 700] {
         for probe in [
             Probe::TargetRecall(1.0),

@@ -59,7 +59,7 @@ fn undisturbed(options: &BuildOptions<'_>) -> (Files, u64) {
 
 /// What opens is a whole index.
 fn whole(index: &Index) {
-    let found = search_all(&mut index.searcher().unwrap(), ROWS.row(0), COUNT);
+    let found = search_all(&mut index.searcher(), ROWS.row(0), COUNT);
     assert_eq!(found, brute_force(Metric::L2, &ROWS, ROWS.row(0), COUNT));
 }
 
@@ -190,7 +190,7 @@ fn a_bit_that_rots_while_a_build_reads_makes_no_panic() {
             continue;
         }
         // What opens may hold a row that is none, if the bit was one of a temporary file: an error then.
-        let mut searcher = open_sim(&disk).unwrap().searcher().unwrap();
+        let mut searcher = open_sim(&disk).unwrap().searcher();
         let asked = ask(COUNT, Probe::All);
         if let Err(error) = searcher.search(ROWS.row(0), &asked) {
             assert!(matches!(error, IndexError::Storage(_)), "a bit flipped at {at}: {error}");

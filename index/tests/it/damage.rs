@@ -50,7 +50,7 @@ fn small_options(codec: Option<Codec>) -> BuildOptions<'static> {
 
 /// Opens the folder and asks for everything: all rows, all lists, all ids.
 fn open_and_search(disk: &SimDisk) -> Result<Vec<Hit>> {
-    let mut searcher = open_sim(disk)?.searcher()?;
+    let mut searcher = open_sim(disk)?.searcher();
     searcher.search(SET.1.row(0), &ask(COUNT, Probe::Lists(usize::MAX)))?;
     Ok(searcher.search(SET.1.row(0), &ask(COUNT, Probe::All))?.hits)
 }
@@ -269,7 +269,7 @@ fn a_failing_read_is_an_error_with_its_place_and_the_searcher_goes_on() {
 
 /// Fails each operation of a search in turn.
 fn check_failing_reads(disk: &SimDisk, query: &[u8], asked: &SearchOptions) {
-    let mut searcher = open_sim(disk).unwrap().searcher().unwrap();
+    let mut searcher = open_sim(disk).unwrap().searcher();
     let start = disk.operations();
     let right = searcher.search(query, asked).unwrap().hits;
     let operations = disk.operations() - start;

@@ -13,7 +13,7 @@ use crate::common::*;
 fn check(rows: &Rows, queries: &Rows, options: &BuildOptions<'_>, ks: &[usize]) -> Index {
     let disk = build_sim(rows, options);
     let index = open_sim(&disk).unwrap();
-    let mut searcher = index.searcher().unwrap();
+    let mut searcher = index.searcher();
     for query in queries.iter() {
         for &k in ks {
             let found = search_all(&mut searcher, query, k);
@@ -164,7 +164,7 @@ fn a_folder_on_the_real_disk_has_the_bytes_of_the_simulated_one() {
     assert_eq!(different(&files_in(dir.path()), &files(&sim)), [""; 0]);
     let index =
         Index::open(dir.path(), &OpenOptions { io: options(Metric::L2).io, ..OpenOptions::default() });
-    let mut searcher = index.unwrap().searcher().unwrap();
+    let mut searcher = index.unwrap().searcher();
     for query in queries.iter() {
         let right = brute_force(Metric::Cosine, &rows, query, 10);
         assert_eq!(search_all(&mut searcher, query, 10), right);
@@ -204,7 +204,7 @@ fn ids_come_from_their_source() {
     let disk = build_sim(&rows, &BuildOptions { ids: Some(&Ids), ..options(Metric::L2) });
     let index = open_sim(&disk).unwrap();
     assert!(index.info().has_ids);
-    let mut searcher = index.searcher().unwrap();
+    let mut searcher = index.searcher();
     let all = ask(1_300, Probe::All);
     let answer = searcher.search(queries.row(0), &all).unwrap();
     assert_eq!(answer.hits.len(), 1_300);
@@ -216,7 +216,7 @@ fn a_resident_copy_answers_like_its_maker() {
     let (rows, queries) = Rows::generate(ElementType::F16, 500, 10, 3);
     let disk = build_sim(&rows, &options(Metric::L2));
     let moved = sim_of(&files(&disk));
-    let mut searcher = open_sim(&moved).unwrap().clone().searcher().unwrap();
+    let mut searcher = open_sim(&moved).unwrap().clone().searcher();
     for query in queries.iter() {
         assert_eq!(search_all(&mut searcher, query, 20), brute_force(Metric::L2, &rows, query, 20));
     }
@@ -232,7 +232,7 @@ fn calibrated_searches_read_less_than_everything_and_reach_their_target() {
 }
 
 fn check_targets(index: &Index, rows: &Rows, queries: &Rows) {
-    let mut searcher = index.searcher().unwrap();
+    let mut searcher = index.searcher();
     let mut before = 0;
     for target in CALIBRATED_TARGETS {
         let (mut found, mut lists) = (0, 0);
@@ -293,7 +293,7 @@ fn real_vectors_are_found_again() {
     let rows = Rows { shape: Shape { element: ElementType::F16, dim: raw.dim }, bytes: raw.bytes };
     let disk = SimDisk::new(5);
     build_on(Arc::new(disk.clone()), &rows.source(), &options(Metric::Cosine), &Silent).unwrap();
-    let mut searcher = open_sim(&disk).unwrap().searcher().unwrap();
+    let mut searcher = open_sim(&disk).unwrap().searcher();
     for row in (0..rows.len()).step_by(97) {
         let asked = SearchOptions { rerank: Rerank::Exact, ..ask(1, Probe::Lists(1)) };
         let answer = searcher.search(rows.row(row), &asked).unwrap();

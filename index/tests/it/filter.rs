@@ -57,7 +57,7 @@ fn a_filter_is_kept_and_k_are_found_whenever_they_exist() {
         let (codec_wanted, list_vectors) = (Some(codec), Some(24));
         let built = BuildOptions { codec: codec_wanted, list_vectors, rerank, ..options(metric) };
         let index = open_with(&build_sim(&rows, &built), &opened).unwrap();
-        let mut searcher = index.searcher().unwrap();
+        let mut searcher = index.searcher();
         for (name, allowed) in choices(&rows) {
             let count = allowed.iter().filter(|&&allowed| allowed).count();
             let allows = |row: RowId| allowed[row.0 as usize];
@@ -100,7 +100,7 @@ fn a_filter_that_allows_all_changes_no_answer() {
     for codec in [Codec::Raw, rabitq(5)] {
         let built = BuildOptions { codec: Some(codec), list_vectors: Some(24), ..options(Metric::L2) };
         let index = open_sim(&build_sim(&rows, &built)).unwrap();
-        let mut searcher = index.searcher().unwrap();
+        let mut searcher = index.searcher();
         for query in queries.iter() {
             let asked = ask(10, Probe::TargetRecall(0.95));
             let filter = Filter { allows: &|_| true, share: 1.0 };
@@ -120,7 +120,7 @@ fn targets_hold_among_some_of_the_vectors() {
     let disk = build_own(&rows, &built);
     for pin in [Pin::Nothing, Pin::Residency(Residency::Codes)] {
         let index = open_with(&disk, &OpenOptions { pin, ..OpenOptions::default() }).unwrap();
-        let mut searcher = index.searcher().unwrap();
+        let mut searcher = index.searcher();
         for (name, allowed) in choices(&rows) {
             let count = allowed.iter().filter(|&&allowed| allowed).count();
             if count < 100 {
@@ -150,7 +150,7 @@ fn where_only_signs_are_held_a_filter_is_refused() {
     let opened = OpenOptions { pin: Pin::Residency(Residency::Signs), ..OpenOptions::default() };
     let index = open_with(&build_sim(&rows, &built), &opened).unwrap();
     let filter = Filter { allows: &|_| true, share: 1.0 };
-    let refused = index.searcher().unwrap().search_where(queries.row(0), &ask(1, Probe::All), filter);
+    let refused = index.searcher().search_where(queries.row(0), &ask(1, Probe::All), filter);
     let message = refused.unwrap_err().to_string();
     assert!(message.contains("signs; expected lists or codes"), "{message}");
 }

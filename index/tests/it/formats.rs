@@ -82,7 +82,7 @@ fn force_replaces_an_index_of_the_first_format_when_the_new_one_is_ready() {
     assert!(after.keys().all(|name| name == "MANIFEST" || !before.contains_key(name)), "{:?}", after.keys());
     let index = Index::open(dir.path(), &OpenOptions::default()).unwrap();
     assert_eq!(index.info().generation, 2);
-    let found = search_all(&mut index.searcher().unwrap(), rows.row(7), 10);
+    let found = search_all(&mut index.searcher(), rows.row(7), 10);
     assert_eq!(found, brute_force(Metric::L2, &rows, rows.row(7), 10));
     assert_eq!(verify(dir.path(), IoMode::Pread, &mut |_, _| {}).unwrap().problems, []);
 }

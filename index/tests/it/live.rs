@@ -84,7 +84,7 @@ impl Home {
         let range = RowId(FIRST)..=RowId(FIRST + rows.len() as u32 - 1);
         let set = RowSet::dense(*range.start(), *range.end());
         let flat = Flat::open(&disk, "vectors", 9, rows.shape, set).unwrap();
-        let files = Arc::new(RowFiles::new(Arc::clone(&disk), vec![(range, Arc::new(flat))]));
+        let files = Arc::new(RowFiles::new(disk.as_ref(), vec![(range, Arc::new(flat))]).unwrap());
         let part: Arc<dyn Disk> = Arc::new(PartDisk::new(Arc::clone(&disk), "i0."));
         let every = rows.len().div_ceil(50);
         let few = rows.iter().step_by(every).flatten().copied().collect();
@@ -158,7 +158,7 @@ impl Home {
     fn check_all(&self, query: &[u8]) {
         let living = self.living();
         let options = SearchOptions { rerank: Rerank::Exact, ..ask(living.len(), Probe::All) };
-        let answer = self.search(&mut self.index.searcher().unwrap(), query, &options);
+        let answer = self.search(&mut self.index.searcher(), query, &options);
         let found: BTreeSet<u32> = answer.hits.iter().map(|hit| hit.row.0).collect();
         assert_eq!(found, living);
         assert_eq!(answer.hits.len(), living.len());
@@ -170,7 +170,7 @@ impl Home {
 
     /// Mean recall@10 of some queries.
     fn recall(&self, queries: &Rows, target: f32) -> f64 {
-        let mut searcher = self.index.searcher().unwrap();
+        let mut searcher = self.index.searcher();
         let living = self.living();
         let mut right = 0;
         for query in queries.iter() {

@@ -81,7 +81,7 @@ impl Loaded {
 
     /// Probing everything gives the truth: rows but for ties, distances but for the last digit.
     fn check_exact(&self, index: &Index) {
-        let mut searcher = index.searcher().unwrap();
+        let mut searcher = index.searcher();
         let queries = if full() { self.queries.len() } else { self.queries.len().min(QUERIES) };
         let everything = ask(self.truth.k, Probe::All);
         for query in 0..queries {
@@ -101,7 +101,7 @@ impl Loaded {
     /// Recall@10, lists and bytes a query over the second half of the queries.
     fn measure(&self, index: &Index, target: f32) -> (f64, f64, f64) {
         const K: usize = 10;
-        let mut searcher = index.searcher().unwrap();
+        let mut searcher = index.searcher();
         let asked = ask(K, Probe::TargetRecall(target));
         let (mut found, mut lists, mut bytes) = (0, 0, 0);
         let half = self.queries.len() / 2..self.queries.len();

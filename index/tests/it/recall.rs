@@ -41,7 +41,7 @@ fn copies_far_from_their_vectors_lose_no_neighbour() {
         let queries = Rows::of(ElementType::F32, 32, &clusters(count, 1, 32, 2));
         let (codec, list_vectors) = (Some(Codec::Rabitq { bits: 8 }), Some(of * 2 / 3));
         let disk = build_sim(&rows, &BuildOptions { codec, list_vectors, ..options(Metric::L2) });
-        let mut searcher = open_sim(&disk).unwrap().searcher().unwrap();
+        let mut searcher = open_sim(&disk).unwrap().searcher();
         let all = SearchOptions {
             probe: Probe::Lists(usize::MAX),
             rerank: Rerank::Exact,
@@ -65,7 +65,7 @@ fn targets_hold_for_short_vectors_and_where_no_setting_reaches_them() {
         for pin in [Pin::Nothing, Pin::Residency(Residency::Signs)] {
             let open = OpenOptions { pin, ..OpenOptions::default() };
             let Ok(index) = open_with(&disk, &open) else { continue };
-            let mut searcher = index.searcher().unwrap();
+            let mut searcher = index.searcher();
             for (k, target) in [(1, 0.95), (10, 0.95), (10, 0.999), (10, 0.9999)] {
                 let ask = SearchOptions { k, probe: Probe::TargetRecall(target), ..SearchOptions::default() };
                 let found = recall(&mut searcher, &ask, Metric::L2, &rows, &queries);

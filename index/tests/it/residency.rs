@@ -127,7 +127,7 @@ fn queries_under_way_together_are_answered_like_one_by_one() {
         let disk = build_set(codec, metric, rerank);
         for opened in pins(codec, rerank) {
             let index = open_with(&disk, &opened).unwrap();
-            let (mut alone, mut together) = (index.searcher().unwrap(), index.searcher().unwrap());
+            let (mut alone, mut together) = (index.searcher(), index.searcher());
             for (i, asked) in questions().iter().enumerate() {
                 let right = one_by_one(&mut alone, asked);
                 // All widths for some, some for all.
@@ -152,7 +152,7 @@ fn answers_do_not_depend_on_the_order_in_which_reads_complete() {
             // With little memory there is room for few reads at a time, too.
             let memory_bytes = small.then(|| least_memory(&disk));
             let opened = OpenOptions { memory_bytes, pin: Pin::Nothing, ..OpenOptions::default() };
-            let mut searcher = open_with(&disk, &opened).unwrap().searcher().unwrap();
+            let mut searcher = open_with(&disk, &opened).unwrap().searcher();
             let found: Vec<Vec<Said>> =
                 questions().iter().map(|asked| search(&mut searcher, asked, 1 + seed as usize)).collect();
             if right.is_empty() {
@@ -192,7 +192,7 @@ fn lists_that_are_held_are_answered_from_like_lists_that_are_read() {
         assert_eq!((info.pinned.lists, info.pinned.bytes), (0, 0));
         let entries = info.entries * if codec == Codec::Raw { 4 + 96 } else { 16 };
         assert!(pinned.bytes > entries, "{pinned:?}");
-        let (mut none, mut all) = (none.searcher().unwrap(), all.searcher().unwrap());
+        let (mut none, mut all) = (none.searcher(), all.searcher());
         for asked in questions().iter().filter(|asked| asked.max_bytes_read.is_none()) {
             let (read, held) = (one_by_one(&mut none, asked), one_by_one(&mut all, asked));
             for (read, held) in read.iter().zip(&held) {
@@ -213,7 +213,7 @@ fn with_everything_probed_every_residency_gives_the_exact_answer() {
     for (codec, metric, rerank) in SETS.into_iter().filter(|(.., rerank)| *rerank) {
         let disk = build_set(codec, metric, rerank);
         for opened in pins(codec, rerank) {
-            let mut searcher = open_with(&disk, &opened).unwrap().searcher().unwrap();
+            let mut searcher = open_with(&disk, &opened).unwrap().searcher();
             for query in SET.1.iter().take(6) {
                 assert_eq!(search_all(&mut searcher, query, 10), brute_force(metric, &SET.0, query, 10));
             }
@@ -227,7 +227,7 @@ fn exact_answers_have_the_distances_of_the_scorer_and_estimates_say_so() {
         let disk = build_set(codec, metric, rerank);
         for opened in pins(codec, rerank) {
             let index = open_with(&disk, &opened).unwrap();
-            let mut searcher = index.searcher().unwrap();
+            let mut searcher = index.searcher();
             // Of which only signs are held has to be read to be named.
             let unnamed = index.info().pinned.residency == Residency::Signs;
             for asked in questions() {
@@ -262,7 +262,7 @@ fn bytes_read_stay_within_the_budget_and_answers_say_what_was_cut() {
     for (codec, metric, rerank) in SETS {
         let disk = build_set(codec, metric, rerank);
         for opened in pins(codec, rerank) {
-            let mut searcher = open_with(&disk, &opened).unwrap().searcher().unwrap();
+            let mut searcher = open_with(&disk, &opened).unwrap().searcher();
             for probe in [Probe::TargetRecall(0.95), Probe::Lists(30), Probe::All] {
                 for k in [1, 20] {
                     let free = one_by_one(&mut searcher, &ask(k, probe));
@@ -294,14 +294,14 @@ fn what_the_cache_has_is_not_read_and_changes_no_answer() {
     for (codec, metric, rerank) in SETS {
         let disk = build_set(codec, metric, rerank);
         for opened in pins(codec, rerank) {
-            let mut plain = open_with(&disk, &opened).unwrap().searcher().unwrap();
+            let mut plain = open_with(&disk, &opened).unwrap().searcher();
             // Room for all there is, and for a page or two in each of the cache's shards.
             for cache_bytes in [16 << 20, 160_000] {
                 let cached = OpenOptions { memory_bytes: None, cache_bytes: Some(cache_bytes), ..opened };
                 // With more memory more would be held for good.
                 let cached = if opened.memory_bytes.is_some() { opened } else { cached };
                 let index = open_with(&disk, &cached).unwrap();
-                let (mut alone, mut together) = (index.searcher().unwrap(), index.searcher().unwrap());
+                let (mut alone, mut together) = (index.searcher(), index.searcher());
                 let unbounded = |asked: &SearchOptions| asked.max_bytes_read.is_none();
                 for asked in questions().into_iter().filter(unbounded).step_by(3) {
                     let right = one_by_one(&mut plain, &asked);
@@ -343,7 +343,7 @@ fn memory_that_holds_no_list_for_good_keeps_what_was_read() {
 #[test]
 fn a_query_without_time_reads_nothing_more() {
     let disk = build_set(rabitq(4), Metric::L2, true);
-    let mut searcher = open_sim(&disk).unwrap().searcher().unwrap();
+    let mut searcher = open_sim(&disk).unwrap().searcher();
     for probe in [Probe::TargetRecall(0.95), Probe::Lists(200), Probe::All] {
         let asked = SearchOptions { max_us: Some(0), ..ask(10, probe) };
         let answer = searcher.search(SET.1.row(0), &asked).unwrap();
@@ -364,7 +364,7 @@ fn an_index_without_rows_answers_from_its_codes() {
         let pin = Pin::Residency(Residency::Signs);
         let refused = open_with(&disk, &OpenOptions { pin, ..OpenOptions::default() }).unwrap_err();
         assert!(refused.to_string().starts_with("--pin: signs; expected lists"), "{refused}");
-        let mut searcher = index.searcher().unwrap();
+        let mut searcher = index.searcher();
         let mut right = 0;
         for query in SET.1.iter() {
             let answer = searcher.search(query, &ask(10, Probe::All)).unwrap();
@@ -425,7 +425,7 @@ fn a_target_holds_whatever_is_held() {
 }
 
 fn check_targets(index: &Index, rows: &Rows, queries: &Rows, truth: &[Vec<f32>]) {
-    let mut searcher = index.searcher().unwrap();
+    let mut searcher = index.searcher();
     let all: Vec<&[u8]> = queries.iter().collect();
     for k in [1, 10, 100] {
         for target in [0.8, 0.9, 0.95, 0.99] {

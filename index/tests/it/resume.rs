@@ -197,7 +197,7 @@ fn force_starts_anew_whatever_an_unfinished_build_left() {
     assert_eq!(stems(&disk), stems(&build_own(&rows, &other)));
     let index = open_sim(&disk).unwrap();
     assert_eq!(index.info().seed, 5);
-    let found = search_all(&mut index.searcher().unwrap(), rows.row(7), 2_000);
+    let found = search_all(&mut index.searcher(), rows.row(7), 2_000);
     assert_eq!(found, brute_force(Metric::L2, &rows, rows.row(7), 2_000));
 }
 
@@ -247,7 +247,7 @@ fn an_open_index_is_not_replaced_but_opened_again() {
     drop(index);
     assert!(locked(build_with(&disk, &rows, &force, &Silent)));
     // A searcher keeps the index.
-    let searcher = again.searcher().unwrap();
+    let searcher = again.searcher();
     drop(again);
     assert!(locked(build_with(&disk, &rows, &force, &Silent)));
     drop(searcher);

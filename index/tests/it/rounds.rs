@@ -26,7 +26,7 @@ fn all_probes_of_a_query_are_in_flight_together() {
     let index = open_sim(&disk).unwrap();
     let lists = index.info().lists as usize;
     assert!(lists > 200, "{lists} lists");
-    let mut searcher = index.searcher().unwrap();
+    let mut searcher = index.searcher();
     for query in queries.iter() {
         for n in [1, 2, 17, 64, 200] {
             disk.clear_batches();
@@ -52,7 +52,7 @@ fn a_query_wider_than_the_window_keeps_it_full() {
     let index = open_sim(&disk).unwrap();
     let lists = index.info().lists as usize;
     assert!(lists > 512, "{lists} lists");
-    let mut searcher = index.searcher().unwrap();
+    let mut searcher = index.searcher();
     for query in queries.iter() {
         disk.clear_batches();
         let answer = searcher.search(query, &ask(10, Probe::All)).unwrap();
@@ -76,7 +76,7 @@ fn counters_are_the_sums_of_what_the_directory_says() {
     assert_eq!(places.iter().map(|place| place.1).max(), Some(info.list_entries_max));
     let squares: u64 = places.iter().map(|place| place.1 * place.1).sum();
     assert_eq!(info.list_entries_weighted, squares as f64 / info.entries as f64);
-    let mut searcher = index.searcher().unwrap();
+    let mut searcher = index.searcher();
     let mut one_by_one = (0, 0);
     for (i, query) in queries.iter().enumerate() {
         let all = searcher.search(query, &ask(1, Probe::All)).unwrap().cost;
@@ -109,8 +109,8 @@ fn check_tight_memory(disk: &SimDisk, queries: &Rows) {
         panic!("opened with a byte")
     };
     assert!(matches!(open(Some(needed - 1)), Err(IndexError::Budget { .. })));
-    let mut tight = open(Some(needed)).unwrap().searcher().unwrap();
-    let mut free = open(None).unwrap().searcher().unwrap();
+    let mut tight = open(Some(needed)).unwrap().searcher();
+    let mut free = open(None).unwrap().searcher();
     for query in queries.iter() {
         for probe in [Probe::All, Probe::Lists(30), Probe::TargetRecall(0.95)] {
             let (a, b) = (tight.search(query, &ask(10, probe)), free.search(query, &ask(10, probe)));
@@ -133,7 +133,7 @@ fn a_query_enters_the_kernel_a_handful_of_times() {
         eprintln!("\n*** SKIPPED: io_uring does not work here: {} ***\n", index.io());
         return;
     }
-    let mut searcher = index.searcher().unwrap();
+    let mut searcher = index.searcher();
     for n in [1, 16, 64, 200] {
         let mut enters = Vec::new();
         for query in queries.iter() {
@@ -155,7 +155,7 @@ fn searchers_of_one_index_work_side_by_side() {
         let disk = build_sim(&rows, &BuildOptions { codec, ..options(Metric::Cosine) });
         let index = open_sim(&disk).unwrap();
         let search = || {
-            let mut searcher = index.searcher().unwrap();
+            let mut searcher = index.searcher();
             for query in queries.iter() {
                 let right = brute_force(Metric::Cosine, &rows, query, 10);
                 assert_eq!(search_all(&mut searcher, query, 10), right);

@@ -13,7 +13,7 @@ use crate::disk::pread::{PreadPool, PreadReader};
 use crate::disk::probe::{self, IoInUse, IoMode};
 use crate::disk::read_file::ReadFile;
 use crate::disk::uring::UringReader;
-use crate::disk::{BatchReader, Disk, DiskFile, Window};
+use crate::disk::{BatchFiles, BatchReader, Disk, DiskFile, Window};
 use crate::error::{Result, StorageError};
 
 /// A real folder. Batch reads go through io_uring and past the page cache where that works, and through a pool of
@@ -125,7 +125,7 @@ impl Disk for OsDisk {
         sync_folder(&self.root)
     }
 
-    fn batch_reader(&self, names: &[&str], window: Window) -> Result<Box<dyn BatchReader>> {
+    fn open_batch(&self, names: &[&str]) -> Result<Arc<dyn BatchFiles>> {
         let mut options = OpenOptions::new();
         options.read(true);
         let mut op = "open";
@@ -134,16 +134,31 @@ impl Disk for OsDisk {
             options.custom_flags(OFlags::DIRECT.bits() as i32);
             op = "open for direct reads";
         }
-        let files: Result<Vec<_>> = names.iter().map(|name| self.open_raw(name, op, &options)).collect();
-        let (root, files) = (self.root.clone(), files?);
-        match self.io.chosen.mode {
-            IoMode::Pread => Ok(Box::new(PreadReader::new(root, files, window, Arc::clone(&self.io.pool)))),
-            IoMode::Uring | IoMode::Auto => Ok(Box::new(UringReader::new(root, files, window))),
-        }
+        let open = |name: &&str| self.open_raw(name, op, &options).map(Arc::new);
+        let files = names.iter().map(open).collect::<Result<_>>()?;
+        Ok(Arc::new(OsBatch { root: self.root.clone(), io: Arc::clone(&self.io), files }))
     }
 
     fn lock(&self, mode: LockMode) -> Result<FolderLock> {
         lock_folder(&self.root, mode)
+    }
+}
+
+/// Files that are open to be read in batches.
+#[derive(Debug)]
+struct OsBatch {
+    root: PathBuf,
+    io: Arc<Io>,
+    files: Vec<Arc<ReadFile>>,
+}
+
+impl BatchFiles for OsBatch {
+    fn reader(&self, window: Window) -> Box<dyn BatchReader> {
+        let (root, files) = (self.root.clone(), self.files.clone());
+        match self.io.chosen.mode {
+            IoMode::Pread => Box::new(PreadReader::new(root, files, window, Arc::clone(&self.io.pool))),
+            IoMode::Uring | IoMode::Auto => Box::new(UringReader::new(root, files, window)),
+        }
     }
 }
 

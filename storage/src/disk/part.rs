@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::{BatchReader, Disk, DiskFile, FolderLock, LockMode, Window};
+use crate::disk::{BatchFiles, Disk, DiskFile, FolderLock, LockMode};
 use crate::error::Result;
 
 /// The files of another disk whose names begin with a prefix, without it: so that what wants a folder for itself can live in
@@ -61,10 +61,10 @@ impl Disk for PartDisk {
         self.whole.sync_dir()
     }
 
-    fn batch_reader(&self, names: &[&str], window: Window) -> Result<Box<dyn BatchReader>> {
+    fn open_batch(&self, names: &[&str]) -> Result<Arc<dyn BatchFiles>> {
         let names: Vec<String> = names.iter().map(|name| self.name(name)).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        self.whole.batch_reader(&names, window)
+        self.whole.open_batch(&names)
     }
 
     fn lock(&self, _: LockMode) -> Result<FolderLock> {

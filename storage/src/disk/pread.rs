@@ -167,11 +167,16 @@ pub(crate) struct PreadReader {
 }
 
 impl PreadReader {
-    pub(crate) fn new(folder: PathBuf, files: Vec<ReadFile>, window: Window, pool: Arc<PreadPool>) -> Self {
+    pub(crate) fn new(
+        folder: PathBuf,
+        files: Vec<Arc<ReadFile>>,
+        window: Window,
+        pool: Arc<PreadPool>,
+    ) -> Self {
         let (reply, replies) = channel();
         Self {
             folder,
-            files: files.into_iter().map(Arc::new).collect(),
+            files,
             pool,
             buffers: BufferPool::new(window),
             queued: Vec::new(),

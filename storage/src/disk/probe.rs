@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
@@ -114,7 +115,7 @@ impl Sample {
 
     fn try_uring(self, root: &Path) -> Result<()> {
         let window = Window { reads: 1, bytes: PAGE };
-        let mut reader = UringReader::new(root.to_path_buf(), vec![self.0], window);
+        let mut reader = UringReader::new(root.to_path_buf(), vec![Arc::new(self.0)], window);
         reader.submit(0, 0, ReadRange { offset: 0, bytes: PAGE })?;
         reader.wait().map(drop)
     }

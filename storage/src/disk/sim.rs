@@ -21,7 +21,7 @@ use reader::SimReader;
 use state::{NameOp, State, Step};
 
 use crate::atomic::check_name;
-use crate::disk::{BatchReader, Disk, DiskFile, FolderLock, LockMode, Window};
+use crate::disk::{BatchFiles, BatchReader, Disk, DiskFile, FolderLock, LockMode, Window};
 use crate::error::{Result, StorageError};
 
 /// What may go wrong at one operation. A fault that does not fit the operation turns into `Io`.
@@ -218,9 +218,9 @@ impl Disk for SimDisk {
         })
     }
 
-    fn batch_reader(&self, names: &[&str], window: Window) -> Result<Box<dyn BatchReader>> {
+    fn open_batch(&self, names: &[&str]) -> Result<Arc<dyn BatchFiles>> {
         let files: Result<Vec<_>> = names.iter().map(|name| self.open_as("open", name)).collect();
-        Ok(Box::new(SimReader::new(self.root.clone(), files?, &self.shared, window)))
+        Ok(Arc::new(SimBatch { root: self.root.clone(), files: files?, shared: Arc::clone(&self.shared) }))
     }
 
     fn lock(&self, mode: LockMode) -> Result<FolderLock> {
@@ -233,6 +233,20 @@ impl Disk for SimDisk {
             state.lock_exclusive = mode == LockMode::Exclusive;
             Ok(FolderLock::holding(Held { shared: Arc::clone(&self.shared), epoch: state.epoch }))
         })
+    }
+}
+
+/// Simulated files that are open to be read in batches.
+#[derive(Debug)]
+struct SimBatch {
+    root: PathBuf,
+    files: Vec<SimFile>,
+    shared: Shared,
+}
+
+impl BatchFiles for SimBatch {
+    fn reader(&self, window: Window) -> Box<dyn BatchReader> {
+        Box::new(SimReader::new(self.root.clone(), self.files.clone(), &self.shared, window))
     }
 }
 

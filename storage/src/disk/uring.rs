@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use io_uring::{cqueue, opcode, types};
 use ring::Ring;
@@ -34,7 +35,7 @@ const MAX_RESTARTS: u8 = 100;
 /// A [`BatchReader`] over io_uring. The files are open with `O_DIRECT`.
 pub(crate) struct UringReader {
     folder: PathBuf,
-    files: Vec<ReadFile>,
+    files: Vec<Arc<ReadFile>>,
     entries: u32,
     buffers: BufferPool,
     slots: Vec<Slot>,
@@ -66,7 +67,7 @@ struct Read {
 }
 
 impl UringReader {
-    pub(crate) fn new(folder: PathBuf, files: Vec<ReadFile>, window: Window) -> Self {
+    pub(crate) fn new(folder: PathBuf, files: Vec<Arc<ReadFile>>, window: Window) -> Self {
         Self {
             folder,
             files,

@@ -34,7 +34,7 @@ fn a_cost_is_the_sum_over_the_lists_probed() {
 }
 
 fn check(index: &Index, values: &[f32]) {
-    let mut searcher = index.searcher().unwrap();
+    let mut searcher = index.searcher();
     let targets = CALIBRATED_TARGETS.map(Probe::TargetRecall);
     for probe in [Probe::Lists(1), Probe::Lists(13), Probe::All].into_iter().chain(targets) {
         for query in bytemuck::cast_slice::<f32, u8>(values).chunks_exact(16).step_by(100) {
@@ -106,11 +106,11 @@ fn a_searcher_goes_on_after_a_reset_that_failed() {
     for (probe, together) in [(Probe::Lists(20), 1), (Probe::Lists(20), 3), (Probe::All, 1)] {
         let asked = SearchOptions { probe, rerank: Rerank::Exact, ..SearchOptions::default() };
         let right: Vec<_> = {
-            let mut searcher = index.searcher().unwrap();
+            let mut searcher = index.searcher();
             rows[..4].iter().map(|query| searcher.search(query, &asked).unwrap().hits).collect()
         };
         for resets in 0..3 {
-            let mut searcher = index.searcher().unwrap();
+            let mut searcher = index.searcher();
             let inner = index.inner.disk.batch_reader(
                 &[index.inner.postings.name(), index.inner.rows.as_ref().unwrap().file.name()],
                 index.inner.window,
@@ -139,7 +139,7 @@ fn pages_of_rows_are_given_back_when_they_are_needed_no_more() {
     let chosen = BuildOptions { codec, list_vectors, ..BuildOptions::default() };
     let pin = Pin::Residency(Residency::Codes);
     let index = index_of(&values, 700, &chosen, &OpenOptions { pin, ..OpenOptions::default() });
-    let mut searcher = index.searcher().unwrap();
+    let mut searcher = index.searcher();
     let asked =
         SearchOptions { k: 60, probe: Probe::Lists(9), rerank: Rerank::Exact, ..SearchOptions::default() };
     let query = bytemuck::cast_slice::<f32, u8>(&values[..700]);

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::UringReader;
@@ -14,7 +15,8 @@ use crate::disk::{BatchReader, PAGE, ReadRange, Window};
 fn polling_neither_waits_nor_enters_the_kernel_in_vain() {
     let (output, mut input) = std::io::pipe().unwrap();
     let file = ReadFile { file: File::from(OwnedFd::from(output)), path: PathBuf::from("pipe") };
-    let mut reader = UringReader::new(PathBuf::new(), vec![file], Window { reads: 8, bytes: 1 << 20 });
+    let mut reader =
+        UringReader::new(PathBuf::new(), vec![Arc::new(file)], Window { reads: 8, bytes: 1 << 20 });
     for tag in 0..2 {
         reader.submit(tag, 0, ReadRange { offset: 0, bytes: PAGE }).unwrap();
     }

@@ -124,16 +124,14 @@ pub(crate) struct Listed {
 
 impl Listed {
     /// An index to which nothing was added.
-    ///
-    /// # Errors
-    /// When a file of vectors cannot be opened.
-    pub(crate) fn new(
-        index: VectorIndex,
-        disk: &dyn Disk,
-        segments: &[Arc<Segment>],
-    ) -> Result<Self, IndexError> {
-        let (live, last) = (index.live(disk, segments)?, index.info.last);
-        Ok(Self { index: Arc::new(index), live, last })
+    pub(crate) fn new(index: VectorIndex, rows: Arc<RowFiles>) -> Self {
+        let (live, last) = (index.live(rows), index.info.last);
+        Self { index: Arc::new(index), live, last }
+    }
+
+    /// Whether its files of vectors are those of these segments.
+    pub(crate) fn is_over(&self, segments: &[Arc<Segment>]) -> bool {
+        self.live.rows.are(&row_files(segments, self.index.info.at))
     }
 
     /// The same when there are other segments.
@@ -141,9 +139,8 @@ impl Listed {
     /// # Errors
     /// When a file of vectors cannot be opened. The old files have all rows that are in lists.
     pub(crate) fn over(&mut self, disk: &dyn Disk, segments: &[Arc<Segment>]) -> Result<(), IndexError> {
-        let files = row_files(segments, self.index.info.at);
-        if !self.live.rows.are(&files) {
-            self.live.rows = Arc::new(RowFiles::new(disk, files)?);
+        if !self.is_over(segments) {
+            self.live.rows = open_rows(disk, segments, self.index.info.at)?;
         }
         Ok(())
     }
@@ -164,6 +161,15 @@ impl Listed {
     pub(crate) fn ram_bytes(&self) -> u64 {
         self.index.index.info().ram_bytes + self.live.delta.bytes()
     }
+}
+
+/// Opens the files with the vectors of one name.
+pub(crate) fn open_rows(
+    disk: &dyn Disk,
+    segments: &[Arc<Segment>],
+    at: usize,
+) -> Result<Arc<RowFiles>, IndexError> {
+    Ok(Arc::new(RowFiles::new(disk, row_files(segments, at))?))
 }
 
 /// The files with the vectors of one name.
@@ -205,12 +211,8 @@ impl VectorIndex {
     }
 
     /// What a search goes by while nothing was added.
-    ///
-    /// # Errors
-    /// When a file of vectors cannot be opened.
-    pub(crate) fn live(&self, disk: &dyn Disk, segments: &[Arc<Segment>]) -> Result<Live, IndexError> {
-        let rows = Arc::new(RowFiles::new(disk, row_files(segments, self.info.at))?);
-        Ok(Live { rows, delta: Arc::default(), widen: self.info.widen })
+    pub(crate) fn live(&self, rows: Arc<RowFiles>) -> Live {
+        Live { rows, delta: Arc::default(), widen: self.info.widen }
     }
 
     /// The nearest of the vectors in lists that may be answered: their rows, with exact distances, and what they cost.

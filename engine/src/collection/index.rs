@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
 use nearline_index::{
-    BuildOptions, FoldOptions, Grown, IndexError, Progress, RowId, RowStream, Shape, SourceError, Stage,
-    VectorSource,
+    BuildOptions, FoldOptions, Grown, IndexError, Progress, RowFiles, RowId, RowStream, Shape, SourceError,
+    Stage, VectorSource,
 };
 use nearline_storage::Disk;
 use roaring::RoaringBitmap;
@@ -19,7 +19,7 @@ use crate::error::WriteError;
 use crate::schema::VectorConfig;
 use crate::segment::Segment;
 use crate::state::State;
-use crate::vector_index::{Listed, VectorIndex, VectorIndexInfo, listed, part};
+use crate::vector_index::{Listed, VectorIndex, VectorIndexInfo, listed, open_rows, part};
 
 /// How long after a failure it is tried again, at first and at most: each time after twice as long.
 const RETRY: Duration = Duration::from_secs(10);
@@ -307,12 +307,17 @@ impl Inner {
         let info = VectorIndexInfo { number, rows: report.rows, last: old.last, ..info.clone() };
         let info = listed(&self.disk, info).map_err(refused)?;
         let new = VectorIndex::open(&self.disk, info, self.limits.index_cache)?;
-        Ok(Some(self.measured(state, new)?))
+        Ok(Some(self.measured(state, old, new)?))
     }
 
     /// An index that was folded, with what is known of how widely it must be searched; found out anew if it is much larger
     /// or smaller than when it was last.
-    fn measured(&self, state: &Arc<State>, mut new: VectorIndex) -> Result<VectorIndex, WriteError> {
+    fn measured(
+        &self,
+        state: &Arc<State>,
+        old: &Listed,
+        mut new: VectorIndex,
+    ) -> Result<VectorIndex, WriteError> {
         let (rows, measured) = (new.info.rows as f64, new.info.measured_rows.max(1) as f64);
         if (1.0 / MEASURED..MEASURED).contains(&(rows / measured)) {
             return Ok(new);
@@ -328,10 +333,27 @@ impl Inner {
                 queries.extend(flat.get(row)?.map(|vector| (row, vector)));
             }
         }
-        let live = new.live(self.disk.as_ref(), &state.segments)?;
+        let live = new.live(Arc::clone(&old.live.rows));
         new.info.widen = nearline_index::measure(&new.index, &live, &queries, &|row| state.is_dead(row))?;
         new.info.measured_rows = new.info.rows;
         Ok(new)
+    }
+
+    /// The newest state, and the files of the vectors of a name in it, open.
+    fn rows_now(&self, at: usize) -> Result<(Arc<State>, Arc<RowFiles>), IndexError> {
+        loop {
+            let state = self.state();
+            let listed = state.indexes.get(at).and_then(Option::as_ref);
+            if let Some(listed) = listed.filter(|listed| listed.is_over(&state.segments)) {
+                let rows = Arc::clone(&listed.live.rows);
+                return Ok((state, rows));
+            }
+            match open_rows(self.disk.as_ref(), &state.segments, at) {
+                // Segments were merged meanwhile.
+                Err(_) if !Arc::ptr_eq(&self.state(), &state) => {}
+                opened => return Ok((state, opened?)),
+            }
+        }
     }
 
     /// Adds the vectors that lists lack, some at a time.
@@ -339,7 +361,7 @@ impl Inner {
         loop {
             let state = self.state();
             let Some(listed) = state.indexes.get(at).and_then(Option::as_ref) else { return Ok(()) };
-            let Some(next) = self.added(&state, listed)? else { return Ok(()) };
+            let Some(next) = self.added(listed)? else { return Ok(()) };
             let number = listed.index.info.number;
             self.change(|state| {
                 if let Some(listed) = state.indexes.get_mut(at).and_then(Option::as_mut)
@@ -356,9 +378,10 @@ impl Inner {
     }
 
     /// An index with some of the vectors that it lacks. `None` if there are none, or if it cannot take them.
-    fn added(&self, state: &Arc<State>, old: &Listed) -> Result<Option<Listed>, WriteError> {
+    fn added(&self, old: &Listed) -> Result<Option<Listed>, WriteError> {
+        let (state, files) = self.rows_now(old.index.info.at)?;
         let mut new = old.clone();
-        new.over(self.disk.as_ref(), &state.segments)?;
+        new.live.rows = files;
         let at = old.index.info.at;
         let (mut rows, mut vectors) = (Vec::new(), Vec::new());
         let mut last = old.last;
@@ -432,18 +455,16 @@ impl Inner {
 
     /// Adds to an index what came while it was written, so that queries need not compare all of that.
     fn catch_up(&self, index: VectorIndex) -> Result<Listed, WriteError> {
-        let mut new = Listed::new(index, self.disk.as_ref(), &self.state().segments)?;
+        let at = index.info.at;
+        let mut new = Listed::new(index, self.rows_now(at)?.1);
         loop {
             let state = self.state();
-            let rest: u64 = state
-                .segments
-                .iter()
-                .map(|segment| rest_of(&state, segment, new.index.info.at, Some(new.last)))
-                .sum();
+            let behind = |segment: &Arc<Segment>| rest_of(&state, segment, at, Some(new.last));
+            let rest: u64 = state.segments.iter().map(behind).sum();
             if rest <= ADD as u64 || new.live.delta.bytes() >= self.limits.index_added || self.is_closing() {
                 return Ok(new);
             }
-            match self.added(&state, &new)? {
+            match self.added(&new)? {
                 Some(next) => new = next,
                 None => return Ok(new),
             }

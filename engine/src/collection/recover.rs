@@ -17,7 +17,7 @@ use crate::manifest::{Manifest, read_dead};
 use crate::record::{Change, decode_changes};
 use crate::segment::Segment;
 use crate::state::State;
-use crate::vector_index::{Listed, VectorIndex};
+use crate::vector_index::{Listed, VectorIndex, open_rows};
 
 impl Collection {
     /// Opens the collection in the folder that `disk` is.
@@ -80,8 +80,8 @@ fn recover(
     for info in &manifest.indexes {
         // One that does not open is missed by nobody: it is due then. `verify` says what is wrong with it.
         let opened = VectorIndex::open(disk, info.clone(), limits.index_cache);
-        let opened = opened.ok().map(|index| Listed::new(index, disk.as_ref(), &segments));
-        indexes[info.at] = opened.transpose().unwrap_or_default();
+        let rows = open_rows(disk.as_ref(), &segments, info.at);
+        indexes[info.at] = opened.ok().zip(rows.ok()).map(|(index, rows)| Listed::new(index, rows));
     }
     let dead = match manifest.dead {
         Some(number) => {

@@ -17,6 +17,7 @@ mod select;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod tier;
 mod verify;
 mod write;
 
@@ -28,12 +29,13 @@ use nearline_index::RowId;
 use nearline_storage::{BlockCache, Disk, FolderLock, Group, StorageError, Wal};
 
 use crate::error::{OpenError, WriteError};
+use crate::live_tier::TierUse;
 use crate::manifest::Manifest;
 use crate::schema::Schema;
 use crate::state::State;
 
 pub use fields::FieldIndex;
-pub(crate) use flush::orphans;
+pub(crate) use flush::{live_ids, orphans};
 pub use maintain::{Job, Stats};
 pub use order::OrderBy;
 pub use plan::Strategy;
@@ -108,6 +110,8 @@ pub(crate) struct Opening {
     pub(crate) background: bool,
     /// Whether files that nothing names stay: for somebody who only looks.
     pub(crate) keeps_leftovers: bool,
+    /// Whether there may be a live tier.
+    pub(crate) tier: TierUse,
     /// The lock of the database: held for as long as somebody has the collection.
     pub(crate) database: Option<Arc<FolderLock>>,
 }
@@ -136,6 +140,8 @@ pub(crate) struct Inner {
     barren: Mutex<BTreeMap<usize, RowId>>,
     /// Names of vectors whose index cannot take one that it should.
     outgrown: Mutex<BTreeSet<usize>>,
+    /// The live tier, if there may be one.
+    keeper: Option<tier::Keeper>,
     /// Whether the collection was dropped: its files are going away.
     dropped: AtomicBool,
     _lock: FolderLock,
@@ -245,6 +251,7 @@ impl Inner {
     /// Marks the collection as gone: nothing is flushed any more.
     pub(crate) fn mark_dropped(&self) {
         self.dropped.store(true, Ordering::Release);
+        self.close_tier();
     }
 }
 
@@ -256,6 +263,7 @@ impl Drop for Handle {
             // A panic of the maintenance was reported where it happened.
             let _ = thread.join();
         }
+        self.inner.close_tier();
         if !self.inner.dropped.load(Ordering::Acquire) {
             // Best effort: without the seal the log only knows less about its last records.
             let _ = locked(&self.inner.writer).wal.seal();

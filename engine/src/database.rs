@@ -9,6 +9,7 @@ mod verify;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,6 +18,7 @@ use nearline_storage::{BlockCache, Disk, FolderLock, IoMode, LockMode, OsDisk, S
 use crate::catalog::{CATALOG, Catalog, Entry};
 use crate::collection::{Collection, Handle, Limits, Opening, link_all, snapshot_folder, sync};
 use crate::error::OpenError;
+use crate::live_tier::{TierOptions, TierUse};
 use crate::schema::Schema;
 
 pub use verify::{Damage, DatabaseReport};
@@ -37,6 +39,13 @@ const INDEX_ADDED_SHARE: u64 = 8;
 const INDEX_CACHE_SHARE: u64 = 8;
 /// The share of the memory that building an index may take, if it can do with that.
 const INDEX_MEMORY_SHARE: u64 = 4;
+/// The share of the memory that the live tier of a collection gets, and how many collections may have one at a time.
+const TIER_SHARE: u64 = 32;
+const TIERS: usize = 2;
+/// Small segments from which on there is a live tier.
+const TIER_SEGMENTS: usize = 24;
+/// How long after a failure a live tier is made anew.
+const TIER_RETRY: Duration = Duration::from_secs(60);
 /// How often to look whether a collection is closed.
 const CLOSING: Duration = Duration::from_millis(1);
 
@@ -61,6 +70,9 @@ pub struct DatabaseBuilder {
     io: IoMode,
     background: bool,
     creates: bool,
+    live_tier: bool,
+    leaves_tier: bool,
+    pub(crate) tier_segments: usize,
     keeps_leftovers: bool,
 }
 
@@ -81,6 +93,13 @@ impl DatabaseBuilder {
     /// [`Collection::flush`] and [`Collection::compact`].
     pub fn background(mut self, wanted: bool) -> Self {
         self.background = wanted;
+        self
+    }
+
+    /// Whether the rows of points in many small segments are also kept in one ordered store, so that ids are looked up
+    /// faster, as they are unless told otherwise. It is derived and takes a thread of its own now and then.
+    pub fn live_tier(mut self, wanted: bool) -> Self {
+        self.live_tier = wanted;
         self
     }
 
@@ -129,6 +148,7 @@ impl DatabaseBuilder {
             cache,
             catalog: Mutex::new(catalog),
             open: Mutex::default(),
+            tiers: Arc::new(AtomicUsize::new(TIERS)),
             lock: Arc::new(lock),
         };
         if !inner.options.keeps_leftovers {
@@ -153,6 +173,8 @@ struct Inner {
     catalog: Mutex<Catalog>,
     /// Collections that somebody has open, by their folders.
     open: Mutex<BTreeMap<String, std::sync::Weak<Handle>>>,
+    /// How many more collections may have a live tier.
+    tiers: Arc<AtomicUsize>,
     lock: Arc<FolderLock>,
 }
 
@@ -170,6 +192,9 @@ impl Database {
             io: IoMode::Auto,
             background: true,
             creates: true,
+            live_tier: true,
+            leaves_tier: false,
+            tier_segments: TIER_SEGMENTS,
             keeps_leftovers: false,
         }
     }
@@ -370,9 +395,24 @@ impl Inner {
         let opening = Opening {
             background: self.options.background,
             keeps_leftovers: self.options.keeps_leftovers,
+            tier: self.tier_use(disk.root()),
             database: Some(Arc::clone(&self.lock)),
         };
         Collection::open_on(Arc::new(disk), name, self.limits(), Arc::clone(&self.cache), opening)
+    }
+
+    fn tier_use(&self, root: &Path) -> TierUse {
+        match (self.options.leaves_tier, self.options.live_tier) {
+            (true, _) => TierUse::LeaveAlone,
+            (_, false) => TierUse::Remove,
+            (_, true) => TierUse::Use(TierOptions {
+                root: root.to_owned(),
+                memory_bytes: self.options.memory_bytes / TIER_SHARE,
+                segments_min: self.options.tier_segments,
+                retry: TIER_RETRY,
+                slots: Arc::clone(&self.tiers),
+            }),
+        }
     }
 
     fn limits(&self) -> Limits {

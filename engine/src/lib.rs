@@ -36,6 +36,7 @@ mod database;
 mod error;
 pub mod field;
 pub mod filter;
+mod live_tier;
 mod manifest;
 mod path;
 mod point;
@@ -53,6 +54,7 @@ pub use collection::{
 };
 pub use database::{Damage, Database, DatabaseBuilder, DatabaseReport};
 pub use error::{OpenError, QueryError, WriteError};
+pub use live_tier::LiveTierState;
 pub use point::{Point, Vector};
 pub use schema::{Schema, VECTOR_NAME_BYTES_MAX, VECTORS_MAX, VectorConfig};
 

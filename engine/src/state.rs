@@ -9,6 +9,7 @@ use roaring::RoaringBitmap;
 
 use crate::error::OpenError;
 use crate::field::FieldIndexInfo;
+use crate::live_tier::{Covered, Found};
 use crate::point_id::PointId;
 use crate::record::{Change, Stored};
 use crate::segment::Segment;
@@ -62,6 +63,8 @@ pub(crate) struct State {
     pub(crate) fields: Arc<Vec<FieldIndexInfo>>,
     /// The vector index of each name of vectors, in the schema's order; behind its end there are none.
     pub(crate) indexes: Vec<Option<Listed>>,
+    /// What the live tier knows of the segments.
+    pub(crate) tier: Option<Covered>,
     /// Runs that are being flushed, oldest first. They stay as they are.
     pub(crate) frozen: Vec<Arc<Run>>,
     /// Newer runs, oldest first.
@@ -95,12 +98,27 @@ impl State {
 
     /// The newest row of an id in the segments.
     fn find_flushed(&self, id: PointId) -> Result<Option<RowId>, StorageError> {
+        // The live tier is asked once, when its first segment comes.
+        let mut found = None;
         for segment in self.segments.iter().rev() {
+            if let Some(tier) = self.tier.as_ref().filter(|tier| tier.has(&segment.info)) {
+                match *found.get_or_insert_with(|| tier.find(id)) {
+                    Found::Row(row) if self.is_flushed_and_lives(row) => return Ok(Some(row)),
+                    Found::Nothing => continue,
+                    Found::Row(_) | Found::Unknown => {}
+                }
+            }
             if let Some(row) = segment.find(id)? {
                 return Ok(Some(row));
             }
         }
         Ok(None)
+    }
+
+    /// Whether a row that was given to a point still has it, in a segment. Rows that a segment spans and lacks are dead.
+    fn is_flushed_and_lives(&self, row: RowId) -> bool {
+        let at = self.segments.partition_point(|segment| segment.info.last < row);
+        self.segments.get(at).is_some_and(|segment| segment.covers(row)) && !self.is_dead(row)
     }
 
     /// A point in memory, by its row.

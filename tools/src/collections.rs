@@ -1,6 +1,6 @@
 //! `nearline collections`: what collections a database has.
 
-use nearline::{Collection, Database, Stats};
+use nearline::{Collection, Database, LiveTierState, Stats};
 use serde_json::{Value, json};
 
 use crate::db::DbArgs;
@@ -78,5 +78,16 @@ fn stats(stats: &Stats) -> Value {
         "points": stats.points, "points_in_memory": stats.points_in_memory, "delta_bytes": stats.delta_bytes,
         "segments": stats.segments, "dead_points": stats.dead_points, "disk_bytes": stats.disk_bytes,
         "wal_bytes": stats.wal_bytes, "ram_bytes": stats.ram_bytes, "lsn": stats.lsn, "flushed_lsn": stats.flushed_lsn,
+        "live_tier": live_tier(&stats.live_tier),
     })
+}
+
+fn live_tier(state: &LiveTierState) -> String {
+    match state {
+        LiveTierState::Unused => "unused".to_owned(),
+        LiveTierState::Building => "building".to_owned(),
+        LiveTierState::Serving { entries } => format!("serving, {entries} entries"),
+        LiveTierState::Off { why } => format!("off: {why}"),
+        other => format!("{other:?}"),
+    }
 }

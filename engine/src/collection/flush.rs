@@ -62,6 +62,7 @@ impl Inner {
             forget_dead(state, files);
         });
         locked(&self.background).grown = Some(std::time::Instant::now());
+        self.tend_tier();
         // The points are safe; what of the log cannot be removed now is the next time.
         let _ = locked(&self.writer).wal.trim(files.manifest.flushed_lsn);
         self.remove(files, old_dead.as_slice());
@@ -142,6 +143,7 @@ impl Inner {
             state.segments.splice(first..first + sources.len(), merged);
             forget_dead(state, &files);
         });
+        self.tend_tier();
         let old: Vec<String> = sources.iter().flat_map(|source| source.info.files()).collect();
         self.remove(&mut files, &old);
         Ok(())
@@ -282,7 +284,7 @@ fn copy_live(source: &Segment, state: &State, write: &mut Push<'_>) -> Result<()
 }
 
 /// The ids of all points that are not dead, in order, with their rows.
-fn live_ids<'a>(
+pub(crate) fn live_ids<'a>(
     sources: &'a [Arc<Segment>],
     state: &'a State,
 ) -> impl Iterator<Item = Result<(PointId, RowId), StorageError>> + 'a {

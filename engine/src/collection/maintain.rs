@@ -9,6 +9,7 @@ use super::flush::dead_points;
 use super::index::live_in_lists;
 use super::{Collection, Inner, locked};
 use crate::error::WriteError;
+use crate::live_tier::LiveTierState;
 
 /// Segments side by side are merged when the older is not so many times as large as the newer.
 const GROWTH: u64 = 3;
@@ -109,6 +110,8 @@ pub struct Stats {
     pub not_indexed: u64,
     /// For how many microseconds a vector index has been under way, if one is being built.
     pub indexing: Option<u64>,
+    /// What the live tier is doing.
+    pub live_tier: LiveTierState,
     /// Why the last job failed; it is tried again.
     pub failure: Option<String>,
 }
@@ -140,6 +143,7 @@ impl Collection {
             indexed: state.indexes.iter().flatten().map(|listed| live_in_lists(&state, listed)).sum(),
             not_indexed: (0..inner.schema.len()).map(|at| inner.index_view(&state, at).rest).sum(),
             indexing: background.indexing.map(|(_, since)| since.elapsed().as_micros() as u64),
+            live_tier: inner.tier_state(),
             failure: background
                 .failed
                 .as_ref()

@@ -104,11 +104,16 @@ impl Collection {
     pub fn get<I: Into<PointId>>(&self, ids: impl IntoIterator<Item = I>) -> Result<Vec<Point>, QueryError> {
         let inner = &self.shared.inner;
         let state = inner.state();
-        let mut rows = Vec::new();
-        for id in ids {
-            rows.extend(state.find(id.into())?);
+        let ids: Vec<PointId> = ids.into_iter().map(Into::into).collect();
+        let (points, are_right) = inner.points_of(&state, &ids)?;
+        match &state.tier {
+            Some(tier) if !are_right => {
+                tier.doubt("the row of another point");
+                let by_tables = State { tier: None, ..(*state).clone() };
+                Ok(inner.points_of(&by_tables, &ids)?.0)
+            }
+            _ => Ok(points),
         }
-        inner.points(&state, &rows, true)
     }
 
     /// A page of points in order of their ids, of one moment. Pages of a scroll are of different moments: points written
@@ -250,6 +255,20 @@ impl Inner {
             self.ordered(state, order, filter, scroll.limit)?.into_iter().unzip();
         let points = self.points(state, &rows, scroll.with_vectors)?;
         Ok(Page { points, order_values, next: None })
+    }
+
+    /// Whole points of ids, those that are there. Says whether they are of these ids: they are read anyway.
+    fn points_of(&self, state: &State, ids: &[PointId]) -> Result<(Vec<Point>, bool), QueryError> {
+        let (mut wanted, mut rows) = (Vec::new(), Vec::new());
+        for &id in ids {
+            if let Some(row) = state.find(id)? {
+                wanted.push(id);
+                rows.push(row);
+            }
+        }
+        let points = self.points(state, &rows, true)?;
+        let are_right = points.iter().map(|point| point.id).eq(wanted);
+        Ok((points, are_right))
     }
 
     /// Whole points of rows that are there, in their order.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 
 use nearline_index::RowId;
 use nearline_storage::{BlockCache, Disk, Group, LockMode, StorageError, Wal, WalOptions};
@@ -11,6 +11,7 @@ use roaring::RoaringBitmap;
 use super::flush::{known_dead, orphans, remove_all};
 use super::index;
 use super::maintain;
+use super::tier::Keeper;
 use super::{Background, Collection, Files, Handle, Inner, Limits, Opening, Writer};
 use crate::error::OpenError;
 use crate::manifest::{Manifest, read_dead};
@@ -38,7 +39,9 @@ impl Collection {
             remove_all(disk.as_ref(), &orphans(disk.as_ref(), &manifest, None)?)?;
         }
         let (state, writer) = recover(&disk, &manifest, limits, &cache)?;
-        let inner = Arc::new(Inner {
+        let (root, store_id) = (disk.root().to_owned(), manifest.store_id);
+        let keeper = |inner: &Weak<Inner>| Keeper::new(inner, &root, store_id, opening.tier);
+        let inner = Arc::new_cyclic(|weak| Inner {
             name: Mutex::new(name.to_owned()),
             schema: manifest.schema.clone(),
             disk,
@@ -54,6 +57,7 @@ impl Collection {
             changed: Condvar::new(),
             barren: Mutex::default(),
             outgrown: Mutex::default(),
+            keeper: keeper(weak),
             dropped: AtomicBool::new(false),
             _lock: lock,
             _database: opening.database,
@@ -62,6 +66,7 @@ impl Collection {
             true => vec![maintain::start(Arc::clone(&inner)), index::start(Arc::clone(&inner))],
             false => Vec::new(),
         };
+        inner.tend_tier();
         Ok(Self { shared: Arc::new(Handle { inner, maintenance: Mutex::new(threads) }) })
     }
 }

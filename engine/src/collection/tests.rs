@@ -10,6 +10,7 @@ mod model;
 mod order;
 mod rows;
 mod threads;
+mod tier;
 mod twin;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use nearline_storage::{BlockCache, Disk, SimDisk};
 
 use super::{Collection, Limits, Opening};
+use crate::live_tier::TierUse;
 use crate::{FieldType, OpenError, TextOptions, WriteError};
 use twin::{Call, Random, schema};
 
@@ -54,7 +56,8 @@ const TEXT: TextOptions = TextOptions {
 };
 
 /// With a thread that flushes and merges.
-const BACKGROUND: Opening = Opening { background: true, keeps_leftovers: false, database: None };
+const BACKGROUND: Opening =
+    Opening { background: true, keeps_leftovers: false, tier: TierUse::LeaveAlone, database: None };
 
 /// An empty collection on a disk in memory.
 fn create(seed: u64) -> SimDisk {

@@ -54,6 +54,7 @@ impl Collection {
         };
         if with_fields {
             verify_indexes(&inner.disk, manifest, &state)?;
+            inner.verify_tier(manifest.store_id, &state)?;
         }
         for segment in &state.segments {
             segment.verify(disk, manifest.store_id)?;

@@ -9,6 +9,7 @@ use nearline_storage::{IoMode, OsDisk, StorageError, is_temp_name};
 use super::{folder_name, folders_in};
 use crate::catalog::{CATALOG, Catalog};
 use crate::collection::{orphans, snapshot_draft};
+use crate::live_tier::SET_ASIDE;
 use crate::manifest::Manifest;
 
 /// All leftovers: folders, drafts of the catalog, and what is left in the folders of collections.
@@ -21,7 +22,8 @@ pub(super) fn list(root: &Path, catalog: &Catalog) -> Result<Vec<PathBuf>, Stora
         let Ok(manifest) = Manifest::read(&disk) else { continue };
         let names = orphans(&disk, &manifest, None)?;
         found.extend(names.into_iter().map(|name| folder.join(name)));
-        found.extend(Some(snapshot_draft(&folder)).filter(|draft| draft.exists()));
+        let drafts = [snapshot_draft(&folder), folder.join(SET_ASIDE)];
+        found.extend(drafts.into_iter().filter(|draft| draft.exists()));
     }
     Ok(found)
 }

@@ -54,7 +54,7 @@ impl DatabaseBuilder {
         repair: bool,
         progress: &mut dyn FnMut(&str, usize),
     ) -> Result<DatabaseReport, OpenError> {
-        (self.creates, self.background, self.keeps_leftovers) = (false, false, true);
+        (self.creates, self.background, self.leaves_tier, self.keeps_leftovers) = (false, false, true, true);
         let mut database = self.clone().open()?;
         let names = match collection {
             Some(name) => vec![locked(&database.inner.catalog).resolve(name)?.0.to_owned()],
@@ -94,7 +94,7 @@ impl Database {
             }
             let rebuilt =
                 collection.rebuild_field_indexes().and_then(|()| collection.rebuild_vector_indexes());
-            let rebuilt = rebuilt.map_err(OpenError::from);
+            let rebuilt = rebuilt.map_err(OpenError::from).and_then(|()| collection.remove_tier());
             rebuilt.and_then(|()| collection.verify()).map_err(|error| (None, error))?;
             report.rebuilt.push(name.to_owned());
         }

@@ -22,7 +22,7 @@ mod verify;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use nearline_index::RowId;
@@ -140,6 +140,10 @@ pub(crate) struct Inner {
     barren: Mutex<BTreeMap<usize, RowId>>,
     /// Names of vectors whose index cannot take one that it should.
     outgrown: Mutex<BTreeSet<usize>>,
+    /// Callers that wait until there is nothing to do.
+    waiting: AtomicUsize,
+    /// When something was written last.
+    written: Mutex<Option<std::time::Instant>>,
     /// The live tier, if there may be one.
     keeper: Option<tier::Keeper>,
     /// Whether the collection was dropped: its files are going away.
@@ -188,8 +192,6 @@ struct Background {
     indexing: Option<(usize, std::time::Instant)>,
     /// Why the last index could not be built, and when.
     index_failed: Option<(WriteError, std::time::Instant)>,
-    /// Callers that wait until there is nothing to do.
-    waiting: usize,
     /// When points last came into a segment.
     grown: Option<std::time::Instant>,
 }

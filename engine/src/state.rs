@@ -22,7 +22,16 @@ pub(crate) struct Run {
     pub(crate) points: Vec<Arc<Stored>>,
     /// The places of points, in order of their ids.
     by_id: Vec<u32>,
+    /// The vectors of each name once more, one after another, to be compared.
+    pub(crate) vectors: Vec<Block>,
     pub(crate) bytes: usize,
+}
+
+/// Vectors of one name, and the row of each.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Block {
+    pub(crate) rows: Vec<RowId>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Run {
@@ -30,8 +39,10 @@ impl Run {
     pub(crate) fn new(points: Vec<Arc<Stored>>) -> Self {
         let mut by_id: Vec<u32> = (0..points.len() as u32).collect();
         by_id.sort_unstable_by_key(|&at| points[at as usize].id);
-        let bytes = points.iter().map(|point| point.ram_bytes()).sum();
-        Self { points, by_id, bytes }
+        let vectors = blocks(&points);
+        let copied = vectors.iter().map(|block| block.bytes.len() + size_of_val(&block.rows[..]));
+        let bytes = points.iter().map(|point| point.ram_bytes()).sum::<usize>() + copied.sum::<usize>();
+        Self { points, by_id, vectors, bytes }
     }
 
     pub(crate) fn find(&self, id: PointId) -> Option<&Arc<Stored>> {
@@ -48,6 +59,24 @@ impl Run {
     pub(crate) fn by_id(&self) -> impl Iterator<Item = &Arc<Stored>> {
         self.by_id.iter().map(|&at| &self.points[at as usize])
     }
+}
+
+/// The vectors of points, name by name.
+fn blocks(points: &[Arc<Stored>]) -> Vec<Block> {
+    let names = points.first().map_or(0, |point| point.vectors.len());
+    let block = |at: usize| {
+        let bytes =
+            points.iter().filter_map(|point| point.vectors[at].as_ref()).map(|vector| vector.len()).sum();
+        let mut block = Block { rows: Vec::new(), bytes: Vec::with_capacity(bytes) };
+        for point in points {
+            if let Some(vector) = &point.vectors[at] {
+                block.rows.push(point.row);
+                block.bytes.extend_from_slice(vector);
+            }
+        }
+        block
+    };
+    (0..names).map(block).collect()
 }
 
 /// All points of a collection at one moment.

@@ -22,9 +22,9 @@ use nearline_storage::IoMode;
 
 pub(crate) use assign::breadth;
 pub(crate) use copy::RATIO_MAX;
-pub(crate) use plan::fresh_sizes;
 #[cfg(test)]
 pub(crate) use plan::nodes_of;
+pub(crate) use plan::{CALIBRATION_ROWS, fresh_sizes};
 pub use plan::{Plan, plan};
 pub use run::{build, build_on};
 pub(crate) use state::STATE;
@@ -46,6 +46,8 @@ pub struct BuildOptions<'a> {
     /// Whoever searches keeps the vectors and hands them over ([`crate::Live`]): the index keeps no copy of its own, and
     /// entries name rows as [`VectorSource::row`] gives them.
     pub rows_outside: bool,
+    /// Rows that stand in for queries at most: fewer are faster, more are surer.
+    pub calibration_rows: u64,
     /// Bytes of memory the build may use, besides the program itself (64 MiB are set aside for that).
     pub memory_bytes: u64,
     /// Worker threads; 0 means one a core. The files do not depend on it.
@@ -77,6 +79,7 @@ impl Default for BuildOptions<'_> {
             codec: None,
             rerank: true,
             rows_outside: false,
+            calibration_rows: CALIBRATION_ROWS,
             memory_bytes: 1 << 30,
             threads: 0,
             seed: 1,

@@ -45,6 +45,27 @@ impl Nearest {
         }
     }
 
+    /// Offers vectors that lie one after another, and the row of each; those whose row is allowed.
+    ///
+    /// # Panics
+    /// When there are not as many vectors as rows.
+    pub fn push_all(
+        &mut self,
+        scorer: &Scorer,
+        rows: &[RowId],
+        vectors: &[u8],
+        allowed: impl Fn(RowId) -> bool,
+    ) {
+        let (mut distances, mut copy) = (vec![0.0; rows.len()], Vec::new());
+        scorer.distances(crate::search::aligned(vectors, &mut copy), &mut distances);
+        for (&row, &distance) in rows.iter().zip(&distances) {
+            // Few are near enough for it to matter whether they are allowed.
+            if (distance <= self.best.limit() || distance.is_nan()) && allowed(row) {
+                self.best.push(Candidate { distance, row });
+            }
+        }
+    }
+
     /// The nearest, in order, with their distances.
     pub fn into_sorted(mut self) -> Vec<(RowId, f32)> {
         self.best.take().into_iter().map(|found| (found.row, found.distance)).collect()

@@ -109,6 +109,7 @@ fn options<'a>(args: &Args, inputs: &'a Inputs) -> anyhow::Result<BuildOptions<'
         codec: args.codec.codec,
         rerank: args.codec.rerank,
         rows_outside: false,
+        calibration_rows: BuildOptions::default().calibration_rows,
         memory_bytes: args.memory.0,
         threads: args.threads,
         seed: args.seed,

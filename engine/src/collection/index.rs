@@ -44,6 +44,9 @@ const REST_MOST: u64 = 2;
 const MEASURED: f64 = 1.25;
 const MEASURED_BY: u64 = 128;
 
+/// Rows that stand in for queries when an index is built.
+const CALIBRATION_ROWS: u64 = 200;
+
 /// One index is built at a time in the process: memory and processors are its, whatever collection it is for.
 static BUILDING: Mutex<()> = Mutex::new(());
 /// Vectors read at a time, and added at a time.
@@ -164,8 +167,7 @@ impl Inner {
             if background.stopping || self.is_dropped() {
                 return None;
             }
-            let is_quiet =
-                background.waiting > 0 || background.grown.is_none_or(|grown| grown.elapsed() > QUIET);
+            let is_quiet = self.is_awaited() || background.grown.is_none_or(|grown| grown.elapsed() > QUIET);
             let due = self.due_index(is_quiet);
             if due.is_none() {
                 background.index_failed = None;
@@ -488,6 +490,7 @@ impl Inner {
         let options = BuildOptions {
             metric: config.metric,
             rows_outside: true,
+            calibration_rows: CALIBRATION_ROWS,
             memory_bytes: self.limits.index_memory,
             threads: std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2),
             ..BuildOptions::default()

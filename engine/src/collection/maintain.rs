@@ -3,6 +3,7 @@
 //! What is to be done is decided from a description of the collection alone; doing it is a separate matter.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::flush::dead_points;
@@ -10,11 +11,16 @@ use super::index::live_in_lists;
 use super::{Collection, Inner, locked};
 use crate::error::WriteError;
 use crate::live_tier::LiveTierState;
+use crate::state::State;
 
 /// Segments side by side are merged when the older is not so many times as large as the newer.
 const GROWTH: u64 = 3;
 /// A segment is rewritten when more than one in so many of its points is dead.
 const DEAD_SHARE: u64 = 8;
+/// Points in memory that are flushed when nothing was written for a while: every query compares them.
+const RESTING: usize = 1_024;
+/// How long that is.
+const REST: Duration = Duration::from_secs(2);
 /// How long after a failure the background tries again by itself.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -49,13 +55,15 @@ pub(crate) struct View {
     pub(crate) log_bytes: u64,
     /// Points of each segment, oldest first, and how many of them are dead.
     pub(crate) segments: Vec<(u64, u64)>,
+    /// Points in memory, if nothing was written for a while.
+    pub(crate) resting: usize,
     /// The first segment that lacks a file of a field index.
     pub(crate) unindexed: Option<usize>,
 }
 
 /// The next thing to do, if any.
 pub(crate) fn choose(view: &View) -> Option<Job> {
-    if view.delta_bytes >= view.flush_bytes || view.logged >= view.log_bytes {
+    if view.delta_bytes >= view.flush_bytes || view.logged >= view.log_bytes || view.resting >= RESTING {
         return Some(Job::Flush);
     }
     let live = |at: usize| view.segments[at].0 - view.segments[at].1;
@@ -161,9 +169,9 @@ impl Collection {
         if !inner.has_background {
             return Ok(());
         }
-        locked(&inner.background).waiting += 1;
+        inner.waiting.fetch_add(1, Ordering::AcqRel);
         let done = self.wait_until_idle();
-        locked(&inner.background).waiting -= 1;
+        inner.waiting.fetch_sub(1, Ordering::AcqRel);
         done
     }
 
@@ -178,7 +186,10 @@ impl Collection {
                 return Err(error.clone());
             }
             let is_still = background.running.is_none() && background.indexing.is_none();
-            let is_done = is_still && !background.has_work && inner.due_index(true).is_none();
+            let is_done = is_still
+                && !background.has_work
+                && inner.resting(&inner.state()) < RESTING
+                && inner.due_index(true).is_none();
             if background.stopping || is_done {
                 return Ok(());
             }
@@ -211,8 +222,23 @@ impl Inner {
                     (segment.info.points, dead_points(&segment.info, &state).min(segment.info.points))
                 })
                 .collect(),
+            resting: self.resting(&state),
             unindexed: state.segments.iter().position(|segment| !state.missing_fields(segment).is_empty()),
         }
+    }
+
+    /// Whether somebody waits until there is nothing to do.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
+    }
+
+    /// Points in memory, if nothing was written for a while.
+    fn resting(&self, state: &State) -> usize {
+        let is_fresh = locked(&self.written).is_some_and(|written| written.elapsed() < REST);
+        if is_fresh && !self.is_awaited() {
+            return 0;
+        }
+        state.frozen.iter().chain(&state.runs).map(|run| run.points.len()).sum()
     }
 
     /// Waits for something to do. Says whether to go on.
@@ -221,7 +247,7 @@ impl Inner {
         while !background.stopping && !background.has_work {
             let retry = background.failed.as_ref().map(|_| RETRY);
             background = wait(self, background, retry);
-            background.has_work |= background.failed.is_some();
+            background.has_work |= background.failed.is_some() || self.resting(&self.state()) >= RESTING;
         }
         background.has_work = false;
         // Others that wait learn that nothing is running only once the choice is made.
@@ -315,6 +341,7 @@ mod tests {
             logged: 0,
             log_bytes: 500,
             segments: segments.to_vec(),
+            resting: 0,
             unindexed: None,
         };
         let merge = |first, count| Some(Job::Merge { first, count });
@@ -335,6 +362,8 @@ mod tests {
         ];
         let logged = View { logged: 500, ..view(0, &[(10, 0), (10, 0)]) };
         assert_eq!(choose(&logged), Some(Job::Flush));
+        let resting = |resting| View { resting, ..view(1, &[]) };
+        assert_eq!((choose(&resting(1_023)), choose(&resting(1_024))), (None, Some(Job::Flush)));
         let unindexed = |view| View { unindexed: Some(1), ..view };
         assert_eq!(choose(&unindexed(view(100, &[]))), Some(Job::Flush));
         assert_eq!(choose(&unindexed(view(0, &[(10, 0), (10, 0)]))), merge(0, 2));

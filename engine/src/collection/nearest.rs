@@ -200,11 +200,10 @@ impl Search<'_> {
             sum.compared += vectors.nearest_from(from, self.scorer, allowed, &mut nearest)?;
             sum.pages += pages_in_a_row(vectors, vectors.rows() - from);
         }
-        for point in self.state.live_in_memory().filter(|point| allowed(point.row)) {
-            if let Some(vector) = &point.vectors[self.at] {
-                nearest.push(point.row, self.scorer.distance(vector));
-                sum.compared += 1;
-            }
+        for run in self.state.frozen.iter().chain(&self.state.runs) {
+            let Some(block) = run.vectors.get(self.at) else { continue };
+            nearest.push_all(self.scorer, &block.rows, &block.bytes, allowed);
+            sum.compared += block.rows.len() as u64;
         }
         Ok((nearest.into_sorted(), sum))
     }

@@ -1,7 +1,7 @@
 //! Opening a collection: the manifest, its segments, and what the log has beyond them.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 
 use nearline_index::RowId;
@@ -57,6 +57,8 @@ impl Collection {
             changed: Condvar::new(),
             barren: Mutex::default(),
             outgrown: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            written: Mutex::default(),
             keeper: keeper(weak),
             dropped: AtomicBool::new(false),
             _lock: lock,

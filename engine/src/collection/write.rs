@@ -221,6 +221,7 @@ impl Collection {
         let inner = &self.shared.inner;
         inner.wait_for_room()?;
         inner.wait_for_lists();
+        *locked(&inner.written) = Some(std::time::Instant::now());
         inner.group.submit(Item { request, durability }, |items| inner.commit(items))
     }
 

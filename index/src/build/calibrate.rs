@@ -78,7 +78,8 @@ pub(crate) fn needs(plan: &Plan, layout: ListLayout, options: &BuildOptions<'_>)
     // A map by row has room for twice as many; made ready, a query has a table as large as itself.
     let pupil = 2 * row + ranked * PROBED_BYTES as u64 + 2 * truth;
     let notes = (2 * ROOM as u64).min(entries).next_power_of_two() * NOTE_BYTES as u64;
-    let keepers = if layout.code().is_some() { Residency::ALL.len() as u64 } else { 1 };
+    let holds = layout.code().is_some() && !options.rows_outside;
+    let keepers = if holds { Residency::ALL.len() as u64 } else { 1 };
     let postings = plan.lists * layout.extent_bytes(plan.list_cap, 0) as u64;
     // Distances, lists to be ranked, the ranks of their nodes.
     let ranking = (size_of::<f32>() + size_of::<Near>() + size_of::<u32>()) as u64;

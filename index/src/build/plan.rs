@@ -15,7 +15,7 @@ use crate::tree::Tree;
 use crate::vector::{DIM_MAX, Shape, VectorSource};
 
 /// Rows of the data that stand in for queries when none are given.
-const CALIBRATION_ROWS: u64 = 1_000;
+pub(crate) const CALIBRATION_ROWS: u64 = 1_000;
 const CALIBRATION_ROWS_MIN: u64 = 64;
 /// Queries there must be memory for.
 const QUERIES_MIN: u64 = 8;
@@ -257,7 +257,8 @@ impl Plan {
         self.partitions = entries.div_ceil(self.window_bytes).clamp(1, self.lists.min(PARTITIONS_MAX));
         let needs = calibrate::needs(self, layout, options);
         let router = (router + router / 4) as u64;
-        self.query_rows = self.queries_within(budget.saturating_sub(router), &needs);
+        self.query_rows =
+            self.queries_within(budget.saturating_sub(router), &needs, options.calibration_rows);
         // A file of fewer queries takes no more than those.
         let given = options.calibration_queries.map_or(u64::MAX, VectorSource::count);
         let queries = self.query_rows.min(given);
@@ -267,11 +268,11 @@ impl Plan {
     }
 
     /// The queries to calibrate with that so many bytes suffice for, or the fewest there must be.
-    fn queries_within(&self, bytes: u64, needs: &[calibrate::Need]) -> u64 {
+    fn queries_within(&self, bytes: u64, needs: &[calibrate::Need], wanted: u64) -> u64 {
         let fit = needs.iter().map(|need| bytes.saturating_sub(need.fixed) / need.query).min();
         // Of few rows a tenth, so that calibration stays a small part of the work.
         let most = (self.rows / 10).max(CALIBRATION_ROWS_MIN).min(self.rows);
-        fit.unwrap_or(0).clamp(QUERIES_MIN, CALIBRATION_ROWS).min(most)
+        fit.unwrap_or(0).clamp(QUERIES_MIN, wanted.max(QUERIES_MIN)).min(most)
     }
 
     fn peak_bytes(&self, held: u64, row: u64, shape: Shape) -> u64 {

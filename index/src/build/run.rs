@@ -9,7 +9,7 @@ use nearline_storage::{Checksum, Disk, FileHeader, LockMode, OsDisk, StorageErro
 use super::partition::Keys;
 use super::plan::{Plan, plan, plan_with};
 use super::state::{STATE, State};
-use super::{BuildOptions, BuildReport, Progress, Stage};
+use super::{BuildOptions, BuildReport, CALIBRATION_ROWS, Progress, Stage};
 use super::{assign, bits, calibrate, cluster, copy, encode, publish, sample, sort};
 use crate::assign::CopyRule;
 use crate::error::{IndexError, Result};
@@ -316,7 +316,9 @@ fn identity(source: &dyn VectorSource, options: &BuildOptions<'_>) -> Result<u64
         u64::from(source.element().code()),
         u64::from(options.metric.code()),
         options.codec.map_or(0, |codec| 1 + u64::from(codec.code())),
-        u64::from(options.rerank) | u64::from(options.rows_outside) << 1,
+        u64::from(options.rerank)
+            | u64::from(options.rows_outside) << 1
+            | (options.calibration_rows ^ CALIBRATION_ROWS) << 2,
         soar,
         options.memory_bytes,
         options.seed,

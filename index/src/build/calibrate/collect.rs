@@ -60,6 +60,8 @@ pub(super) fn collect(
     let layout = build.list_layout(queries.dim);
     let residencies: &[Residency] = match layout.code() {
         None => &[Residency::Lists],
+        // Nothing is held of an index that changes.
+        Some(_) if build.options.rows_outside => &[Residency::Lists],
         Some(_) if build.reranks() => &Residency::ALL,
         Some(_) => &[Residency::Lists, Residency::Codes],
     };

@@ -37,6 +37,7 @@ impl Fold<'_> {
                 self.live.rows.fetch(reader.as_mut(), &rows, keep)?;
             }
             self.decide(some, router, &numbers, &mut arrivals);
+            some.iter_mut().for_each(|doubtful| doubtful.vector = Vec::new());
         }
         arrivals.count = arrivals.to.values().map(|strays| strays.rows.len() as u64).sum();
         Ok(arrivals)

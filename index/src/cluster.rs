@@ -9,6 +9,8 @@ use crate::random::Random;
 
 /// Points that one task assigns at a time.
 const BLOCK: usize = 128;
+/// Blocks that are not shared out among threads.
+const FEW_BLOCKS: usize = 8;
 /// What a centroid twice as crowded as the mean pays, in mean squared distances.
 const BALANCE: f32 = 0.1;
 
@@ -53,10 +55,17 @@ pub(crate) fn kmeans(points: &[f32], dim: usize, k: usize, iterations: usize, ra
 /// The cheapest centroid of every point, and the sum of the squared distances to it.
 fn assign(points: &[f32], dim: usize, centroids: &[f32], penalties: &[f32]) -> (Vec<u32>, f64) {
     let panels = Panels::from_rows(dim, centroids);
-    let blocks: Vec<(Vec<u32>, f64)> = points
-        .par_chunks(BLOCK * dim)
-        .map_init(Vec::new, |distances, block| assign_block(block, &panels, penalties, distances))
-        .collect();
+    let blocks: Vec<(Vec<u32>, f64)> = if points.len() <= FEW_BLOCKS * BLOCK * dim {
+        // Sharing so few out would take longer.
+        let mut distances = Vec::new();
+        let assign = |block| assign_block(block, &panels, penalties, &mut distances);
+        points.chunks(BLOCK * dim).map(assign).collect()
+    } else {
+        points
+            .par_chunks(BLOCK * dim)
+            .map_init(Vec::new, |distances, block| assign_block(block, &panels, penalties, distances))
+            .collect()
+    };
     // Added in order of the blocks, whichever thread made them.
     let cost = blocks.iter().map(|(_, cost)| cost).sum();
     (blocks.into_iter().flat_map(|(assigned, _)| assigned).collect(), cost)

@@ -86,6 +86,8 @@ pub trait DiskFile: Send + Sync + Debug {
     /// Makes everything written so far survive a crash. After a failure nothing may be assumed of the bytes
     /// written since the last success: do not retry, give the file up.
     fn sync(&self) -> Result<()>;
+    /// Tells the system that a range will be read soon, so that several are fetched side by side. Best effort.
+    fn will_need(&self, _range: ReadRange) {}
     /// Asks the system to forget its cached copy of the file, after a [`DiskFile::sync`]. Best effort.
     fn drop_cache(&self) -> Result<()>;
 }

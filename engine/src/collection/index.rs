@@ -41,8 +41,8 @@ const REST_MOST: u64 = 2;
 
 /// How widely an index must be searched is measured anew when it has so many times as many vectors, or as few, by about so
 /// many queries.
-const MEASURED: f64 = 1.25;
-const MEASURED_BY: u64 = 128;
+const MEASURED: f64 = 1.5;
+const MEASURED_BY: u64 = 64;
 
 /// Rows that stand in for queries when an index is built.
 const CALIBRATION_ROWS: u64 = 200;

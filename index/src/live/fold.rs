@@ -15,17 +15,15 @@ mod write;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use nearline_storage::{BatchReader, Disk};
+use nearline_storage::Disk;
 
 use self::old::Old;
 use super::Live;
 use super::entries::Entries;
-use super::row_files::WINDOW;
 use crate::build::fresh_sizes;
 use crate::error::{IndexError, Result};
 use crate::manifest::Manifest;
 use crate::panels::Panels;
-use crate::posting::Codec;
 use crate::quantize::{CodeShape, Encoded};
 use crate::router::{CENTROID_BITS, CentroidCodes, Router};
 use crate::search::{Index, Inner};
@@ -90,8 +88,6 @@ struct Fold<'a> {
     live: &'a Live,
     options: FoldOptions<'a>,
     manifest: Manifest,
-    /// Reads vectors, where lists do not hold them.
-    reader: Option<Box<dyn BatchReader>>,
     sizes: Sizes,
 }
 
@@ -166,8 +162,6 @@ struct Arrivals {
 impl<'a> Fold<'a> {
     fn new(index: &'a Inner, live: &'a Live, options: FoldOptions<'a>) -> Result<Self> {
         let manifest = Manifest::read(index.disk.as_ref())?;
-        let is_raw = manifest.codec == Codec::Raw;
-        let reader = if is_raw { None } else { Some(live.rows.reader(WINDOW)) };
         let (vectors, cap) = fresh_sizes(index.layout, index.info.replicas);
         let sizes = Sizes {
             vectors,
@@ -175,7 +169,7 @@ impl<'a> Fold<'a> {
             least: (vectors as f64 * DISSOLVE) as usize,
             cap,
         };
-        Ok(Self { index, live, options, manifest, reader, sizes })
+        Ok(Self { index, live, options, manifest, sizes })
     }
 
     fn check_cancelled(&self) -> Result<()> {

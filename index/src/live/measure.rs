@@ -14,7 +14,7 @@ const K: usize = 10;
 const STEP: f32 = 1.25;
 const MOST: f32 = 16.0;
 /// The truth is looked for in so many times as many lists, and so many more.
-const TRUTH: (usize, usize) = (8, 64);
+const TRUTH: (usize, usize) = (4, 32);
 
 /// The factor by which searches of `index` shall look at more lists, starting from `live.widen`: the least, in steps, that
 /// reaches the recalls they are asked for.

@@ -10,9 +10,6 @@ use crate::flat::Flat;
 use crate::rows::RowPage;
 use crate::vector::RowId;
 
-/// Reads in flight while rows are fetched, and their bytes.
-pub(super) const WINDOW: Window = Window { reads: 128, bytes: 4 << 20 };
-
 /// Files of vectors, each with the rows of a range of its own.
 #[derive(Debug)]
 pub struct RowFiles {
@@ -62,43 +59,31 @@ impl RowFiles {
         self.batch.reader(window)
     }
 
-    /// Hands over the vectors of some rows, as [`RowFiles::reader`] reads them, in no order: the place of each among `rows`, and the vector. Each page is read
+    /// Hands over the vectors of some rows, in no order: the place of each among `rows`, and the vector. Each page is read
     /// once. Rows that are nowhere are passed over.
-    pub(crate) fn fetch(
-        &self,
-        reader: &mut dyn BatchReader,
-        rows: &[u32],
-        mut keep: impl FnMut(usize, &[u8]),
-    ) -> Result<()> {
+    ///
+    /// This reads by way of the page cache: what is fetched was often written not long ago.
+    pub(crate) fn fetch(&self, rows: &[u32], mut keep: impl FnMut(usize, &[u8])) -> Result<()> {
         let place = |(number, &row): (usize, &u32)| {
             let (file, range, at) = self.place_of(RowId(row))?;
             Some((file, range.offset, range.bytes, at, number))
         };
         let mut places: Vec<_> = rows.iter().enumerate().filter_map(place).collect();
-        if places.is_empty() {
-            return Ok(());
-        }
         places.sort_unstable();
-        let mut pages: Vec<_> = places.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).collect();
-        let (mut submitted, mut done) = (0, 0);
-        while done < pages.len() {
-            while let Some(page) = pages.get(submitted) {
-                let range = ReadRange { offset: page[0].1, bytes: page[0].2 };
-                if !reader.has_room(range) {
-                    break;
-                }
-                reader.submit(submitted as u64, page[0].0, range)?;
-                submitted += 1;
-            }
-            let Some(read) = reader.wait()? else { break };
-            let page = std::mem::take(&mut pages[read.tag as usize]);
-            done += 1;
-            let Some(&(file, offset, ..)) = page.first() else { continue };
-            let decoded = self.decode(file, offset, read.bytes)?;
+        let pages = || places.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1));
+        for page in pages() {
+            let (file, offset, bytes, ..) = page[0];
+            self.files[file].1.file().file().will_need(ReadRange { offset, bytes });
+        }
+        let mut buffer = Vec::new();
+        for page in pages() {
+            let (file, offset, bytes, ..) = page[0];
+            let flat = &self.files[file].1;
+            buffer.resize(bytes, 0);
+            flat.file().file().read_at(offset, &mut buffer)?;
+            let decoded = flat.decode(offset, &buffer)?;
             for &(_, _, _, at, number) in page {
-                if let Some((_, flat)) = self.files.get(file) {
-                    keep(number, flat.vector_at(&decoded, offset, at, RowId(rows[number]))?);
-                }
+                keep(number, flat.vector_at(&decoded, offset, at, RowId(rows[number]))?);
             }
         }
         Ok(())

@@ -139,7 +139,7 @@ impl Course {
         self.breadth = scale(self.breadth, index.info.nodes as usize);
         if share < FEW_SHARE {
             // The estimate is for vectors that lie evenly; those that a filter allows need not.
-            self.stop = if self.stop > 1.0 { target } else { f32::midpoint(self.stop, 1.0) };
+            self.stop = self.stop.min(target);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::disk::pread::{PreadPool, PreadReader};
 use crate::disk::probe::{self, IoInUse, IoMode};
 use crate::disk::read_file::ReadFile;
 use crate::disk::uring::UringReader;
-use crate::disk::{BatchFiles, BatchReader, Disk, DiskFile, Window};
+use crate::disk::{BatchFiles, BatchReader, Disk, DiskFile, ReadRange, Window};
 use crate::error::{Result, StorageError};
 
 /// A real folder. Batch reads go through io_uring and past the page cache where that works, and through a pool of
@@ -217,6 +217,11 @@ impl DiskFile for OsFile {
 
     fn sync(&self) -> Result<()> {
         self.file.sync_data().map_err(self.failed("sync"))
+    }
+
+    fn will_need(&self, range: ReadRange) {
+        let bytes = std::num::NonZeroU64::new(range.bytes as u64);
+        let _ = fadvise(&self.file, range.offset, bytes, Advice::WillNeed);
     }
 
     fn drop_cache(&self) -> Result<()> {

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::live::entries::point_of;
 use crate::live::place::Placer;
-use crate::posting::Body;
+use crate::posting::{Body, Codec};
 use crate::router::Router;
 use crate::vector::RowId;
 
@@ -31,10 +31,10 @@ impl Fold<'_> {
         let numbers = survey.numbers();
         for some in doubtful.chunks_mut(TOGETHER) {
             self.check_cancelled()?;
-            if let Some(reader) = &mut self.reader {
+            if self.index.layout.codec != Codec::Raw {
                 let rows: Vec<u32> = some.iter().map(|doubtful| doubtful.row).collect();
                 let keep = |at: usize, vector: &[u8]| some[at].vector = vector.to_vec();
-                self.live.rows.fetch(reader.as_mut(), &rows, keep)?;
+                self.live.rows.fetch(&rows, keep)?;
             }
             self.decide(some, router, &numbers, &mut arrivals);
             some.iter_mut().for_each(|doubtful| doubtful.vector = Vec::new());

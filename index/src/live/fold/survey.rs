@@ -6,7 +6,7 @@ use crate::cluster::kmeans;
 use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::live::entries::Entries;
-use crate::posting::Body;
+use crate::posting::{Body, Codec};
 use crate::quantize::{self, CodeShape, Scale};
 use crate::random::Random;
 use crate::router::CENTROID_BITS;
@@ -73,19 +73,16 @@ impl Fold<'_> {
             old.entries().filter(|entry| !is_dead(RowId(entry.row))).collect();
         entries.sort_by_key(|entry| entry.is_copy);
         let mut vectors: Vec<Option<Vec<u8>>> = vec![None; entries.len()];
-        match &mut self.reader {
-            Some(reader) => {
-                let rows: Vec<u32> = entries.iter().map(|entry| entry.row).collect();
-                let keep = |at: usize, vector: &[u8]| vectors[at] = Some(vector.to_vec());
-                self.live.rows.fetch(reader.as_mut(), &rows, keep)?;
-            }
-            None => {
-                for (entry, vector) in entries.iter().zip(&mut vectors) {
-                    if let Body::Raw { vectors: all, .. } = entry.list.body {
-                        *vector = Some(all[entry.at * row_bytes..][..row_bytes].to_vec());
-                    }
+        if self.index.layout.codec == Codec::Raw {
+            for (entry, vector) in entries.iter().zip(&mut vectors) {
+                if let Body::Raw { vectors: all, .. } = entry.list.body {
+                    *vector = Some(all[entry.at * row_bytes..][..row_bytes].to_vec());
                 }
             }
+        } else {
+            let rows: Vec<u32> = entries.iter().map(|entry| entry.row).collect();
+            let keep = |at: usize, vector: &[u8]| vectors[at] = Some(vector.to_vec());
+            self.live.rows.fetch(&rows, keep)?;
         }
         let mut members = Members::default();
         let mut point = vec![0.0; space.dim()];

@@ -8,6 +8,7 @@ mod index;
 mod kill;
 mod model;
 mod order;
+mod planted;
 mod threads;
 mod twin;
 
@@ -70,7 +71,7 @@ fn disk_collection(seed: u64, schema: &crate::Schema) -> Collection {
 
 fn open(disk: &SimDisk) -> Result<Collection, OpenError> {
     let cache = Arc::new(BlockCache::new(1 << 20));
-    Collection::open_on(Arc::new(disk.clone()), "points", LIMITS, cache, Opening::default())
+    Collection::open_on(planted::disk_of(disk), "points", LIMITS, cache, Opening::default())
 }
 
 /// A folder by the names of its files.
@@ -97,11 +98,23 @@ fn disk_of(files: &Files) -> SimDisk {
 enum Step {
     Call(Call),
     Flush,
-    Merge { first: usize, count: usize },
+    Merge {
+        first: usize,
+        count: usize,
+    },
     Compact,
-    Create { path: &'static str, field_type: FieldType },
-    Drop { path: &'static str },
+    Create {
+        path: &'static str,
+        field_type: FieldType,
+    },
+    Drop {
+        path: &'static str,
+    },
     Build,
+    /// The vectors of a place in the schema get an index of what is in segments.
+    Index {
+        at: usize,
+    },
 }
 
 impl Step {
@@ -117,6 +130,7 @@ impl Step {
             7 if random.once_in(3) => {
                 Self::Drop { path: FIELDS[random.below(FIELDS.len() as u64) as usize].0 }
             }
+            8 if random.once_in(3) => Self::Index { at: random.below(2) as usize },
             7..9 => Self::Build,
             _ => Self::Call(Call::random(random)),
         }
@@ -126,7 +140,7 @@ impl Step {
     fn is_synced(&self) -> bool {
         match self {
             Self::Call(call) => call.is_synced(),
-            Self::Flush | Self::Merge { .. } | Self::Compact => true,
+            Self::Flush | Self::Merge { .. } | Self::Compact | Self::Index { .. } => true,
             Self::Create { .. } | Self::Drop { .. } | Self::Build => false,
         }
     }
@@ -149,6 +163,7 @@ impl Step {
             }
             Self::Drop { path } => on.drop_field_index(path).map(drop),
             Self::Build => on.shared.inner.build_all_fields(),
+            Self::Index { at } => on.shared.inner.build_index(*at),
         }
     }
 }

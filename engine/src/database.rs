@@ -60,6 +60,8 @@ pub struct DatabaseBuilder {
     background: bool,
     creates: bool,
     keeps_leftovers: bool,
+    /// Vectors from which on they get an index.
+    pub(crate) index_rows: u64,
 }
 
 impl DatabaseBuilder {
@@ -169,6 +171,7 @@ impl Database {
             background: true,
             creates: true,
             keeps_leftovers: false,
+            index_rows: INDEX_ROWS,
         }
     }
 
@@ -383,7 +386,7 @@ impl Inner {
             delta_bytes,
             log_bytes,
             key_bytes,
-            index_rows: INDEX_ROWS,
+            index_rows: self.options.index_rows,
             index_memory: self.options.memory_bytes / INDEX_MEMORY_SHARE,
             index_cache: self.options.memory_bytes / INDEX_CACHE_SHARE,
             log_segment_bytes,

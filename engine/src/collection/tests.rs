@@ -6,9 +6,12 @@ mod faults;
 mod fields;
 mod index;
 mod kill;
+mod ledger;
 mod model;
 mod order;
 mod planted;
+mod power;
+mod process;
 mod threads;
 mod twin;
 

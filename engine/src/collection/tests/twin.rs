@@ -298,6 +298,11 @@ impl Twin {
         ids.len() as u64
     }
 
+    /// Takes in the points of another, as if they were written now.
+    pub(super) fn extend(&mut self, other: &Self) {
+        other.points.values().for_each(|(_, point)| self.put(point.clone()));
+    }
+
     /// Whether a collection holds the same points.
     pub(super) fn equals(&self, collection: &Collection) -> bool {
         let all = collection.scroll(&Scroll::new().limit(1 << 16)).unwrap();

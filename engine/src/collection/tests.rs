@@ -9,9 +9,11 @@ mod kill;
 mod ledger;
 mod model;
 mod order;
+pub(super) mod orders;
 mod planted;
 mod power;
 mod process;
+mod ruled;
 mod threads;
 mod twin;
 

@@ -2,19 +2,15 @@
 //! happen. (Those of the log itself are in the storage crate.)
 
 use std::cell::Cell;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nearline_storage::{
-    BatchReader, Disk, DiskFile, FolderLock, LockMode, SimDisk, StorageError, Window, is_temp_name,
-};
+use nearline_storage::{Disk, SimDisk, is_temp_name};
 
 use super::Step;
 use super::crash::days;
+use super::ruled::{Act, Rule, RuledDisk};
 use crate::manifest::MANIFEST;
-
-type Result<T> = std::result::Result<T, StorageError>;
 
 /// A mistake about durability that somebody could make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,118 +52,42 @@ pub(super) fn is_skipped_in(step: &Step) -> bool {
 
 /// The disk as collections get it: as it is, or careless.
 pub(super) fn disk_of(disk: &SimDisk) -> Arc<dyn Disk> {
-    let disk = Arc::new(disk.clone());
     match PLANTED.get() {
-        None => disk,
-        Some(bug) => Arc::new(Careless { disk, bug, renamed: AtomicBool::new(false) }),
+        None => Arc::new(disk.clone()),
+        Some(bug) => Arc::new(RuledDisk::new(disk, Careless { bug, renamed: AtomicBool::new(false) })),
     }
 }
 
-/// A disk that skips some syncs.
+/// Skips some syncs.
 #[derive(Debug)]
 struct Careless {
-    disk: Arc<SimDisk>,
     bug: Bug,
     /// Whether the manifest was the last to be renamed, and the folder was not synced since.
     renamed: AtomicBool,
 }
 
-impl Careless {
-    fn file(&self, name: &str, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        let is_manifest = is_temp_name(name) && name.starts_with(MANIFEST);
-        let in_step = match self.bug {
-            Bug::Unsynced(start) if name.starts_with(start) => false,
-            Bug::ManifestUnsynced if is_manifest => false,
-            Bug::MergeBeforeDeaths | Bug::IndexBeforeDeaths if name.starts_with("wal.") => true,
-            _ => return file,
-        };
-        Arc::new(CarelessFile { file, bug: self.bug, in_step })
-    }
-}
-
-impl Disk for Careless {
-    fn root(&self) -> &Path {
-        self.disk.root()
-    }
-
-    fn open(&self, name: &str) -> Result<Arc<dyn DiskFile>> {
-        self.disk.open(name)
-    }
-
-    fn open_rw(&self, name: &str) -> Result<Arc<dyn DiskFile>> {
-        Ok(self.file(name, self.disk.open_rw(name)?))
-    }
-
-    fn create(&self, name: &str) -> Result<Arc<dyn DiskFile>> {
-        Ok(self.file(name, self.disk.create(name)?))
-    }
-
-    fn list(&self) -> Result<Vec<String>> {
-        self.disk.list()
-    }
-
-    fn rename(&self, from: &str, to: &str) -> Result<()> {
-        self.renamed.store(to == MANIFEST, Ordering::Relaxed);
-        self.disk.rename(from, to)
-    }
-
-    fn remove(&self, name: &str) -> Result<()> {
-        self.disk.remove(name)
-    }
-
-    fn sync_dir(&self) -> Result<()> {
-        let after_manifest = self.renamed.swap(false, Ordering::Relaxed);
-        match self.bug {
-            Bug::NamesAfterManifest if !after_manifest => Ok(()),
-            Bug::CutBeforeManifest if after_manifest => Ok(()),
-            _ => self.disk.sync_dir(),
+impl Rule for Careless {
+    fn skips(&self, act: Act<'_>) -> bool {
+        match (self.bug, act) {
+            (Bug::Unsynced(start), Act::Sync(name)) => name.starts_with(start),
+            (Bug::ManifestUnsynced, Act::Sync(name)) => is_temp_name(name) && name.starts_with(MANIFEST),
+            (Bug::MergeBeforeDeaths | Bug::IndexBeforeDeaths, Act::Sync(name)) => {
+                name.starts_with("wal.") && STEP.get() == Some(self.bug)
+            }
+            (_, Act::Rename { to }) => {
+                self.renamed.store(to == MANIFEST, Ordering::Relaxed);
+                false
+            }
+            (_, Act::SyncFolder) => {
+                let after_manifest = self.renamed.swap(false, Ordering::Relaxed);
+                match self.bug {
+                    Bug::NamesAfterManifest => !after_manifest,
+                    Bug::CutBeforeManifest => after_manifest,
+                    _ => false,
+                }
+            }
+            _ => false,
         }
-    }
-
-    fn batch_reader(&self, names: &[&str], window: Window) -> Result<Box<dyn BatchReader>> {
-        self.disk.batch_reader(names, window)
-    }
-
-    fn lock(&self, mode: LockMode) -> Result<FolderLock> {
-        self.disk.lock(mode)
-    }
-}
-
-/// A file that is not synced, ever or while a step goes on.
-#[derive(Debug)]
-struct CarelessFile {
-    file: Arc<dyn DiskFile>,
-    bug: Bug,
-    in_step: bool,
-}
-
-impl DiskFile for CarelessFile {
-    fn path(&self) -> &Path {
-        self.file.path()
-    }
-
-    fn len(&self) -> Result<u64> {
-        self.file.len()
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        self.file.read_at(offset, buf)
-    }
-
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        self.file.write_at(offset, bytes)
-    }
-
-    fn set_len(&self, len: u64) -> Result<()> {
-        self.file.set_len(len)
-    }
-
-    fn sync(&self) -> Result<()> {
-        if self.in_step && STEP.get() != Some(self.bug) { self.file.sync() } else { Ok(()) }
-    }
-
-    fn drop_cache(&self) -> Result<()> {
-        self.file.drop_cache()
     }
 }
 

@@ -141,6 +141,14 @@ impl Step {
         }
     }
 
+    /// Some by chance, and among them that the points are flushed and get a vector index.
+    fn some(random: &mut Random, count: u64) -> Vec<Self> {
+        let mut steps: Vec<Self> = (0..count).map(|_| Self::random(random)).collect();
+        let middle = steps.len() / 2;
+        steps.splice(middle..middle, [Self::Flush, Self::Index { at: 0 }]);
+        steps
+    }
+
     /// Whether it syncs the log.
     fn is_synced(&self) -> bool {
         match self {
@@ -171,6 +179,11 @@ impl Step {
             Self::Index { at } => on.shared.inner.build_index(*at),
         }
     }
+}
+
+/// One in so many is tried, unless all are asked for.
+fn one_in(few: usize) -> usize {
+    if std::env::var_os("NEARLINE_FULL").is_some() { 1 } else { few }
 }
 
 /// A number from the environment.

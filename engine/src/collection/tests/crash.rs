@@ -3,7 +3,7 @@
 use nearline_storage::SimDisk;
 
 use super::twin::{Call, Random, Twin};
-use super::{Step, asked, check_names, create, disk_of, files_of, open, planted};
+use super::{Step, asked, check_names, create, disk_of, files_of, one_in, open, planted};
 use crate::{Collection, Point, Scroll};
 
 /// What must not happen, in words.
@@ -93,16 +93,15 @@ fn whatever_was_acknowledged_survives_the_process() {
 
 #[test]
 fn the_power_goes_at_every_operation() {
-    let script = steps(&mut Random(7), 40);
+    let script = Step::some(&mut Random(7), 40);
     let operations = {
         let disk = create(0);
         let before = disk.operations();
         History::new(Twin::default()).run(&open(&disk).unwrap(), &script);
         disk.operations() - before
     };
-    assert!(operations > 200, "{operations}");
-    let step = if std::env::var_os("NEARLINE_FULL").is_some() { 1 } else { 3 };
-    for at in (1..=operations + 5).step_by(step) {
+    assert!(operations > 600, "{operations}");
+    for at in (1..=operations + 5).step_by(one_in(5)) {
         let disk = create(at);
         let mut random = Random(at);
         disk.crash_at(disk.operations() + at);

@@ -103,12 +103,14 @@ impl DatabaseBuilder {
                 expected: "16 MiB or more",
             });
         }
-        if !self.creates && !Database::is_in(&self.path) {
-            return Err(OpenError::Missing { what: "database", name: self.path.display().to_string() });
-        }
-        fs::create_dir_all(&self.path)
-            .map_err(|error| StorageError::io(&self.path, "make a folder", error))?;
-        let disk = OsDisk::new(&self.path, self.io)?;
+        let disk = match Database::is_in(&self.path) {
+            true => OsDisk::new(&self.path, self.io)?,
+            false if self.creates => OsDisk::create_dir(&self.path, self.io)?,
+            false => {
+                let name = self.path.display().to_string();
+                return Err(OpenError::Missing { what: "database", name });
+            }
+        };
         let lock = disk.lock(LockMode::Exclusive).map_err(|error| match error {
             StorageError::Locked { dir } => OpenError::InUse { dir },
             error => error.into(),

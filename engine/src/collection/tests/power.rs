@@ -1,5 +1,5 @@
-//! The power of a file system is cut while a process uses a collection on it: an ext4 on a loop device, which is told to shut
-//! down at once. Only root may do so.
+//! File systems of our own, ext4 on loop devices: the power is cut while a process uses a collection on one, which is told to
+//! shut down at once; another is filled up. Only root may do so.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -9,8 +9,9 @@ use std::time::Duration;
 use super::asked;
 use super::kill::{Interrupted, check, create};
 use super::ledger::Ledger;
-use super::process::{Child, Told, WRITERS, call};
+use super::process::{Child, Told, WRITERS, call, open};
 use super::twin::Random;
+use crate::{Collection, Payload, Point};
 
 /// Opens a folder, waits for a line, and has its file system shut down without writing anything any more
 /// (`EXT4_IOC_SHUTDOWN`, `EXT4_GOING_FLAGS_NOLOGFLUSH`).
@@ -37,10 +38,17 @@ fn run(program: &str, args: &[&Path]) -> Result<(), String> {
 }
 
 impl Mount {
-    fn make(home: &Path) -> Result<Self, String> {
+    /// A new one, or `None` and why there is none, loudly.
+    fn new(home: &Path, bytes: u64) -> Option<Self> {
+        let made = Self::make(home, bytes);
+        made.inspect_err(|error| eprintln!("*** SKIPPED: there is no file system of our own: {error} ***"))
+            .ok()
+    }
+
+    fn make(home: &Path, bytes: u64) -> Result<Self, String> {
         let mount = Self { image: home.join("image"), folder: home.join("mounted") };
         std::fs::create_dir(&mount.folder).map_err(|error| error.to_string())?;
-        let made = std::fs::File::create(&mount.image).and_then(|file| file.set_len(512 << 20));
+        let made = std::fs::File::create(&mount.image).and_then(|file| file.set_len(bytes));
         made.map_err(|error| error.to_string())?;
         run("python3", &["--version".as_ref()])?;
         run("mkfs.ext4", &["-q".as_ref(), "-F".as_ref(), &mount.image])?;
@@ -107,13 +115,7 @@ fn promised(done: &[u64], before: &Told, all: &Told) -> Vec<u64> {
 fn what_was_acknowledged_survives_a_loss_of_power() {
     let cycles = asked("NEARLINE_POWER_CUTS", 2);
     let home = tempfile::tempdir().unwrap();
-    let mount = match Mount::make(home.path()) {
-        Ok(mount) => mount,
-        Err(error) => {
-            eprintln!("*** SKIPPED: no power is cut, for want of a file system of our own: {error} ***");
-            return;
-        }
-    };
+    let Some(mount) = Mount::new(home.path(), 512 << 20) else { return };
     let folder = mount.folder.join("database");
     create(&folder);
     let seed = asked("NEARLINE_KILL_SEED", std::process::id().into());
@@ -137,4 +139,45 @@ fn what_was_acknowledged_survives_a_loss_of_power() {
         check(&folder, &mut ledger, &promised, &before, &all, &when);
     }
     println!("{:?} calls; {interrupted:?}; {late} told too late to count", ledger.done);
+}
+
+#[test]
+fn a_full_file_system_refuses_writes_until_there_is_space() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(mount) = Mount::new(home.path(), 64 << 20) else { return };
+    let folder = mount.folder.join("database");
+    create(&folder);
+    let ballast = mount.folder.join("ballast");
+    std::fs::write(&ballast, vec![7; 30 << 20]).unwrap();
+    let (mut database, mut collection) = open(&folder);
+    let mut count = 0;
+    let write = |collection: &Collection, id: u64| {
+        let text = "so much ".repeat(2_000);
+        collection.upsert([Point::new(id).vector([id as f32, 1.0]).payload(Payload::new().with("t", text))])
+    };
+    let error = loop {
+        match write(&collection, count) {
+            Ok(_) => count += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_retryable() && count > 100, "{error} after {count}");
+    for _ in 0..2 {
+        // It is read, and opens, all the same.
+        assert_eq!(collection.count(None).unwrap(), count);
+        assert_eq!(collection.get([count - 1]).unwrap().len(), 1);
+        assert!(write(&collection, count).is_err());
+        drop(collection);
+        drop(database);
+        (database, collection) = open(&folder);
+    }
+    std::fs::remove_file(&ballast).unwrap();
+    for id in count..count + 10 {
+        write(&collection, id).unwrap();
+    }
+    collection.flush().unwrap();
+    collection.verify().unwrap();
+    assert_eq!(collection.count(None).unwrap(), count + 10);
+    drop(collection);
+    drop(database);
 }

@@ -166,7 +166,11 @@ fn a_full_file_system_refuses_writes_until_there_is_space() {
         // It is read, and opens, all the same.
         assert_eq!(collection.count(None).unwrap(), count);
         assert_eq!(collection.get([count - 1]).unwrap().len(), 1);
-        assert!(write(&collection, count).is_err());
+        // There may be a little room again: what was left of a flush that failed goes.
+        match write(&collection, count) {
+            Ok(_) => count += 1,
+            Err(error) => assert!(error.is_retryable(), "{error}"),
+        }
         drop(collection);
         drop(database);
         (database, collection) = open(&folder);

@@ -89,3 +89,31 @@ impl Catalog {
         Ok(catalog)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nearline_storage::SimDisk;
+
+    use super::*;
+
+    #[test]
+    fn every_flipped_bit_and_every_truncation_is_noticed() {
+        let disk = SimDisk::new(0);
+        let mut catalog = Catalog { next_number: 3, ..Catalog::default() };
+        catalog.collections.insert("points".to_owned(), Entry { number: 1 });
+        catalog.aliases.insert("p".to_owned(), "points".to_owned());
+        catalog.write(&disk).unwrap();
+        assert_eq!(Catalog::read(&disk).unwrap().aliases, catalog.aliases);
+        let bytes = disk.bytes(CATALOG).unwrap();
+        for bit in 0..bytes.len() as u64 * 8 {
+            disk.flip_bit(CATALOG, bit);
+            assert!(Catalog::read(&disk).is_err(), "bit {bit}");
+            disk.flip_bit(CATALOG, bit);
+        }
+        for len in 0..bytes.len() as u64 {
+            disk.open_rw(CATALOG).unwrap().set_len(len).unwrap();
+            assert!(Catalog::read(&disk).is_err(), "{len} bytes");
+            disk.open_rw(CATALOG).unwrap().write_at(0, &bytes).unwrap();
+        }
+    }
+}

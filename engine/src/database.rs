@@ -74,6 +74,8 @@ pub struct DatabaseBuilder {
     leaves_tier: bool,
     pub(crate) tier_segments: usize,
     keeps_leftovers: bool,
+    /// Vectors from which on they get an index.
+    pub(crate) index_rows: u64,
 }
 
 impl DatabaseBuilder {
@@ -122,12 +124,14 @@ impl DatabaseBuilder {
                 expected: "16 MiB or more",
             });
         }
-        if !self.creates && !Database::is_in(&self.path) {
-            return Err(OpenError::Missing { what: "database", name: self.path.display().to_string() });
-        }
-        fs::create_dir_all(&self.path)
-            .map_err(|error| StorageError::io(&self.path, "make a folder", error))?;
-        let disk = OsDisk::new(&self.path, self.io)?;
+        let disk = match Database::is_in(&self.path) {
+            true => OsDisk::new(&self.path, self.io)?,
+            false if self.creates => OsDisk::create_dir(&self.path, self.io)?,
+            false => {
+                let name = self.path.display().to_string();
+                return Err(OpenError::Missing { what: "database", name });
+            }
+        };
         let lock = disk.lock(LockMode::Exclusive).map_err(|error| match error {
             StorageError::Locked { dir } => OpenError::InUse { dir },
             error => error.into(),
@@ -196,6 +200,7 @@ impl Database {
             leaves_tier: false,
             tier_segments: TIER_SEGMENTS,
             keeps_leftovers: false,
+            index_rows: INDEX_ROWS,
         }
     }
 
@@ -425,7 +430,7 @@ impl Inner {
             delta_bytes,
             log_bytes,
             key_bytes,
-            index_rows: INDEX_ROWS,
+            index_rows: self.options.index_rows,
             index_memory: self.options.memory_bytes / INDEX_MEMORY_SHARE,
             index_added: self.options.memory_bytes / INDEX_ADDED_SHARE,
             index_cache: self.options.memory_bytes / INDEX_CACHE_SHARE,

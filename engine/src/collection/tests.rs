@@ -6,9 +6,15 @@ mod faults;
 mod fields;
 mod index;
 mod kill;
+mod ledger;
 mod model;
 mod order;
+pub(super) mod orders;
+mod planted;
+mod power;
+mod process;
 mod rows;
+mod ruled;
 mod threads;
 mod tier;
 mod twin;
@@ -75,7 +81,7 @@ fn disk_collection(seed: u64, schema: &crate::Schema) -> Collection {
 
 fn open(disk: &SimDisk) -> Result<Collection, OpenError> {
     let cache = Arc::new(BlockCache::new(1 << 20));
-    Collection::open_on(Arc::new(disk.clone()), "points", LIMITS, cache, Opening::default())
+    Collection::open_on(planted::disk_of(disk), "points", LIMITS, cache, Opening::default())
 }
 
 /// A folder by the names of its files.
@@ -102,11 +108,23 @@ fn disk_of(files: &Files) -> SimDisk {
 enum Step {
     Call(Call),
     Flush,
-    Merge { first: usize, count: usize },
+    Merge {
+        first: usize,
+        count: usize,
+    },
     Compact,
-    Create { path: &'static str, field_type: FieldType },
-    Drop { path: &'static str },
+    Create {
+        path: &'static str,
+        field_type: FieldType,
+    },
+    Drop {
+        path: &'static str,
+    },
     Build,
+    /// The vectors of a place in the schema get an index of what is in segments.
+    Index {
+        at: usize,
+    },
 }
 
 impl Step {
@@ -122,16 +140,25 @@ impl Step {
             7 if random.once_in(3) => {
                 Self::Drop { path: FIELDS[random.below(FIELDS.len() as u64) as usize].0 }
             }
+            8 if random.once_in(3) => Self::Index { at: random.below(2) as usize },
             7..9 => Self::Build,
             _ => Self::Call(Call::random(random)),
         }
+    }
+
+    /// Some by chance, and among them that the points are flushed and get a vector index.
+    fn some(random: &mut Random, count: u64) -> Vec<Self> {
+        let mut steps: Vec<Self> = (0..count).map(|_| Self::random(random)).collect();
+        let middle = steps.len() / 2;
+        steps.splice(middle..middle, [Self::Flush, Self::Index { at: 0 }]);
+        steps
     }
 
     /// Whether it syncs the log.
     fn is_synced(&self) -> bool {
         match self {
             Self::Call(call) => call.is_synced(),
-            Self::Flush | Self::Merge { .. } | Self::Compact => true,
+            Self::Flush | Self::Merge { .. } | Self::Compact | Self::Index { .. } => true,
             Self::Create { .. } | Self::Drop { .. } | Self::Build => false,
         }
     }
@@ -154,8 +181,14 @@ impl Step {
             }
             Self::Drop { path } => on.drop_field_index(path).map(drop),
             Self::Build => on.shared.inner.build_all_fields(),
+            Self::Index { at } => on.shared.inner.build_index(*at),
         }
     }
+}
+
+/// One in so many is tried, unless all are asked for.
+fn one_in(few: usize) -> usize {
+    if std::env::var_os("NEARLINE_FULL").is_some() { 1 } else { few }
 }
 
 /// A number from the environment.

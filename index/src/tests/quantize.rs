@@ -146,7 +146,7 @@ fn bounds_hold_for_decoded_vectors_too() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 100 }))]
 
     #[test]
     fn estimates_are_the_formula(

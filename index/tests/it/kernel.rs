@@ -111,8 +111,12 @@ fn lengths_that_differ_are_refused() {
     }
 }
 
+/// Cases, and dimensions of panels: Miri is slow.
+const CASES: u32 = if cfg!(miri) { 2 } else { 256 };
+const DIMS: usize = if cfg!(miri) { 6 } else { 70 };
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: CASES, ..ProptestConfig::default() })]
 
     #[test]
     fn float_sums_agree_with_the_scalar_twin_to_the_bit((q, x) in pair(any_number())) {
@@ -174,10 +178,10 @@ proptest! {
 
     #[test]
     fn tiles_and_rows_agree_with_the_scalar_twin_to_the_bit(
-        dim in 1usize..70,
+        dim in 1..DIMS,
         panels in 1usize..8,
-        values in prop::collection::vec(any_number(), 70 * PANEL * 8),
-        queries in prop::collection::vec(any_number(), 70 * TILE_QUERIES),
+        values in prop::collection::vec(any_number(), DIMS * PANEL * 8),
+        queries in prop::collection::vec(any_number(), DIMS * TILE_QUERIES),
     ) {
         let queries: [&[f32]; TILE_QUERIES] = std::array::from_fn(|q| &queries[q * dim..][..dim]);
         let values = &values[..panels * dim * PANEL];
@@ -205,9 +209,9 @@ proptest! {
 
     #[test]
     fn a_row_of_panels_is_a_dot_product_a_lane(
-        dim in 1usize..40,
-        values in prop::collection::vec(number(), 40 * PANEL * 5),
-        query in prop::collection::vec(number(), 40),
+        dim in 1..DIMS,
+        values in prop::collection::vec(number(), DIMS * PANEL * 5),
+        query in prop::collection::vec(number(), DIMS),
     ) {
         let mut out = vec![0.0; 5 * PANEL];
         let (values, query) = (&values[..5 * dim * PANEL], &query[..dim]);

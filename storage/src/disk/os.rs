@@ -46,15 +46,15 @@ impl OsDisk {
         Ok(Self { root: root.to_path_buf(), io: Arc::new(io) })
     }
 
-    /// As [`OsDisk::new`], making the folder (and those above it) first if it does not exist.
+    /// As [`OsDisk::new`], making the folder (and those above it) first if it does not exist. Their names survive a crash
+    /// then; so does that of a folder that somebody made who did not get as far.
     ///
     /// # Errors
-    /// Also if the folder cannot be made.
+    /// Also if the folder cannot be made, or one above it not be synced.
     pub fn create_dir(root: &Path, io: IoMode) -> Result<Self> {
+        let holders = holders(root, Path::exists);
         std::fs::create_dir_all(root).map_err(|error| StorageError::io(root, "create the folder", error))?;
-        if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            sync_folder(parent)?;
-        }
+        holders.into_iter().try_for_each(sync_folder)?;
         Self::new(root, io)
     }
 
@@ -162,6 +162,23 @@ impl BatchFiles for OsBatch {
     }
 }
 
+/// The folders that hold the name of a folder, and of all above it that do not exist yet, from above.
+fn holders(root: &Path, exists: impl Fn(&Path) -> bool) -> Vec<&Path> {
+    let mut holders = Vec::new();
+    let mut name = root;
+    // What has no name is the root of all, or where the process is.
+    while let Some(holder) = name.parent() {
+        let is_here = holder.as_os_str().is_empty();
+        holders.push(if is_here { Path::new(".") } else { holder });
+        if is_here || exists(holder) {
+            break;
+        }
+        name = holder;
+    }
+    holders.reverse();
+    holders
+}
+
 fn sync_folder(path: &Path) -> Result<()> {
     let synced = File::open(path).and_then(|folder| folder.sync_all());
     synced.map_err(|error| StorageError::io(path, "sync the folder", error))
@@ -228,5 +245,28 @@ impl DiskFile for OsFile {
         // Best effort: a filesystem without the notion of a cache is as good as one that forgot.
         let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_new_folders_are_made_durable_from_above() {
+        let there = |path: &Path| ["/", "/a", "x"].iter().any(|there| Path::new(there) == path);
+        let cases: [(&str, &[&str]); 7] = [
+            ("/a/b", &["/a"]),
+            ("/a/b/c/d", &["/a", "/a/b", "/a/b/c"]),
+            ("/a", &["/"]),
+            ("/", &[]),
+            ("x", &["."]),
+            ("x/y", &["x"]),
+            ("z/y", &[".", "z"]),
+        ];
+        for (root, right) in cases {
+            let found = holders(Path::new(root), there);
+            assert_eq!(found, right.iter().map(Path::new).collect::<Vec<_>>(), "{root}");
+        }
     }
 }

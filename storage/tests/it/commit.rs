@@ -201,3 +201,46 @@ fn in_every_order_a_panic_hangs_nobody() {
         assert_eq!(group.submit(7, |items| items), 7);
     });
 }
+
+#[test]
+fn in_every_order_what_was_acknowledged_is_in_the_log() {
+    let seed = Arc::new(AtomicU64::new(0));
+    in_many_orders(move || {
+        let seed = seed.fetch_add(1, Ordering::Relaxed);
+        let disk = SimDisk::new(seed);
+        let open = || {
+            let mut found = Vec::new();
+            let mut keep = |lsn, bytes: &[u8]| {
+                found.push((lsn, bytes.to_vec()));
+                Ok(())
+            };
+            let options = WalOptions { segment_bytes: 8192 };
+            let wal = Wal::open(Arc::new(disk.clone()), 1, options, 0, &mut keep).unwrap();
+            (wal, found)
+        };
+        // Nobody waits for this lock: there is one leader at a time.
+        let wal = Arc::new(Mutex::new(open().0));
+        let group = Arc::new(shuttled::Group::new());
+        disk.crash_at(disk.operations() + 1 + seed % 40);
+        let spawn = |thread: u8| {
+            let (wal, group) = (Arc::clone(&wal), Arc::clone(&group));
+            shuttle::thread::spawn(move || {
+                let lead = |items: Vec<Vec<u8>>| {
+                    let mut wal = wal.try_lock().expect("one leader at a time");
+                    let lsns: Vec<_> = items.iter().map(|item| wal.append(&[item]).ok()).collect();
+                    shuttle::thread::yield_now();
+                    let synced = wal.sync().is_ok();
+                    lsns.into_iter().map(|lsn| lsn.filter(|_| synced)).collect()
+                };
+                let items = (0..3).map(|item| vec![thread; 100 + 700 * item]);
+                items.filter_map(|item| Some((group.submit(item.clone(), lead)?, item))).collect::<Vec<_>>()
+            })
+        };
+        let threads: Vec<_> = (0..3).map(spawn).collect();
+        let acked: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        drop(wal);
+        disk.crash(seed);
+        let (_, found) = open();
+        assert!(acked.iter().all(|record| found.contains(record)), "seed {seed}");
+    });
+}

@@ -2,8 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use nearline_storage::{Fault, Faults, SimDisk};
+
 use super::twin::{Call, Random, Twin};
-use super::{Files, create, disk_of, files_of, open};
+use super::{Files, create, disk_of, files_of, one_in, open};
 use crate::{Durability, FieldType, Point};
 
 /// A collection of a few segments with tombstones and a log, closed.
@@ -23,7 +25,8 @@ fn sample() -> (Files, Twin) {
     let last = Call::Upsert(vec![Point::new(5).vector([1.0, 1.0]), Point::new(99)], Durability::Synced);
     last.make(&collection).unwrap();
     twin.apply(&last);
-    assert_eq!(collection.stats().segments, 2);
+    collection.shared.inner.build_index(0).unwrap();
+    assert_eq!((collection.stats().segments, collection.stats().indexes), (2, 1));
     assert!(collection.stats().points > 10 && collection.stats().points_in_memory > 5);
     drop(collection);
     (files_of(&disk), twin)
@@ -44,46 +47,53 @@ fn ask(files: &Files, twin: &Twin, what: &str) -> bool {
     asked.unwrap_or_else(|_| panic!("{what}"))
 }
 
-fn damage(files: &mut Files, twin: &Twin, every: usize) {
-    let mut random = Random(5);
-    let (mut flips, mut noticed) = (0, 0);
-    for file in 0..files.len() {
-        let mut at = random.below(every as u64) as usize;
-        while at < files[file].1.len() {
-            let bit = 1 << random.below(8);
-            files[file].1[at] ^= bit;
-            let what = format!("{} with bit {bit:#x} of byte {at} flipped", files[file].0);
-            flips += 1;
-            noticed += usize::from(ask(files, twin, &what));
-            files[file].1[at] ^= bit;
-            at += 1 + random.below(2 * every as u64 - 1) as usize;
-        }
-    }
-    assert!(noticed * 10 > flips, "{noticed} of {flips} noticed");
+/// Whether everything there is is tried, and not a little of everything.
+fn is_full() -> bool {
+    one_in(2) == 1
 }
+
+/// The kinds of files there are.
+const KINDS: [&str; 8] = ["COLLECTION", "points.", "ids.", "vectors.", "dead.", "field.", "index.", "wal."];
 
 #[test]
 fn bits_flip() {
     let (mut files, twin) = sample();
+    for kind in KINDS {
+        assert!(files.iter().any(|(name, _)| name.starts_with(kind)), "no file {kind}");
+    }
     assert!(!ask(&files, &twin, "nothing is damaged"));
-    let all = std::env::var_os("NEARLINE_FULL").is_some();
-    damage(&mut files, &twin, if all { 1 } else { 100 });
+    let mut random = Random(5);
+    let (mut flips, mut noticed) = (0, 0);
+    for file in 0..files.len() {
+        let bits = files[file].1.len() as u64 * 8;
+        let mut bit = if is_full() { 0 } else { random.below(1_500) };
+        while bit < bits {
+            let (at, mask) = (bit as usize / 8, 1 << (bit % 8));
+            files[file].1[at] ^= mask;
+            let what = format!("{} with bit {bit} flipped", files[file].0);
+            flips += 1;
+            noticed += usize::from(ask(&files, &twin, &what));
+            files[file].1[at] ^= mask;
+            bit += if is_full() { 1 } else { 1 + random.below(3_000) };
+        }
+    }
+    println!("{noticed} of {flips} flipped bits noticed, the others harmless");
+    assert!(noticed * 10 > flips, "{noticed} of {flips} noticed");
 }
 
 #[test]
 fn files_end_early_or_are_missing() {
     let (mut files, twin) = sample();
     let mut random = Random(6);
-    let cuts = if std::env::var_os("NEARLINE_FULL").is_some() { 1_000 } else { 20 };
     for file in 0..files.len() {
         let (name, whole) = files[file].clone();
-        for cut in 0..cuts {
-            // At pages, where formats look sound, as often as anywhere.
-            let mut len = random.below(whole.len() as u64) as usize;
-            if cut % 2 == 0 {
-                len = len / 4096 * 4096;
-            }
-            files[file].1.truncate(len);
+        let len = whole.len() as u64;
+        // At pages, where formats look sound, as often as anywhere.
+        let unit = |cut: u64| if cut.is_multiple_of(2) { 4096 } else { 1 };
+        let some = (0..20).map(|cut| random.below(len) / unit(cut) * unit(cut));
+        let lens: Vec<u64> = if is_full() { (0..len).collect() } else { some.collect() };
+        for len in lens {
+            files[file].1.truncate(len as usize);
             let noticed = ask(&files, &twin, &format!("{name} cut to {len} bytes"));
             assert!(noticed || name.starts_with("wal."), "{name} cut to {len} bytes");
             files[file].1.clone_from(&whole);
@@ -91,5 +101,30 @@ fn files_end_early_or_are_missing() {
         let taken = files.remove(file);
         assert!(ask(&files, &twin, &format!("without {name}")), "without {name}");
         files.insert(file, taken);
+    }
+}
+
+#[test]
+fn a_bit_flips_on_its_way_from_the_disk() {
+    let (files, twin) = sample();
+    let ask = |disk: &SimDisk| {
+        let Ok(collection) = open(disk) else { return };
+        twin.is_never_contradicted(&collection);
+        drop(collection.verify());
+        // What was read wrongly must not be written as if it were right.
+        drop(collection.compact());
+    };
+    let whole = disk_of(&files);
+    let before = whole.operations();
+    ask(&whole);
+    for at in (1..=whole.operations() - before).step_by(one_in(4)) {
+        let disk = disk_of(&files);
+        let at = vec![(disk.operations() + at, Fault::FlipBit)];
+        disk.set_faults(Faults { at, ..Faults::default() });
+        ask(&disk);
+        disk.set_faults(Faults::default());
+        let collection = open(&disk).unwrap();
+        collection.verify().unwrap();
+        assert!(twin.equals(&collection));
     }
 }

@@ -298,10 +298,20 @@ impl Twin {
         ids.len() as u64
     }
 
+    /// Takes in the points of another, as if they were written now.
+    pub(super) fn extend(&mut self, other: &Self) {
+        other.points.values().for_each(|(_, point)| self.put(point.clone()));
+    }
+
     /// Whether a collection holds the same points.
     pub(super) fn equals(&self, collection: &Collection) -> bool {
         let all = collection.scroll(&Scroll::new().limit(1 << 16)).unwrap();
-        all.points.iter().eq(self.points.values().map(|(_, point)| point))
+        self.holds(&all.points)
+    }
+
+    /// Whether these are its points, in the order of their ids.
+    pub(super) fn holds(&self, points: &[Point]) -> bool {
+        points.iter().eq(self.points.values().map(|(_, point)| point))
     }
 
     /// Asks a collection all kinds of things and compares the answers.

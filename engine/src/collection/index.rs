@@ -38,6 +38,8 @@ const BUILT_SHARE: u64 = 4;
 const REST_SHARE: u64 = 64;
 /// Vectors that no list has yet, in those that make an index worth it, for which writers wait.
 const REST_MOST: u64 = 2;
+/// For how long a call waits at most.
+const WAIT_MOST: Duration = Duration::from_secs(2);
 
 /// How widely an index must be searched is measured anew when it has so many times as many vectors, or as few, by about so
 /// many queries.
@@ -226,22 +228,14 @@ impl Inner {
         IndexView { listed: listed.map(view), rest, least, is_quiet: false }
     }
 
-    /// Makes writers wait while very many vectors are in no list and the background is at it: every query compares them.
+    /// Makes writers wait, for a while at most, as long as very many vectors are in no list and the background is at it: every
+    /// query compares them.
     pub(super) fn wait_for_lists(&self) {
         if !self.has_background {
             return;
         }
-        let most = REST_MOST.saturating_mul(self.limits.index_rows);
-        let is_behind = || {
-            let state = self.state();
-            (0..self.schema.len()).any(|at| {
-                let has_lists = self.schema.config(at).is_some_and(|config| config.metric.has_lists());
-                let last = state.indexes.get(at).and_then(Option::as_ref).map(|listed| listed.last);
-                let behind = |segment: &Arc<Segment>| vectors_behind(segment, at, last);
-                has_lists && state.segments.iter().map(behind).sum::<u64>() > most
-            })
-        };
-        while is_behind() {
+        let since = Instant::now();
+        while self.is_behind() && since.elapsed() < WAIT_MOST {
             let background = locked(&self.background);
             // Where it fails, waiting does not help.
             if background.stopping || background.index_failed.is_some() {
@@ -249,6 +243,14 @@ impl Inner {
             }
             drop(super::maintain::wait(self, background, None));
         }
+    }
+
+    fn is_behind(&self) -> bool {
+        let state = self.state();
+        (0..self.schema.len()).any(|at| {
+            let IndexView { rest, least, .. } = self.index_view(&state, at);
+            rest > least.saturating_mul(REST_MOST)
+        })
     }
 
     /// Does something about the index of a name.
@@ -521,13 +523,6 @@ fn enough(source: &Source<'_>, options: &BuildOptions<'_>) -> Result<u64, IndexE
         Err(error) => Err(error),
         Ok(_) => Ok(options.memory_bytes),
     }
-}
-
-/// Vectors of a segment behind a row, dead ones among them, at most.
-fn vectors_behind(segment: &Segment, at: usize, last: Option<RowId>) -> u64 {
-    let vectors = segment.vectors[at].as_ref().map_or(0, |vectors| vectors.rows());
-    let first = last.map_or(0, |last| last.0.saturating_add(1)).max(segment.info.first.0);
-    vectors.min((u64::from(segment.info.last.0) + 1).saturating_sub(first.into()))
 }
 
 /// Vectors of a segment behind the last row of an index that are not dead, at most.

@@ -80,7 +80,8 @@ impl VectorIndexInfo {
 
     /// Reads over what version 3 knew of an index, which kept vectors of its own.
     pub(crate) fn skip_3(decoder: &mut Decoder<'_>) -> Result<(), StorageError> {
-        (decoder.u64()?, decoder.u32()?, decoder.u64()?, decoder.u32()?, decoder.u64()?);
+        // Number, name, rows, last row, bytes.
+        decoder.raw(8 + 4 + 8 + 4 + 8)?;
         for _ in 0..decoder.u32()? {
             decoder.str()?;
         }

@@ -2,16 +2,19 @@
 //!
 //! What is to be done is decided from a description of the index alone.
 
+mod choose;
+mod source;
+
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
-use nearline_index::{
-    BuildOptions, FoldOptions, Grown, IndexError, Progress, RowFiles, RowId, RowStream, Shape, SourceError,
-    Stage, VectorSource,
-};
+use nearline_index::{BuildOptions, FoldOptions, Grown, IndexError, Progress, RowFiles, RowId, Stage};
 use nearline_storage::Disk;
-use roaring::RoaringBitmap;
 
+pub(super) use self::choose::IndexJob;
+use self::choose::{IndexView, ListedView, choose_index};
+pub(super) use self::source::covered;
+use self::source::{READ, Source};
 use super::flush::dead_points;
 use super::write::refused;
 use super::{Collection, Inner, locked};
@@ -27,15 +30,6 @@ const RETRY_MAX: Duration = Duration::from_secs(3_600);
 /// How long nothing was added when an index is built as a whole again.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// An index is written anew when one vector in so many was added to it, or died.
-const ADDED_SHARE: u64 = 16;
-const DEAD_SHARE: u64 = 8;
-/// And before more are added when there are so many times as many.
-const ADDED_MOST: u64 = 2;
-/// It is built as a whole when it has so many times as many vectors as when it was, or as few: it is measured anew then.
-const BUILT_SHARE: u64 = 4;
-/// Vectors are added when there are more than one in so many of those that make an index worth it.
-const REST_SHARE: u64 = 64;
 /// Vectors that no list has yet, in those that make an index worth it, for which writers wait.
 const REST_MOST: u64 = 2;
 /// For how long a call waits at most.
@@ -51,72 +45,8 @@ const CALIBRATION_ROWS: u64 = 200;
 
 /// One index is built at a time in the process: memory and processors are its, whatever collection it is for.
 static BUILDING: Mutex<()> = Mutex::new(());
-/// Vectors read at a time, and added at a time.
-const READ: usize = 512;
+/// Vectors added at a time.
 const ADD: usize = 4_096;
-
-/// The vectors of one name as the choice of what to do sees them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct IndexView {
-    /// The index, if there is one.
-    pub(crate) listed: Option<ListedView>,
-    /// Vectors in segments that are in no list.
-    pub(crate) rest: u64,
-    /// Vectors below which there is no use for an index.
-    pub(crate) least: u64,
-    /// Whether nothing was added for a while.
-    pub(crate) is_quiet: bool,
-}
-
-/// An index as the choice sees it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ListedView {
-    /// Vectors on disk, and those added since.
-    pub(crate) rows: u64,
-    pub(crate) added: u64,
-    /// Of all these, those that are not dead.
-    pub(crate) live: u64,
-    /// Vectors when it was built as a whole.
-    pub(crate) built: u64,
-    /// Bytes of what was added, and at which it is written.
-    pub(crate) bytes: u64,
-    pub(crate) bytes_most: u64,
-    /// Whether it cannot take a vector that it should.
-    pub(crate) is_outgrown: bool,
-}
-
-/// Something to do about an index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum IndexJob {
-    /// Build it over all vectors.
-    Build,
-    /// Add what it lacks.
-    Add,
-    /// Write it with what was added, and without what is dead.
-    Fold,
-}
-
-/// The next thing to do about an index, if any.
-pub(crate) fn choose_index(view: &IndexView) -> Option<IndexJob> {
-    let IndexView { listed, rest, least, is_quiet } = *view;
-    let Some(listed) = listed else { return (rest >= least.max(1)).then_some(IndexJob::Build) };
-    if listed.is_outgrown {
-        return Some(IndexJob::Build);
-    }
-    let all = listed.rows + listed.added;
-    let most = (listed.rows / ADDED_SHARE).max(least / 8).max(1);
-    if listed.added > 0 && (listed.added >= ADDED_MOST * most || listed.bytes >= listed.bytes_most) {
-        return Some(IndexJob::Fold);
-    }
-    if rest > least / REST_SHARE {
-        return Some(IndexJob::Add);
-    }
-    if listed.added >= most || (all - listed.live.min(all)) * DEAD_SHARE > all {
-        return Some(IndexJob::Fold);
-    }
-    let is_other = listed.live >= BUILT_SHARE * listed.built || listed.live * BUILT_SHARE < listed.built;
-    (is_quiet && is_other && listed.live >= least).then_some(IndexJob::Build)
-}
 
 /// Does what there is to do about indexes, until the collection is closed.
 pub(super) fn start(inner: Arc<Inner>) -> std::thread::JoinHandle<()> {
@@ -547,100 +477,6 @@ pub(super) fn live_in_lists(state: &State, listed: &Listed) -> u64 {
     all.sum::<u64>().min(listed.rows())
 }
 
-/// The rows that have such a vector and are not dead.
-pub(super) fn covered(state: &State, at: usize) -> RoaringBitmap {
-    let mut rows = RoaringBitmap::new();
-    for vectors in state.segments.iter().filter_map(|segment| segment.vectors[at].as_ref()) {
-        rows.extend(vectors.row_set().iter().map(|row| row.0));
-    }
-    rows -= &*state.dead;
-    rows
-}
-
-/// The vectors of one name, as they were.
-struct Source<'a> {
-    name: String,
-    state: Arc<State>,
-    at: usize,
-    shape: Shape,
-    covered: &'a RoaringBitmap,
-}
-
-impl VectorSource for Source<'_> {
-    fn name(&self) -> String {
-        self.name.clone()
-    }
-
-    fn element(&self) -> nearline_index::ElementType {
-        self.shape.element
-    }
-
-    fn dim(&self) -> usize {
-        self.shape.dim
-    }
-
-    fn count(&self) -> u64 {
-        self.covered.len()
-    }
-
-    fn row(&self, at: u64) -> RowId {
-        RowId(u32::try_from(at).ok().and_then(|at| self.covered.select(at)).unwrap_or(u32::MAX))
-    }
-
-    fn rows(&self, from: u64) -> Result<Box<dyn RowStream + '_>, SourceError> {
-        let from = u32::try_from(from).ok().and_then(|from| self.covered.select(from));
-        let first = from.map_or(u32::MAX, |row| row);
-        Ok(Box::new(Stream { source: self, first, segment: 0, slot: None }))
-    }
-}
-
-/// A pass over them.
-struct Stream<'a> {
-    source: &'a Source<'a>,
-    /// Rows before this one are passed over.
-    first: u32,
-    segment: usize,
-    /// Where to go on in the segment.
-    slot: Option<u64>,
-}
-
-impl RowStream for Stream<'_> {
-    fn next_rows(&mut self, out: &mut [u8]) -> Result<usize, SourceError> {
-        let row_bytes = self.source.shape.row_bytes();
-        let (room, mut count) = (out.len() / row_bytes, 0);
-        while count == 0 && room > 0 {
-            let Some(segment) = self.source.state.segments.get(self.segment) else { break };
-            let Some(vectors) =
-                segment.vectors[self.source.at].as_ref().filter(|_| segment.info.last.0 >= self.first)
-            else {
-                (self.segment, self.slot) = (self.segment + 1, None);
-                continue;
-            };
-            let slot = self.slot.unwrap_or_else(|| vectors.row_set().slots_before(RowId(self.first)).into());
-            let mut next = None;
-            let end = vectors.read(slot, READ.min(room), |row, vector| {
-                if row.0 < self.first || !self.source.covered.contains(row.0) {
-                    return;
-                }
-                if count < room {
-                    out[count * row_bytes..][..row_bytes].copy_from_slice(vector);
-                    count += 1;
-                } else {
-                    next.get_or_insert(row.0);
-                }
-            })?;
-            self.slot = Some(end);
-            match next {
-                // What found no room is read again.
-                Some(row) => (self.first, self.slot) = (row, None),
-                None if end >= vectors.rows() => (self.segment, self.slot) = (self.segment + 1, None),
-                None => {}
-            }
-        }
-        Ok(count)
-    }
-}
-
 /// Ends a build when its collection is closed or dropped.
 struct Closing<'a> {
     inner: &'a Inner,
@@ -653,52 +489,5 @@ impl Progress for Closing<'_> {
 
     fn cancelled(&self) -> bool {
         self.inner.is_closing()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn jobs_are_chosen_from_a_description() {
-        use IndexJob::{Add, Build, Fold};
-        let none = |rest| IndexView { rest, least: 6_400, ..IndexView::default() };
-        let listed = ListedView {
-            rows: 160_000,
-            live: 160_000,
-            built: 160_000,
-            bytes_most: 1_000,
-            ..ListedView::default()
-        };
-        let some = |listed, rest| IndexView { listed: Some(listed), ..none(rest) };
-        let added = |added, rest| some(ListedView { added, live: 160_000 + added, ..listed }, rest);
-        let live = |live| some(ListedView { live, ..listed }, 0);
-        let quiet = |view: IndexView| IndexView { is_quiet: true, ..view };
-        let cases = [
-            (none(0), None),
-            (none(6_399), None),
-            (none(6_400), Some(Build)),
-            (IndexView { least: u64::MAX, ..none(1 << 40) }, None),
-            (some(listed, 0), None),
-            (some(listed, 100), None),
-            (some(listed, 101), Some(Add)),
-            (added(9_999, 0), None),
-            (added(10_000, 0), Some(Fold)),
-            (added(10_000, 101), Some(Add)),
-            (added(20_000, 101), Some(Fold)),
-            (some(ListedView { added: 1, bytes: 1_000, ..listed }, 101), Some(Fold)),
-            (live(140_000), None),
-            (live(139_999), Some(Fold)),
-            (live(0), Some(Fold)),
-            (some(ListedView { is_outgrown: true, ..listed }, 1), Some(Build)),
-            (some(ListedView { built: 40_000, ..listed }, 0), None),
-            (quiet(some(ListedView { built: 40_000, ..listed }, 0)), Some(Build)),
-            (quiet(some(ListedView { built: 40_001, ..listed }, 0)), None),
-            (quiet(some(ListedView { built: 640_001, ..listed }, 0)), Some(Build)),
-        ];
-        for (view, right) in cases {
-            assert_eq!(choose_index(&view), right, "{view:?}");
-        }
     }
 }

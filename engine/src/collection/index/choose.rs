@@ -1,0 +1,121 @@
+//! What is to be done about a vector index, decided from a description alone.
+
+/// An index is written anew when one vector in so many was added to it, or died.
+const ADDED_SHARE: u64 = 16;
+const DEAD_SHARE: u64 = 8;
+/// And before more are added when there are so many times as many.
+const ADDED_MOST: u64 = 2;
+/// It is built as a whole when it has so many times as many vectors as when it was, or as few: it is measured anew then.
+const BUILT_SHARE: u64 = 4;
+/// Vectors are added when there are more than one in so many of those that make an index worth it.
+const REST_SHARE: u64 = 64;
+
+/// The vectors of one name as the choice of what to do sees them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IndexView {
+    /// The index, if there is one.
+    pub(crate) listed: Option<ListedView>,
+    /// Vectors in segments that are in no list.
+    pub(crate) rest: u64,
+    /// Vectors below which there is no use for an index.
+    pub(crate) least: u64,
+    /// Whether nothing was added for a while.
+    pub(crate) is_quiet: bool,
+}
+
+/// An index as the choice sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ListedView {
+    /// Vectors on disk, and those added since.
+    pub(crate) rows: u64,
+    pub(crate) added: u64,
+    /// Of all these, those that are not dead.
+    pub(crate) live: u64,
+    /// Vectors when it was built as a whole.
+    pub(crate) built: u64,
+    /// Bytes of what was added, and at which it is written.
+    pub(crate) bytes: u64,
+    pub(crate) bytes_most: u64,
+    /// Whether it cannot take a vector that it should.
+    pub(crate) is_outgrown: bool,
+}
+
+/// Something to do about an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IndexJob {
+    /// Build it over all vectors.
+    Build,
+    /// Add what it lacks.
+    Add,
+    /// Write it with what was added, and without what is dead.
+    Fold,
+}
+
+/// The next thing to do about an index, if any.
+pub(crate) fn choose_index(view: &IndexView) -> Option<IndexJob> {
+    let IndexView { listed, rest, least, is_quiet } = *view;
+    let Some(listed) = listed else { return (rest >= least.max(1)).then_some(IndexJob::Build) };
+    if listed.is_outgrown {
+        return Some(IndexJob::Build);
+    }
+    let all = listed.rows + listed.added;
+    let most = (listed.rows / ADDED_SHARE).max(least / 8).max(1);
+    if listed.added > 0 && (listed.added >= ADDED_MOST * most || listed.bytes >= listed.bytes_most) {
+        return Some(IndexJob::Fold);
+    }
+    if rest > least / REST_SHARE {
+        return Some(IndexJob::Add);
+    }
+    if listed.added >= most || (all - listed.live.min(all)) * DEAD_SHARE > all {
+        return Some(IndexJob::Fold);
+    }
+    let is_other = listed.live >= BUILT_SHARE * listed.built || listed.live * BUILT_SHARE < listed.built;
+    (is_quiet && is_other && listed.live >= least).then_some(IndexJob::Build)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_are_chosen_from_a_description() {
+        use IndexJob::{Add, Build, Fold};
+        let none = |rest| IndexView { rest, least: 6_400, ..IndexView::default() };
+        let listed = ListedView {
+            rows: 160_000,
+            live: 160_000,
+            built: 160_000,
+            bytes_most: 1_000,
+            ..ListedView::default()
+        };
+        let some = |listed, rest| IndexView { listed: Some(listed), ..none(rest) };
+        let added = |added, rest| some(ListedView { added, live: 160_000 + added, ..listed }, rest);
+        let live = |live| some(ListedView { live, ..listed }, 0);
+        let quiet = |view: IndexView| IndexView { is_quiet: true, ..view };
+        let cases = [
+            (none(0), None),
+            (none(6_399), None),
+            (none(6_400), Some(Build)),
+            (IndexView { least: u64::MAX, ..none(1 << 40) }, None),
+            (some(listed, 0), None),
+            (some(listed, 100), None),
+            (some(listed, 101), Some(Add)),
+            (added(9_999, 0), None),
+            (added(10_000, 0), Some(Fold)),
+            (added(10_000, 101), Some(Add)),
+            (added(20_000, 101), Some(Fold)),
+            (some(ListedView { added: 1, bytes: 1_000, ..listed }, 101), Some(Fold)),
+            (live(140_000), None),
+            (live(139_999), Some(Fold)),
+            (live(0), Some(Fold)),
+            (some(ListedView { is_outgrown: true, ..listed }, 1), Some(Build)),
+            (some(ListedView { built: 40_000, ..listed }, 0), None),
+            (quiet(some(ListedView { built: 40_000, ..listed }, 0)), Some(Build)),
+            (quiet(some(ListedView { built: 40_001, ..listed }, 0)), None),
+            (quiet(some(ListedView { built: 640_001, ..listed }, 0)), Some(Build)),
+        ];
+        for (view, right) in cases {
+            assert_eq!(choose_index(&view), right, "{view:?}");
+        }
+    }
+}

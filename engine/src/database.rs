@@ -28,15 +28,17 @@ const MEMORY_MIN: u64 = 16 << 20;
 /// What it takes if nothing else is said.
 const MEMORY_USUAL: u64 = 256 << 20;
 /// The share of the memory that blocks read from files get: one in so many bytes.
-const CACHE_SHARE: u64 = 4;
-/// Bytes of points in memory at which they are flushed, at most.
+const CACHE_SHARE: u64 = 8;
+/// The share of the memory at which points in memory are flushed (there may be twice as many until they are), and the bytes at
+/// which they are in any case.
+const FLUSH_SHARE: u64 = 16;
 const FLUSH_BYTES_MAX: u64 = 64 << 20;
 /// Vectors from which on they get an index; so many are compared one by one in a few milliseconds.
 const INDEX_ROWS: u64 = 20_000;
-/// The share of the memory that an index may keep of what it reads.
-/// The part of it at which what was added to an index is written.
+/// The share of the memory at which what was added to an index in memory is written.
 const INDEX_ADDED_SHARE: u64 = 8;
-const INDEX_CACHE_SHARE: u64 = 8;
+/// The share of the memory that an index may keep of what it reads.
+const INDEX_CACHE_SHARE: u64 = 16;
 /// The share of the memory that building an index may take, if it can do with that.
 const INDEX_MEMORY_SHARE: u64 = 4;
 /// The share of the memory that the live tier of a collection gets, and how many collections may have one at a time.
@@ -421,7 +423,7 @@ impl Inner {
     }
 
     fn limits(&self) -> Limits {
-        let flush_bytes = (self.options.memory_bytes / 8).min(FLUSH_BYTES_MAX) as usize;
+        let flush_bytes = (self.options.memory_bytes / FLUSH_SHARE).min(FLUSH_BYTES_MAX) as usize;
         let log_segment_bytes = WalOptions::default().segment_bytes;
         let log_bytes = 4 * flush_bytes as u64;
         let (delta_bytes, key_bytes) = (2 * flush_bytes, flush_bytes / 2);

@@ -153,6 +153,7 @@ impl Inner {
             built: listed.index.info.built_rows,
             bytes: listed.live.delta.bytes(),
             bytes_most: self.limits.index_added,
+            widen: listed.live.widen,
             is_outgrown: locked(&self.outgrown).contains(&at),
         };
         IndexView { listed: listed.map(view), rest, least, is_quiet: false }

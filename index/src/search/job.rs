@@ -34,6 +34,8 @@ pub(crate) const STOP_STEP: usize = 4;
 const STOP_K: usize = 256;
 /// The share of the vectors below which the settings, made for all of them, do not say when to stop.
 const FEW_SHARE: f32 = 0.5;
+/// How much nearer to 1 the estimated recall has to be where few vectors are allowed, which may lie unevenly.
+const SURER: f32 = 0.5;
 /// Candidates kept when nothing was calibrated: so many times k, and so many more where only signs are known.
 const DEPTH: usize = 4;
 const SIGNS_DEPTH: usize = 60;
@@ -139,7 +141,7 @@ impl Course {
         self.breadth = scale(self.breadth, index.info.nodes as usize);
         if share < FEW_SHARE {
             // The estimate is for vectors that lie evenly; those that a filter allows need not.
-            self.stop = self.stop.min(target);
+            self.stop = if self.stop > 1.0 { target } else { self.stop + (1.0 - self.stop) * SURER };
         }
     }
 

@@ -7,11 +7,13 @@ const DEAD_SHARE: u64 = 8;
 const ADDED_MOST: u64 = 2;
 /// It is built as a whole when it has so many times as many vectors as when it was, or as few: it is measured anew then.
 const BUILT_SHARE: u64 = 4;
+/// Likewise when so many times as many lists are looked at, and one vector in `BUILT_SHARE` came since.
+const WIDE: f32 = 1.2;
 /// Vectors are added when there are more than one in so many of those that make an index worth it.
 const REST_SHARE: u64 = 64;
 
 /// The vectors of one name as the choice of what to do sees them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct IndexView {
     /// The index, if there is one.
     pub(crate) listed: Option<ListedView>,
@@ -24,7 +26,7 @@ pub(crate) struct IndexView {
 }
 
 /// An index as the choice sees it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct ListedView {
     /// Vectors on disk, and those added since.
     pub(crate) rows: u64,
@@ -36,6 +38,8 @@ pub(crate) struct ListedView {
     /// Bytes of what was added, and at which it is written.
     pub(crate) bytes: u64,
     pub(crate) bytes_most: u64,
+    /// By which factor more lists are looked at than were when it was built.
+    pub(crate) widen: f32,
     /// Whether it cannot take a vector that it should.
     pub(crate) is_outgrown: bool,
 }
@@ -69,8 +73,9 @@ pub(crate) fn choose_index(view: &IndexView) -> Option<IndexJob> {
     if listed.added >= most || (all - listed.live.min(all)) * DEAD_SHARE > all {
         return Some(IndexJob::Fold);
     }
+    let is_worse = listed.widen > WIDE && listed.live > listed.built + listed.built / BUILT_SHARE;
     let is_other = listed.live >= BUILT_SHARE * listed.built || listed.live * BUILT_SHARE < listed.built;
-    (is_quiet && is_other && listed.live >= least).then_some(IndexJob::Build)
+    (is_quiet && (is_other || is_worse) && listed.live >= least).then_some(IndexJob::Build)
 }
 
 #[cfg(test)]
@@ -113,6 +118,9 @@ mod tests {
             (quiet(some(ListedView { built: 40_000, ..listed }, 0)), Some(Build)),
             (quiet(some(ListedView { built: 40_001, ..listed }, 0)), None),
             (quiet(some(ListedView { built: 640_001, ..listed }, 0)), Some(Build)),
+            (quiet(some(ListedView { built: 100_000, widen: 1.25, ..listed }, 0)), Some(Build)),
+            (quiet(some(ListedView { built: 100_000, widen: 1.2, ..listed }, 0)), None),
+            (quiet(some(ListedView { built: 130_000, widen: 1.25, ..listed }, 0)), None),
         ];
         for (view, right) in cases {
             assert_eq!(choose_index(&view), right, "{view:?}");

@@ -128,6 +128,12 @@ pub enum WriteError {
     /// A name that cannot be one, or is taken.
     #[error(transparent)]
     Name(Arc<OpenError>),
+    /// Work in the background panicked. It is tried again.
+    #[error("{what} ended in a panic: a mistake of this library; what was printed then says where")]
+    Panicked {
+        /// The work.
+        what: &'static str,
+    },
     /// A call is larger than the log takes, or all row numbers are used up.
     #[error("{what}: {found}; at most {max}")]
     TooLarge {

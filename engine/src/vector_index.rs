@@ -230,6 +230,8 @@ impl VectorIndex {
         let filter = Filter { allows: ask.allows, share: ask.allowed as f32 / rows.max(1) as f32 };
         let answer = searcher.search_live(ask.query, &options, filter, live)?;
         let mut searchers = self.searchers.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that have other files open would keep them on the disk.
+        searchers.retain(|other| other.is_over(&live.rows));
         if searchers.len() < SEARCHERS_MAX {
             searchers.push(searcher);
         }

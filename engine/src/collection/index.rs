@@ -5,6 +5,7 @@
 mod choose;
 mod source;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -54,7 +55,7 @@ pub(super) fn start(inner: Arc<Inner>) -> std::thread::JoinHandle<()> {
         let mut pause = RETRY;
         while let Some((at, job)) = inner.next_index(pause) {
             let permit = inner.permit();
-            let done = if inner.is_closing() { Ok(()) } else { inner.run_index(at, job) };
+            let done = if inner.is_closing() { Ok(()) } else { inner.run_contained(at, job) };
             drop(permit);
             pause = if done.is_ok() { RETRY } else { (2 * pause).min(RETRY_MAX) };
             let is_closing = inner.is_closing();
@@ -184,6 +185,13 @@ impl Inner {
         })
     }
 
+    /// As [`Inner::run_index`], where a panic is an error like others: somebody may be waiting.
+    fn run_contained(&self, at: usize, job: IndexJob) -> Result<(), WriteError> {
+        // What is shared is replaced as a whole, and what was half written has a number that is not used again.
+        let done = std::panic::catch_unwind(AssertUnwindSafe(|| self.run_index(at, job)));
+        done.unwrap_or(Err(WriteError::Panicked { what: "writing a vector index" }))
+    }
+
     /// Does something about the index of a name.
     pub(crate) fn run_index(&self, at: usize, job: IndexJob) -> Result<(), WriteError> {
         match job {
@@ -197,10 +205,13 @@ impl Inner {
     fn begin_index(&self) -> Result<(u64, Arc<State>), WriteError> {
         let mut files = locked(&self.files);
         // What died must be so after a crash, too: it is left out.
-        locked(&self.writer).wal.sync().map_err(refused)?;
+        let mut writer = locked(&self.writer);
+        writer.wal.sync().map_err(refused)?;
+        let state = self.state();
+        drop(writer);
         let number = files.take_number();
         files.building.insert(number);
-        Ok((number, self.state()))
+        Ok((number, state))
     }
 
     /// Builds the index over all vectors of a name that are in segments.
@@ -209,17 +220,18 @@ impl Inner {
         let (number, state) = self.begin_index()?;
         let last = state.segments.last().map(|segment| segment.info.last);
         let built = self.build_files(&state, at, &config, number);
-        self.adopt_index(at, number, last, built)
+        self.adopt_index((at, number), None, last, built)
     }
 
     /// Writes the index of a name with what was added to it, and without what is dead.
     fn fold_index(&self, at: usize) -> Result<(), WriteError> {
         let (number, state) = self.begin_index()?;
+        let old = state.indexes.get(at).and_then(Option::as_ref).map(|old| old.index.info.number);
         let folded = match state.indexes.get(at).and_then(Option::as_ref) {
             Some(old) => self.fold_files(&state, old, number),
             None => Ok(None),
         };
-        self.adopt_index(at, number, None, folded)
+        self.adopt_index((at, number), old, None, folded)
     }
 
     fn fold_files(
@@ -233,6 +245,7 @@ impl Inner {
         let options = FoldOptions {
             is_dead: &|row| state.is_dead(row),
             identity: number ^ locked(&self.files).manifest.store_id,
+            memory_bytes: self.limits.index_added,
             is_cancelled: &|| self.is_closing(),
         };
         let report = nearline_index::fold(&old.index.index, &old.live, &disk, &options)?;
@@ -284,8 +297,8 @@ impl Inner {
                 return Ok((state, rows));
             }
             match open_rows(self.disk.as_ref(), &state.segments, at) {
-                // Segments were merged meanwhile.
-                Err(_) if !Arc::ptr_eq(&self.state(), &state) => {}
+                // They were merged meanwhile.
+                Err(_) if !is_same(&self.state().segments, &state.segments) => {}
                 opened => return Ok((state, opened?)),
             }
         }
@@ -350,17 +363,23 @@ impl Inner {
         }
     }
 
-    /// Makes an index that was written the one that counts; `last` is the last row that was looked at if there is none.
+    /// Makes an index that was written the one that counts; `last` is the last row that was looked at if there is none. One that
+    /// was made of another counts only if that still does.
     pub(super) fn adopt_index(
         &self,
-        at: usize,
-        number: u64,
+        (at, number): (usize, u64),
+        made_of: Option<u64>,
         last: Option<RowId>,
         built: Result<Option<VectorIndex>, WriteError>,
     ) -> Result<(), WriteError> {
         let caught_up = built.and_then(|index| index.map(|index| self.catch_up(index)).transpose());
         let mut files = locked(&self.files);
         files.building.remove(&number);
+        let is_there = |of: u64| files.manifest.indexes.iter().any(|index| index.number == of);
+        if made_of.is_some_and(|of| !is_there(of)) {
+            self.tidy(&mut files);
+            return Ok(());
+        }
         let adopted = caught_up.and_then(|new| {
             locked(&self.barren).extend(last.filter(|_| new.is_none()).map(|last| (at, last)));
             let mut next = files.manifest.clone();
@@ -458,22 +477,27 @@ fn enough(source: &Source<'_>, options: &BuildOptions<'_>) -> Result<u64, IndexE
 
 /// Vectors of a segment behind the last row of an index that are not dead, at most.
 pub(super) fn rest_of(state: &State, segment: &Segment, at: usize, last: Option<RowId>) -> u64 {
-    let vectors = segment.vectors[at].as_ref().map_or(0, |vectors| vectors.rows());
+    let Some(vectors) = &segment.vectors[at] else { return 0 };
+    let behind = vectors.rows() - last.map_or(0, |last| vectors.slot_after(last));
     let first = last.map_or(0, |last| last.0.saturating_add(1)).max(segment.info.first.0);
     let end = segment.info.last.0;
-    if vectors == 0 || first > end {
+    if behind == 0 || first > end {
         return 0;
     }
-    vectors.min(u64::from(end - first) + 1 - state.dead.range_cardinality(first..=end))
+    behind.min(u64::from(end - first) + 1 - state.dead.range_cardinality(first..=end))
+}
+
+/// Whether these are the same segments.
+fn is_same(some: &[Arc<Segment>], others: &[Arc<Segment>]) -> bool {
+    some.iter().map(Arc::as_ptr).eq(others.iter().map(Arc::as_ptr))
 }
 
 /// Vectors in lists that are not dead, about: at most so many.
 pub(super) fn live_in_lists(state: &State, listed: &Listed) -> u64 {
     let at = listed.index.info.at;
     let all = state.segments.iter().filter(|segment| segment.info.first <= listed.last).map(|segment| {
-        let vectors = segment.vectors[at].as_ref().map_or(0, |vectors| vectors.rows());
-        let live = segment.info.points.saturating_sub(dead_points(&segment.info, state));
-        vectors.min(live).saturating_sub(rest_of(state, segment, at, Some(listed.last)))
+        let vectors = segment.vectors[at].as_ref().map_or(0, |vectors| vectors.slot_after(listed.last));
+        vectors.min(segment.info.points.saturating_sub(dead_points(&segment.info, state)))
     });
     all.sum::<u64>().min(listed.rows())
 }

@@ -219,7 +219,7 @@ impl Search<'_> {
         sum: &mut Compared,
     ) -> Result<(), QueryError> {
         let allowed = allowed_in(listed, live_in_lists(self.state, listed), matching);
-        if allowed == 0 {
+        if allowed == 0 && matching.is_some() {
             return Ok(());
         }
         let (query, target_recall) = (self.query, self.target_recall);

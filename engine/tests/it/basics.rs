@@ -194,7 +194,9 @@ fn the_background_flushes_and_merges() {
     assert!(stats.segments >= 1 && stats.delta_bytes < 2 << 20, "{stats:?}");
     points.verify().unwrap();
     let answer = points.query(&Query::nearest(vec![3_000.0; 64]).k(1)).unwrap();
-    assert_eq!((answer.hits[0].id, answer.report.compared), (3_000.into(), 6_100));
+    // Those in memory that were replaced are compared along with the others.
+    assert_eq!(answer.hits[0].id, 3_000.into());
+    assert!((6_100..=6_200).contains(&answer.report.compared), "{:?}", answer.report);
 }
 
 #[test]

@@ -320,7 +320,7 @@ fn decode_bits(decoder: &mut Decoder<'_>, set: &RowSet) -> Result<Bits, StorageE
         count += block.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
     }
     let lowest = words.first().map_or(0, |word| word.trailing_zeros());
-    let highest = words.last().map_or(0, |word| word.checked_ilog2().unwrap_or(0));
+    let highest = words.last().map_or(0, |word| word.checked_ilog2().unwrap_or(u32::MAX));
     let checks = [
         ("rows of a set", count, set.len),
         ("bit of the first row", lowest.into(), 0),

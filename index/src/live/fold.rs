@@ -41,6 +41,8 @@ pub struct FoldOptions<'a> {
     pub is_dead: &'a (dyn Fn(RowId) -> bool + Sync),
     /// Tells the new files from all others.
     pub identity: u64,
+    /// About how many bytes of memory lists that are split may take; what is left is the next fold's.
+    pub memory_bytes: u64,
     /// Whether to give up: what was written is of no use then.
     pub is_cancelled: &'a dyn Fn() -> bool,
 }

@@ -29,6 +29,11 @@ pub fn measure(
     queries: &[(RowId, Vec<u8>)],
     is_dead: &(dyn Fn(RowId) -> bool + Sync),
 ) -> Result<f32> {
+    // A row is not its own neighbour.
+    let k = K.min((index.info().rows as usize).saturating_sub(1));
+    if k == 0 {
+        return Ok(live.widen.max(1.0));
+    }
     let mut searcher = index.searcher();
     let nprobe = |setting: crate::Setting| setting.nprobe as usize;
     let calibration = &index.info().calibration;
@@ -36,14 +41,14 @@ pub fn measure(
     let lists = wide.saturating_mul(TRUTH.0).saturating_add(TRUTH.1);
     let mut truth = Vec::with_capacity(queries.len());
     for query in queries {
-        truth.push(nearest(&mut searcher, live, query, Probe::Lists(lists), is_dead)?);
+        truth.push(nearest(&mut searcher, live, query, (k, Probe::Lists(lists)), is_dead)?);
     }
     let mut does = |widen: f32| -> Result<bool> {
         let live = Live { widen, ..live.clone() };
         for target in TARGETS {
             let (mut found, mut wanted) = (0, 0);
             for (query, truth) in queries.iter().zip(&truth) {
-                let answer = nearest(&mut searcher, &live, query, Probe::TargetRecall(target), is_dead)?;
+                let answer = nearest(&mut searcher, &live, query, (k, Probe::TargetRecall(target)), is_dead)?;
                 let limit = truth.last().map_or(0.0, |last| last.1);
                 found += answer.iter().filter(|hit| hit.1 <= limit).count().min(truth.len());
                 wanted += truth.len();
@@ -76,11 +81,11 @@ fn nearest(
     searcher: &mut Searcher,
     live: &Live,
     (own, vector): &(RowId, Vec<u8>),
-    probe: Probe,
+    (k, probe): (usize, Probe),
     is_dead: &(dyn Fn(RowId) -> bool + Sync),
 ) -> Result<Vec<(RowId, f32)>> {
     let allows = |row: RowId| row != *own && !is_dead(row);
-    let options = SearchOptions { k: K, probe, rerank: Rerank::Exact, ..SearchOptions::default() };
+    let options = SearchOptions { k, probe, rerank: Rerank::Exact, ..SearchOptions::default() };
     let answer = searcher.search_live(vector, &options, Filter { allows: &allows, share: 1.0 }, live)?;
     Ok(answer.hits.iter().map(|hit| (hit.row, hit.distance)).collect())
 }

@@ -1,6 +1,6 @@
 //! What a search looks at: the index, what was added to it since, and where its vectors lie.
 
-use nearline_storage::{BlockCache, ExtentFile, ReadRange};
+use nearline_storage::{BlockCache, ExtentFile, ReadRange, StorageError};
 
 use super::block::Block;
 use super::job::ROWS;
@@ -73,6 +73,17 @@ impl RowsAt<'_> {
                 Ok(RowPage::decode(bytes, key, path, rows.layout, rows.total)?)
             }
             Self::Outside(files) => files.decode(file, offset, bytes),
+        }
+    }
+
+    /// Checks that the vector found in a page is that of a candidate, where that is known by its row.
+    pub(super) fn check_row(self, file: usize, offset: u64, row: u32, key: u32) -> Result<()> {
+        match self.file(file).filter(|_| !self.have_slots() && row != key) {
+            Some(file) => {
+                let path = file.file().path();
+                Err(StorageError::corrupt(path, offset, "row of a vector", row.into(), key.into()).into())
+            }
+            None => Ok(()),
         }
     }
 

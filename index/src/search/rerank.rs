@@ -177,11 +177,12 @@ impl Job {
         let Some(scorer) = &self.scorer else { return Ok(()) };
         let reads = &mut self.row_reads;
         while reads.compared < reads.submitted {
-            let &Undecided { page, at, .. } = &reads.order[reads.compared];
+            let &Undecided { page, at, candidate, .. } = &reads.order[reads.compared];
             let page = &mut reads.pages[page as usize];
             let Some(block) = &page.block else { return Ok(()) };
             let read = cx.rows.decode(page.file, page.range.offset, block)?;
             if let Some((row, vector)) = read.get(at) {
+                cx.rows.check_row(page.file, page.range.offset, row, candidate.key)?;
                 let mut distance = [0.0];
                 scorer.distances(aligned(vector, &mut scratch.copy), &mut distance);
                 reads.best.push(topk::Candidate { distance: distance[0], row: RowId(row) });

@@ -118,6 +118,11 @@ impl Searcher {
         self.run_one(&Ask { queries: &[query], options, filter: Some(filter), live: Some(live), overlap: 1 })
     }
 
+    /// Whether it has no files of rows open but these.
+    pub fn is_over(&self, rows: &Arc<RowFiles>) -> bool {
+        self.outside.as_ref().is_none_or(|outside| Arc::ptr_eq(&outside.files, rows))
+    }
+
     fn run_one(&mut self, ask: &Ask<'_>) -> Result<Answer> {
         if self.index.held.residency == Residency::Signs {
             return Err(IndexError::option("residency for a filter", "signs", "lists or codes"));

@@ -117,7 +117,12 @@ impl Home {
         let part: Arc<dyn Disk> = Arc::new(part);
         let dead = &self.dead;
         let is_dead = |row: RowId| dead.contains(&row.0);
-        let options = FoldOptions { is_dead: &is_dead, identity: self.folds, is_cancelled: &|| false };
+        let options = FoldOptions {
+            is_dead: &is_dead,
+            identity: self.folds,
+            memory_bytes: 1 << 30,
+            is_cancelled: &|| false,
+        };
         let report = fold(&self.index, &self.live, &part, &options).unwrap();
         self.index = Index::open_on(Arc::clone(&part), &OpenOptions::default()).unwrap();
         let mut found = Vec::new();
@@ -243,13 +248,16 @@ fn lists_that_shrink_dissolve_and_an_index_may_end() {
     home.check_all(queries.row(0));
     let recall = home.recall(&queries, 0.95);
     assert!(recall > 0.93, "{recall} {report:?}");
-    // All but one.
+    // Few, and all but one.
+    home.dead.extend(FIRST + 48..FIRST + 4_000);
+    home.fold();
+    home.measure();
     home.dead.extend(FIRST + 1..FIRST + 4_000);
     assert_eq!((home.fold().rows, home.index.info().lists), (1, 1));
     home.check_all(queries.row(0));
     home.dead.insert(FIRST);
     let part: Arc<dyn Disk> = Arc::new(PartDisk::new(Arc::clone(&home.disk), "end."));
-    let options = FoldOptions { is_dead: &|_| true, identity: 99, is_cancelled: &|| false };
+    let options = FoldOptions { is_dead: &|_| true, identity: 99, memory_bytes: 0, is_cancelled: &|| false };
     assert_eq!(fold(&home.index, &home.live, &part, &options).unwrap(), FoldReport::default());
     assert!(part.list().unwrap().is_empty());
 }
@@ -262,7 +270,7 @@ fn folds_can_be_cancelled_and_vectors_may_be_too_long() {
     assert!(matches!(home.live.delta.grow(&home.index, &[RowId(FIRST + 500)], &long), Grown::Outgrown));
     home.grow(0);
     let part: Arc<dyn Disk> = Arc::new(PartDisk::new(Arc::clone(&home.disk), "no."));
-    let options = FoldOptions { is_dead: &|_| false, identity: 99, is_cancelled: &|| true };
+    let options = FoldOptions { is_dead: &|_| false, identity: 99, memory_bytes: 0, is_cancelled: &|| true };
     let refused = fold(&home.index, &home.live, &part, &options);
     assert!(matches!(refused, Err(IndexError::Interrupted)), "{refused:?}");
 }

@@ -326,7 +326,7 @@ fn what_dies_or_is_merged_while_an_index_is_built_stays_dead() {
     on.delete((0..800).map(PointId::from).collect::<Vec<_>>()).unwrap();
     write(&on, [POINTS], 0);
     on.compact().unwrap();
-    inner.adopt_index(0, number, None, built).unwrap();
+    inner.adopt_index((0, number), None, None, built).unwrap();
     for on in [on, {
         drop(inner);
         drop(state);

@@ -31,7 +31,7 @@ impl Fold<'_> {
     pub(super) fn survey(&mut self) -> Result<Survey> {
         let mut survey = Survey::default();
         // Vectors of the lists that dissolved in a row: where all are short, some have to stay.
-        let mut homeless = 0;
+        let (mut homeless, mut split_bytes) = (0, 0);
         self.for_each_list(|fold, old| {
             let is_live = |entry: &OldEntry<'_>| !entry.is_copy && !(fold.options.is_dead)(RowId(entry.row));
             let primaries = old.entries().filter(is_live).count();
@@ -46,8 +46,10 @@ impl Fold<'_> {
                     Fate::Dissolved
                 }
                 some if some <= fold.sizes.most => Fate::Stays,
+                some if some <= fold.sizes.cap && split_bytes > fold.options.memory_bytes => Fate::Stays,
                 _ => {
                     let members = fold.members(old)?;
+                    split_bytes += (members.rows.len() * fold.index.layout.entry_bytes()) as u64;
                     fold.split(old.number, &members, &mut survey.strays)
                 }
             };
@@ -132,7 +134,7 @@ impl Fold<'_> {
                 continue;
             }
             // Vectors that are all the same are not told apart by distance.
-            let is_full = |part: usize| chosen[part].len() >= self.sizes.cap;
+            let is_full = |part: usize| chosen[part].len() >= self.sizes.most;
             let part = if is_full(part) {
                 (0..chosen.len()).min_by_key(|&part| chosen[part].len()).unwrap_or(part)
             } else {

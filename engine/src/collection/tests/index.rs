@@ -363,6 +363,31 @@ fn points_without_such_vectors_or_dead_make_no_index_due() {
 }
 
 #[test]
+fn vectors_in_lists_are_found_where_later_points_have_none() {
+    let disk = SimDisk::new(1);
+    let schema = Schema::new()
+        .vector("a", crate::VectorConfig::new(DIM, Metric::L2))
+        .vector("b", crate::VectorConfig::new(2, Metric::L2));
+    Collection::create(&disk, STORE, &schema).unwrap();
+    let on = open(&disk).unwrap();
+    let a = |id: u64| Point::new(id).named_vector("a", vector(id, 0));
+    let b = |id: u64| Point::new(id).named_vector("b", [id as f32, 1.0]);
+    on.upsert((0..POINTS).map(a)).unwrap();
+    on.flush().unwrap();
+    build(&on).unwrap();
+    // As many points without such a vector, then in one segment with the others.
+    on.upsert((POINTS..3 * POINTS).map(b)).unwrap();
+    on.compact().unwrap();
+    let view = on.shared.inner.index_view(&on.shared.inner.state(), 0);
+    assert_eq!((view.rest, view.listed.map(|listed| listed.live)), (0, Some(POINTS)));
+    let query = Query::nearest(vector(7, 0)).using("a");
+    let answer = on.query(&query).unwrap();
+    assert_eq!((answer.report.strategy, answer.hits[0].id), (Strategy::Index, 7.into()));
+    assert_eq!(answer.hits.len(), 10);
+    on.verify().unwrap();
+}
+
+#[test]
 fn an_old_moment_is_answered_when_its_index_is_gone() {
     let (_disk, on) = indexed();
     let inner = &on.shared.inner;

@@ -340,18 +340,29 @@ fn what_dies_or_is_merged_while_an_index_is_built_stays_dead() {
     }
 }
 
-#[test]
-fn points_without_such_vectors_or_dead_make_no_index_due() {
+/// A collection whose points have vectors of one name or of the other.
+fn of_two_names() -> Collection {
     let disk = SimDisk::new(1);
     let schema = Schema::new()
         .vector("a", crate::VectorConfig::new(DIM, Metric::L2))
         .vector("b", crate::VectorConfig::new(2, Metric::L2));
     Collection::create(&disk, STORE, &schema).unwrap();
-    let on = open(&disk).unwrap();
-    let a = |id: u64| Point::new(id).named_vector("a", vector(id, 0));
-    let b = |id: u64| Point::new(id).named_vector("b", [id as f32, 1.0]);
+    open(&disk).unwrap()
+}
+
+fn with_a(id: u64) -> Point {
+    Point::new(id).named_vector("a", vector(id, 0))
+}
+
+fn with_b(id: u64) -> Point {
+    Point::new(id).named_vector("b", [id as f32, 1.0])
+}
+
+#[test]
+fn points_without_such_vectors_or_dead_make_no_index_due() {
+    let on = of_two_names();
     for first in (0..6_000).step_by(500) {
-        on.upsert((first..first + 500).map(|id| if id < 3_000 { a(id) } else { b(id) })).unwrap();
+        on.upsert((first..first + 500).map(|id| if id < 3_000 { with_a(id) } else { with_b(id) })).unwrap();
     }
     on.flush().unwrap();
     // All of the second kind die; their segment goes on.
@@ -364,19 +375,12 @@ fn points_without_such_vectors_or_dead_make_no_index_due() {
 
 #[test]
 fn vectors_in_lists_are_found_where_later_points_have_none() {
-    let disk = SimDisk::new(1);
-    let schema = Schema::new()
-        .vector("a", crate::VectorConfig::new(DIM, Metric::L2))
-        .vector("b", crate::VectorConfig::new(2, Metric::L2));
-    Collection::create(&disk, STORE, &schema).unwrap();
-    let on = open(&disk).unwrap();
-    let a = |id: u64| Point::new(id).named_vector("a", vector(id, 0));
-    let b = |id: u64| Point::new(id).named_vector("b", [id as f32, 1.0]);
-    on.upsert((0..POINTS).map(a)).unwrap();
+    let on = of_two_names();
+    on.upsert((0..POINTS).map(with_a)).unwrap();
     on.flush().unwrap();
     build(&on).unwrap();
     // As many points without such a vector, then in one segment with the others.
-    on.upsert((POINTS..3 * POINTS).map(b)).unwrap();
+    on.upsert((POINTS..3 * POINTS).map(with_b)).unwrap();
     on.compact().unwrap();
     let view = on.shared.inner.index_view(&on.shared.inner.state(), 0);
     assert_eq!((view.rest, view.listed.map(|listed| listed.live)), (0, Some(POINTS)));

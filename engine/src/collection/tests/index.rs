@@ -392,6 +392,27 @@ fn vectors_in_lists_are_found_where_later_points_have_none() {
 }
 
 #[test]
+fn what_was_made_of_an_index_that_is_gone_does_not_count() {
+    let (disk, on) = indexed();
+    let inner = &on.shared.inner;
+    let old = inner.state().indexes[0].as_ref().unwrap().index.info.number;
+    let number = {
+        let mut files = super::super::locked(&inner.files);
+        let number = files.take_number();
+        files.building.insert(number);
+        number
+    };
+    let config = *inner.schema.config(0).unwrap();
+    let built = inner.build_files(&inner.state(), 0, &config, number);
+    on.rebuild_vector_indexes().unwrap();
+    let rebuilt = inner.state().indexes[0].as_ref().unwrap().index.info.number;
+    inner.adopt_index((0, number), Some(old), None, built).unwrap();
+    assert_eq!(inner.state().indexes[0].as_ref().unwrap().index.info.number, rebuilt);
+    assert_eq!(indexes(&disk), 1, "its files are gone");
+    on.verify().unwrap();
+}
+
+#[test]
 fn an_old_moment_is_answered_when_its_index_is_gone() {
     let (_disk, on) = indexed();
     let inner = &on.shared.inner;

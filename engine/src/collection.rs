@@ -42,7 +42,7 @@ pub use plan::Strategy;
 pub use query::{K_MAX, Query, QueryAnswer, QueryReport, ScoredPoint};
 pub use read::{Page, Scroll};
 pub use select::FilterReport;
-pub(crate) use snapshot::{link_all, snapshot_draft, snapshot_folder, sync};
+pub(crate) use snapshot::{link, link_all, snapshot_draft, snapshot_folder, sync};
 pub use write::{Durability, Selector, WriteReport};
 
 /// An open collection. Clones are handles on the same one; any number of threads may use it.

@@ -3,6 +3,8 @@
 //! Collections lie in folders of generated names; the catalog says what they are called. It is replaced as a whole, so a
 //! collection is there or not, whatever crashes.
 
+mod from_index;
+mod in_place;
 mod leftovers;
 mod verify;
 
@@ -21,6 +23,7 @@ use crate::error::OpenError;
 use crate::live_tier::{TierOptions, TierUse};
 use crate::schema::Schema;
 
+pub use from_index::FromIndex;
 pub use verify::{Damage, DatabaseReport};
 
 /// The least memory a database can do with, in bytes.
@@ -113,7 +116,9 @@ impl DatabaseBuilder {
         self
     }
 
-    /// Opens the database, or makes an empty one if there is nothing.
+    /// Opens the database, or makes an empty one if there is nothing. The folder of an index that was built offline becomes a
+    /// database: the index is its collection `default`, with the ids of the index, or the numbers of rows. Its files stay as they
+    /// are, under other names; ids are sorted, which takes about a second for a million. An index without its vectors is refused.
     ///
     /// # Errors
     /// When the memory is too little, the folder is in use, its files cannot be read, or there is none and none is to
@@ -126,7 +131,8 @@ impl DatabaseBuilder {
                 expected: "16 MiB or more",
             });
         }
-        let disk = match Database::is_in(&self.path) {
+        let is_index = in_place::is_index(&self.path) && !self.keeps_leftovers;
+        let disk = match is_index || Database::is_in(&self.path) {
             true => OsDisk::new(&self.path, self.io)?,
             false if self.creates => OsDisk::create_dir(&self.path, self.io)?,
             false => {
@@ -139,6 +145,7 @@ impl DatabaseBuilder {
             error => error.into(),
         })?;
         let catalog = match Catalog::read(&disk) {
+            Err(StorageError::NotFound { .. }) if is_index => Catalog::default(),
             // There is one before there is any collection: if there are some, it was lost, and they are not to be.
             Err(StorageError::NotFound { .. }) if folders_in(disk.root())?.is_empty() => {
                 let empty = Catalog::default();
@@ -157,7 +164,11 @@ impl DatabaseBuilder {
             tiers: Arc::new(AtomicUsize::new(TIERS)),
             lock: Arc::new(lock),
         };
+        if is_index {
+            inner.take_index()?;
+        }
         if !inner.options.keeps_leftovers {
+            in_place::finish(inner.disk.root())?;
             leftovers::remove(inner.disk.root(), &locked(&inner.catalog))?;
         }
         Ok(Database { inner: Arc::new(inner) })

@@ -44,6 +44,7 @@ mod point_id;
 mod record;
 mod schema;
 mod segment;
+mod sorter;
 mod state;
 mod value;
 mod vector_index;
@@ -52,7 +53,7 @@ pub use collection::{
     Collection, Durability, FieldIndex, FilterReport, Job, K_MAX, OrderBy, Page, Query, QueryAnswer,
     QueryReport, ScoredPoint, Scroll, Selector, Stats, Strategy, WriteReport,
 };
-pub use database::{Damage, Database, DatabaseBuilder, DatabaseReport};
+pub use database::{Damage, Database, DatabaseBuilder, DatabaseReport, FromIndex};
 pub use error::{OpenError, QueryError, WriteError};
 pub use live_tier::LiveTierState;
 pub use point::{Point, Vector};

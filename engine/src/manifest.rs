@@ -21,9 +21,9 @@ const KIND: [u8; 4] = *b"CMAN";
 const KIND_1: [u8; 4] = *b"COLL";
 const DEAD_KIND: [u8; 4] = *b"DEAD";
 const BITMAP_EXTENT_KIND: u16 = 31;
-/// The version of what follows in a manifest, and the one before, which is read, too: its vector indexes kept vectors of
-/// their own. They are passed over, and built anew.
-const VERSION: u16 = 4;
+/// The version of what follows in a manifest, and the oldest that is read, too: its vector indexes kept vectors of their own.
+/// They are passed over, and built anew. Version 4 knew no segments made of an index.
+const VERSION: u16 = 5;
 const OLDEST: u16 = 3;
 /// Segments at most: more than merging ever leaves.
 const SEGMENTS_MAX: usize = 1 << 16;
@@ -107,7 +107,7 @@ impl Manifest {
         if count > SEGMENTS_MAX {
             return Err(decoder.wrong(at, "segments of a collection", count as u64, SEGMENTS_MAX as u64));
         }
-        let segment = |_| SegmentInfo::decode(decoder, &schema, found < VERSION);
+        let segment = |_| SegmentInfo::decode(decoder, &schema, found == OLDEST);
         let segments = (0..count).map(segment).collect::<Result<_, _>>()?;
         let indexes = decode_indexes(decoder, &schema, found)?;
         Ok(Self {

@@ -26,6 +26,8 @@ use crate::value::Payload;
 use rows::{open_vectors, rows_name, vectors_id, verify_vectors, write_rows};
 
 const POINTS_KIND: [u8; 4] = *b"PNTS";
+/// In the place of whether there are files of rows: vectors came with an index.
+const BY_SLOT: u8 = 2;
 const IDS_KIND: [u8; 4] = *b"PIDS";
 /// Payloads are larger than rows and ids: more of them fit a block.
 const POINTS_BLOCK_BYTES: usize = 16_384;
@@ -46,6 +48,8 @@ pub(crate) struct SegmentInfo {
     pub(crate) bytes: u64,
     /// Whether there are files of rows where vectors have gaps: there were none before.
     pub(crate) lists_rows: bool,
+    /// The identity of the file of vectors, where that came with an index that was taken over: slots are rows in it.
+    pub(crate) by_slot: Option<u64>,
     /// Files of field indexes, at most one for each.
     pub(crate) fields: Vec<FieldFileInfo>,
 }
@@ -53,7 +57,10 @@ pub(crate) struct SegmentInfo {
 impl SegmentInfo {
     pub(crate) fn encode(&self, out: &mut Encoder) {
         out.u64(self.number).u64(self.points).u32(self.first.0).u32(self.last.0).u64(self.bytes);
-        out.u8(self.lists_rows.into());
+        match self.by_slot {
+            None => out.u8(self.lists_rows.into()),
+            Some(file_id) => out.u8(BY_SLOT).u64(file_id),
+        };
         self.vectors.iter().for_each(|&count| {
             out.u64(count);
         });
@@ -76,13 +83,16 @@ impl SegmentInfo {
         let bytes = decoder.u64()?;
         let at = decoder.offset();
         let lists_rows = if is_old { 0 } else { decoder.u8()? };
-        if lists_rows > 1 {
+        if lists_rows > BY_SLOT {
             return Err(decoder.wrong(at, "whether there are files of rows", lists_rows.into(), 1));
         }
+        let by_slot = if lists_rows == BY_SLOT { Some(decoder.u64()?) } else { None };
         let at = decoder.offset();
         let vectors = (0..schema.len()).map(|_| decoder.u64()).collect::<Result<Vec<_>, _>>()?;
-        if let Some(&count) = vectors.iter().find(|&&count| count > points) {
-            return Err(decoder.wrong(at, "vectors of a segment", count, points));
+        // The vectors that came with an index are all there, those of dead points among them.
+        let most = if by_slot.is_some() { u64::from(last.0 - first.0) + 1 } else { points };
+        if let Some(&count) = vectors.iter().find(|&&count| count > most) {
+            return Err(decoder.wrong(at, "vectors of a segment", count, most));
         }
         let at = decoder.offset();
         let count = decoder.u32()? as usize;
@@ -95,8 +105,8 @@ impl SegmentInfo {
             ));
         }
         let fields = (0..count).map(|_| FieldFileInfo::decode(decoder)).collect::<Result<_, _>>()?;
-        let lists_rows = lists_rows == 1;
-        Ok(Self { number, points, first, last, vectors, bytes, lists_rows, fields })
+        let lists_rows = lists_rows != 0;
+        Ok(Self { number, points, first, last, vectors, bytes, lists_rows, by_slot, fields })
     }
 
     /// Whether some rows, from the first to the last, lack a vector of the name.
@@ -134,7 +144,7 @@ fn ids_name(number: u64) -> String {
     format!("ids.{number:06}")
 }
 
-fn vectors_name(number: u64, at: usize) -> String {
+pub(crate) fn vectors_name(number: u64, at: usize) -> String {
     format!("vectors.{number:06}.{at:02}")
 }
 
@@ -351,6 +361,7 @@ impl<'a> SegmentWriter<'a> {
             vectors: vec![0; schema.len()],
             bytes: 0,
             lists_rows: true,
+            by_slot: None,
             fields: Vec::new(),
         };
         let vectors = (0..schema.len()).map(|_| None).collect();

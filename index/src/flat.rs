@@ -8,9 +8,10 @@ mod row_set;
 
 use std::sync::Arc;
 
-use nearline_storage::{Disk, ExtentFile, FileHeader, PAGE, ReadRange, StorageError};
+use nearline_storage::{Disk, Extent, ExtentFile, FileHeader, PAGE, ReadRange, StorageError};
 
 use crate::error::{IndexError, Result};
+use crate::manifest::FileRole;
 use crate::metric::Scorer;
 use crate::rows::{RowLayout, RowPage, RowWriter};
 use crate::topk::{Candidate, TopK};
@@ -136,6 +137,8 @@ pub struct Flat {
     file: ExtentFile,
     layout: RowLayout,
     rows: RowSet,
+    /// Whether a vector's slot is its row, whatever the file says.
+    by_slot: bool,
 }
 
 impl Flat {
@@ -144,7 +147,36 @@ impl Flat {
     /// # Errors
     /// When it is missing, another file, or of another length than so many vectors have.
     pub fn open(disk: &Arc<dyn Disk>, name: &str, file_id: u64, shape: Shape, rows: RowSet) -> Result<Self> {
-        let (file, layout) = (ExtentFile::open(disk.as_ref(), name, FILE_KIND)?, RowLayout::new(shape));
+        Self::open_kind(disk, (name, file_id), FILE_KIND, shape, rows)
+    }
+
+    /// Opens the file of rows of an index that was taken over: slots are rows, the first `count` of all.
+    ///
+    /// # Errors
+    /// As [`Flat::open`].
+    ///
+    /// # Panics
+    /// When there are none.
+    pub fn open_by_slot(
+        disk: &Arc<dyn Disk>,
+        name: &str,
+        file_id: u64,
+        shape: Shape,
+        count: u64,
+    ) -> Result<Self> {
+        let rows = RowSet::dense(RowId(0), RowId(u32::try_from(count - 1).unwrap_or(u32::MAX)));
+        let flat = Self::open_kind(disk, (name, file_id), FileRole::Rows.kind(), shape, rows)?;
+        Ok(Self { by_slot: true, ..flat })
+    }
+
+    fn open_kind(
+        disk: &Arc<dyn Disk>,
+        (name, file_id): (&str, u64),
+        kind: [u8; 4],
+        shape: Shape,
+        rows: RowSet,
+    ) -> Result<Self> {
+        let (file, layout) = (ExtentFile::open(disk.as_ref(), name, kind)?, RowLayout::new(shape));
         let path = file.file().path();
         let expected = [
             ("identity of the file", file.file_id(), file_id),
@@ -155,7 +187,7 @@ impl Flat {
                 return Err(StorageError::corrupt(path, 0, what, found, expected).into());
             }
         }
-        Ok(Self { disk: Arc::clone(disk), file, layout, rows })
+        Ok(Self { disk: Arc::clone(disk), file, layout, rows, by_slot: false })
     }
 
     /// As [`Flat::open`], for a file of so many vectors of rows that nobody knows: all of it is read to find them.
@@ -224,7 +256,14 @@ impl Flat {
     /// Checks the bytes of the extent at an offset.
     pub(crate) fn decode<'a>(&self, offset: u64, bytes: &'a [u8]) -> Result<RowPage<'a>> {
         let extent = self.file().decode(offset, bytes)?;
-        Ok(RowPage::of(&extent, offset, self.file.file().path(), self.layout, self.rows.len())?)
+        self.page_of(&extent, offset)
+    }
+
+    fn page_of<'a>(&self, extent: &Extent<'a>, offset: u64) -> Result<RowPage<'a>> {
+        let page = RowPage::of(extent, offset, self.file.file().path(), self.layout, self.rows.len())?;
+        let extents = (offset - PAGE as u64) / self.layout.bytes as u64;
+        let first = extents * self.layout.rows as u64;
+        Ok(if self.by_slot { page.numbered_from(first as u32) } else { page })
     }
 
     /// The vector of a row at its place in the extent at an offset.
@@ -278,9 +317,9 @@ impl Flat {
         self.scan(slot / per_extent, |page| {
             distances.resize(page.len(), 0.0);
             scorer.distances(crate::search::aligned(page.vectors(), &mut aligned), &mut distances);
-            let rows = page.rows().as_chunks().0.iter().zip(&distances);
+            let rows = (0..page.len()).filter_map(|at| page.row(at)).zip(&distances);
             for (row, &distance) in rows.skip(std::mem::take(&mut before)) {
-                let row = RowId(u32::from_le_bytes(*row));
+                let row = RowId(row);
                 if allowed(row) {
                     compared += 1;
                     nearest.push(row, distance);
@@ -367,7 +406,7 @@ impl Flat {
 
     fn page<'a>(&self, range: ReadRange, buffer: &'a mut Vec<u8>) -> Result<RowPage<'a>> {
         let extent = self.file.read_extent(range, buffer)?;
-        Ok(RowPage::of(&extent, range.offset, self.file.file().path(), self.layout, self.rows.len())?)
+        self.page_of(&extent, range.offset)
     }
 
     /// Reads the file from an extent to the end, a megabyte at a time.

@@ -2,7 +2,7 @@
 
 use nearline_storage::{ExtentFile, ExtentFileWriter, ExtentHeader, PAGE, ReadRange, StorageError};
 
-use crate::error::Result;
+use crate::error::{IndexError, Result};
 use crate::vector::RowId;
 
 const EXTENT_KIND: u16 = 8;
@@ -16,21 +16,33 @@ pub(crate) fn write_page(writer: &mut ExtentFileWriter, page: u32, ids: &[u64]) 
     Ok(())
 }
 
+/// The ids of a page.
+pub(crate) fn ids_of(file: &ExtentFile, page: usize) -> Result<Vec<u64>> {
+    let mut buf = Vec::new();
+    Ok(read_page(file, page, &mut buf)?.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect())
+}
+
 /// Looks up the id of a row.
 pub(crate) fn read_id(file: &ExtentFile, row: RowId, buf: &mut Vec<u8>) -> Result<u64> {
     let (page, at) = (row.0 as usize / PAGE_IDS, row.0 as usize % PAGE_IDS);
-    let range = ReadRange { offset: ((page + 1) * PAGE) as u64, bytes: PAGE };
-    let extent = file.read_extent(range, buf)?;
-    let ids = extent.plane(0).as_chunks().0;
-    let id = ids.get(at).filter(|_| extent.header.owner as usize == page);
-    id.map(|bytes| u64::from_le_bytes(*bytes)).ok_or_else(|| {
-        StorageError::Corrupt {
-            file: file.file().path().to_owned(),
-            offset: range.offset,
-            what: "page of ids",
-            found: u64::from(extent.header.owner),
-            expected: page as u64,
-        }
-        .into()
-    })
+    let ids = read_page(file, page, buf)?;
+    let id = ids.get(at).map(|bytes| u64::from_le_bytes(*bytes));
+    id.ok_or_else(|| wrong(file, page, "ids of a page", ids.len() as u64, at as u64 + 1))
+}
+
+fn read_page<'a>(file: &ExtentFile, page: usize, buf: &'a mut Vec<u8>) -> Result<&'a [[u8; 8]]> {
+    let extent = file.read_extent(ReadRange { offset: offset(page), bytes: PAGE }, buf)?;
+    let owner = u64::from(extent.header.owner);
+    if owner != page as u64 {
+        return Err(wrong(file, page, "page of ids", owner, page as u64));
+    }
+    Ok(extent.plane(0).as_chunks().0)
+}
+
+fn offset(page: usize) -> u64 {
+    ((page + 1) * PAGE) as u64
+}
+
+fn wrong(file: &ExtentFile, page: usize, what: &'static str, found: u64, expected: u64) -> IndexError {
+    StorageError::corrupt(file.file().path(), offset(page), what, found, expected).into()
 }

@@ -9,6 +9,7 @@
 //!   vectors.
 //! - `flat`: vectors without an index, compared one by one.
 //! - `live`: an index that changes: entries added in RAM, and files written anew with them.
+//! - `adopt`: an index with vectors of its own, taken over by whoever keeps vectors outside.
 //! - [`build()`]: one file a stage under `build/`; `cluster`, `tree` and `assign` are the algorithms.
 //! - `quantize`: codes and what they say of distances; `space`, `rotation`: where they are made.
 //! - `metric`, `kernel`, `panels`: distances, from the exact ones of answers to the fast ones of routing.
@@ -17,6 +18,7 @@
 #[cfg(target_endian = "big")]
 compile_error!("files are little-endian and are used in place");
 
+mod adopt;
 mod assign;
 mod build;
 mod calibration;
@@ -39,6 +41,7 @@ mod rotation;
 mod router;
 mod rows;
 mod search;
+mod slots;
 mod space;
 #[cfg(test)]
 mod tests;
@@ -47,6 +50,7 @@ mod tree;
 mod vector;
 mod verify;
 
+pub use adopt::{Adoption, SlotFile};
 pub use assign::CopyRule;
 pub use build::{BuildOptions, BuildReport, IdSource, Plan, Progress, Silent, Stage, build, build_on, plan};
 pub use calibration::{CALIBRATED_K, CALIBRATED_TARGETS, Calibration, Residency, RouterSetting, Setting};

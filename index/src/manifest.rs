@@ -15,6 +15,8 @@ pub(crate) const MANIFEST: &str = "MANIFEST";
 pub(crate) const LOCK: &str = "LOCK";
 
 const KIND: [u8; 4] = *b"MANI";
+/// In the codec's byte: the slots of entries stand for their rows.
+const BY_SLOT: u8 = 0x80;
 
 /// The files an index is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +113,8 @@ pub(crate) struct Manifest {
     pub(crate) shape: Shape,
     pub(crate) metric: Metric,
     pub(crate) codec: Codec,
+    /// Whether the slots of entries stand for their rows, whatever the entries say of those.
+    pub(crate) by_slot: bool,
     pub(crate) replicas: u32,
     pub(crate) seed: u64,
     pub(crate) rows: u64,
@@ -136,7 +140,8 @@ impl Manifest {
 
     /// The layout of posting lists.
     pub(crate) fn list_layout(&self) -> ListLayout {
-        ListLayout { codec: self.codec, shape: self.shape, dim: dim_of(self.metric, self.shape) }
+        let (codec, shape, dim) = (self.codec, self.shape, dim_of(self.metric, self.shape));
+        ListLayout { codec, shape, dim, by_slot: self.by_slot }
     }
 
     /// Replaces the folder's manifest, durably and at once.
@@ -165,7 +170,8 @@ impl Manifest {
 
     fn encode(&self, out: &mut Encoder) {
         out.u64(self.generation).u8(self.shape.element.code()).u32(self.shape.dim as u32);
-        out.u8(self.metric.code()).u8(self.codec.code()).u32(self.replicas).u64(self.seed);
+        let codec = self.codec.code() | if self.by_slot { BY_SLOT } else { 0 };
+        out.u8(self.metric.code()).u8(codec).u32(self.replicas).u64(self.seed);
         out.u64(self.rows).u64(self.lists).u64(self.nodes).u64(self.entries);
         out.u32(self.list_entries_max).u32(self.list_bytes_max);
         out.f64(self.list_entries_weighted).f64(self.norm_max);
@@ -182,11 +188,14 @@ impl Manifest {
         if dim == 0 || dim > DIM_MAX {
             return Err(body.wrong(body.offset(), "dimensions", dim as u64, DIM_MAX as u64));
         }
+        let metric = known(body, "metric", Metric::from_code)?;
+        let (codec, by_slot) = known(body, "codec", numbered_codec)?;
         let mut manifest = Self {
             generation,
             shape: Shape { element, dim },
-            metric: known(body, "metric", Metric::from_code)?,
-            codec: known(body, "codec", Codec::from_code)?,
+            metric,
+            codec,
+            by_slot,
             replicas: body.u32()?,
             seed: body.u64()?,
             rows: body.u64()?,
@@ -227,6 +236,12 @@ impl Manifest {
     }
 }
 
+/// The codec, and whether the slots of entries stand for their rows: those of raw lists are not all known.
+fn numbered_codec(code: u8) -> Option<(Codec, bool)> {
+    let (codec, by_slot) = (Codec::from_code(code & !BY_SLOT)?, code & BY_SLOT != 0);
+    (codec != Codec::Raw || !by_slot).then_some((codec, by_slot))
+}
+
 /// A file's name, fit to be shown in one line.
 fn plain_name(body: &mut Decoder<'_>) -> Result<String, StorageError> {
     let offset = body.offset();
@@ -260,6 +275,7 @@ mod tests {
             shape: Shape { element: ElementType::F32, dim: 4 },
             metric: Metric::L2,
             codec: Codec::Raw,
+            by_slot: false,
             replicas,
             seed: 1,
             rows,

@@ -11,6 +11,7 @@ use nearline_storage::{
 };
 
 use crate::quantize::{Bounds, CodeShape, CodedList, Encoded};
+use crate::slots::{Slots, u32_of};
 use crate::vector::Shape;
 
 /// The kind of extents that hold posting lists.
@@ -66,6 +67,8 @@ pub(crate) struct ListLayout {
     pub(crate) shape: Shape,
     /// Dimensions of the routing space, in which codes are.
     pub(crate) dim: usize,
+    /// Whether an entry's slot stands for its row.
+    pub(crate) by_slot: bool,
 }
 
 impl ListLayout {
@@ -75,6 +78,11 @@ impl ListLayout {
             Codec::Raw => None,
             Codec::Rabitq { bits } => Some(CodeShape { dim: self.dim, bits: bits.into() }),
         }
+    }
+
+    /// The slots of entries, if those stand for their rows.
+    pub(crate) fn rows_of<'a>(&self, slots: Slots<'a>) -> Option<Slots<'a>> {
+        self.by_slot.then_some(slots)
     }
 
     /// Bytes of a list's extent.
@@ -129,7 +137,7 @@ pub(crate) struct Posting<'a> {
     pub(crate) entries: usize,
     pub(crate) primaries: usize,
     pub(crate) first_slot: u32,
-    slots: &'a [u8],
+    slots: Slots<'a>,
     pub(crate) body: Body<'a>,
 }
 
@@ -178,29 +186,25 @@ impl<'a> Posting<'a> {
         }
         let bound = |at| f32::from_bits(word(at));
         let bounds = Bounds { sign_slope: bound(2), sign_offset: bound(3), full_slope: bound(4) };
+        let slots = Slots { first: word(0), primaries, copies: &head[HEAD..] };
+        let [signs, records] = [extent.plane(1), extent.plane(2)];
         let body = match layout.code() {
-            None => Body::Raw { rows: extent.plane(1), vectors: extent.plane(2) },
+            None => Body::Raw { rows: signs, vectors: records },
             Some(shape) => {
-                Body::Coded(CodedList { shape, signs: extent.plane(1), records: extent.plane(2), bounds })
+                Body::Coded(CodedList { shape, signs, records, bounds, slots: layout.rows_of(slots) })
             }
         };
-        Ok(Self { entries, primaries, first_slot: word(0), slots: &head[HEAD..], body })
+        Ok(Self::held(entries, slots, body))
     }
 
     /// A list whose parts are held in RAM.
-    pub(crate) fn held(
-        entries: usize,
-        primaries: usize,
-        first_slot: u32,
-        slots: &'a [u8],
-        body: Body<'a>,
-    ) -> Self {
-        Self { entries, primaries, first_slot, slots, body }
+    pub(crate) fn held(entries: usize, slots: Slots<'a>, body: Body<'a>) -> Self {
+        Self { entries, primaries: slots.primaries, first_slot: slots.first, slots, body }
     }
 
     /// The slots of the copies, little-endian.
     pub(crate) fn slots(&self) -> &'a [u8] {
-        self.slots
+        self.slots.copies
     }
 
     /// The row of an entry.
@@ -213,15 +217,8 @@ impl<'a> Posting<'a> {
 
     /// The slot of an entry in the file of rows.
     pub(crate) fn slot(&self, entry: usize) -> u32 {
-        match entry.checked_sub(self.primaries) {
-            None => self.first_slot.wrapping_add(entry as u32),
-            Some(copy) => self.slots.get(copy * 4..copy * 4 + 4).map_or(0, u32_of),
-        }
+        self.slots.of(entry)
     }
-}
-
-fn u32_of(bytes: &[u8]) -> u32 {
-    bytes.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
 /// The head of a list to be written.
@@ -279,7 +276,7 @@ mod tests {
     #[test]
     fn a_list_without_its_planes_is_refused() {
         let shape = Shape { element: ElementType::F32, dim: 2 };
-        let layout = ListLayout { codec: Codec::Raw, shape, dim: 16 };
+        let layout = ListLayout { codec: Codec::Raw, shape, dim: 16, by_slot: false };
         let (key, file) = (ExtentKey { file_id: 1, offset: 4096 }, Path::new("postings"));
         let header = ExtentHeader { kind: EXTENT_KIND, codec: Codec::Raw.code(), owner: 3, count: 0 };
         for (planes, good) in [(0, false), (1, false), (2, false), (3, true), (4, false)] {
@@ -296,7 +293,8 @@ mod tests {
             for dim in [1, 2, 3, 96, 1000, 1024, DIM_MAX] {
                 for codec in CODECS {
                     let routing = crate::rotation::padded(dim + 1);
-                    let layout = ListLayout { codec, shape: Shape { element, dim }, dim: routing };
+                    let layout =
+                        ListLayout { codec, shape: Shape { element, dim }, dim: routing, by_slot: false };
                     let entries = layout.entries_max();
                     assert!(entries > 0 && layout.extent_bytes(entries, 0) <= MAX_EXTENT_BYTES);
                 }
@@ -308,7 +306,7 @@ mod tests {
     fn entries_within_fill_the_bytes() {
         let shape = Shape { element: ElementType::F32, dim: 96 };
         for codec in CODECS {
-            let layout = ListLayout { codec, shape, dim: 96 };
+            let layout = ListLayout { codec, shape, dim: 96, by_slot: false };
             for bytes in [4096, 8192, 20_480] {
                 let entries = layout.entries_within(bytes);
                 assert!(layout.extent_bytes(entries, 0) <= bytes, "{codec}");

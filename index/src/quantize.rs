@@ -33,6 +33,7 @@ pub(crate) use encode::{Encoded, Scale, encode};
 pub(crate) use query::{CodedQuery, SignEstimates};
 
 use crate::kernel::{CODE_BLOCK, Kernel};
+use crate::slots::Slots;
 
 /// Entries of one block of signs.
 pub(crate) const BLOCK: usize = CODE_BLOCK;
@@ -119,6 +120,8 @@ pub(crate) struct CodedList<'a> {
     pub(crate) signs: &'a [u8],
     pub(crate) records: &'a [u8],
     pub(crate) bounds: Bounds,
+    /// The slots of the entries, where those stand for their rows.
+    pub(crate) slots: Option<Slots<'a>>,
 }
 
 impl<'a> CodedList<'a> {
@@ -129,7 +132,10 @@ impl<'a> CodedList<'a> {
 
     /// The row of an entry.
     pub(crate) fn row(&self, entry: usize) -> u32 {
-        self.record(entry).row
+        match self.slots {
+            Some(slots) => slots.of(entry),
+            None => self.record(entry).row,
+        }
     }
 
     /// Tells the processor that an entry will be looked at with all bits soon.

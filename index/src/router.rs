@@ -170,6 +170,7 @@ impl Router {
             signs: &self.codes.signs[self.codes.blocks[at] * block..self.codes.blocks[at + 1] * block],
             records: &self.codes.records[lists.start * record..lists.end * record],
             bounds: self.codes.bounds[at],
+            slots: None,
         }
     }
 

@@ -74,12 +74,14 @@ pub(crate) struct RowPage<'a> {
     rows: &'a [u8],
     vectors: &'a [u8],
     row_bytes: usize,
+    /// The row of the first vector, if rows follow from their places whatever `rows` says.
+    first: Option<u32>,
 }
 
 impl<'a> RowPage<'a> {
     /// A page without rows.
     pub(crate) fn empty() -> Self {
-        Self { rows: &[], vectors: &[], row_bytes: 0 }
+        Self { rows: &[], vectors: &[], row_bytes: 0, first: None }
     }
 
     /// Checks the bytes of the extent at `key`.
@@ -117,7 +119,7 @@ impl<'a> RowPage<'a> {
                 return Err(StorageError::corrupt(file, offset, what, found, expected));
             }
         }
-        Ok(Self { rows: extent.plane(0), vectors: extent.plane(1), row_bytes })
+        Ok(Self { rows: extent.plane(0), vectors: extent.plane(1), row_bytes, first: None })
     }
 
     /// Rows in the extent.
@@ -127,8 +129,19 @@ impl<'a> RowPage<'a> {
 
     /// The number and the vector of the row at a place, if there is one.
     pub(crate) fn get(&self, at: usize) -> Option<(u32, &'a [u8])> {
+        let row = self.row(at)?;
+        Some((row, &self.vectors[at * self.row_bytes..][..self.row_bytes]))
+    }
+
+    /// The number of the row at a place.
+    pub(crate) fn row(&self, at: usize) -> Option<u32> {
         let row = self.rows.as_chunks().0.get(at)?;
-        Some((u32::from_le_bytes(*row), &self.vectors[at * self.row_bytes..][..self.row_bytes]))
+        Some(self.first.map_or(u32::from_le_bytes(*row), |first| first.wrapping_add(at as u32)))
+    }
+
+    /// The same vectors, numbered from this row on.
+    pub(crate) fn numbered_from(self, first: u32) -> Self {
+        Self { first: Some(first), ..self }
     }
 
     /// The row numbers, little-endian `u32`.

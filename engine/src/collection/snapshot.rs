@@ -167,7 +167,7 @@ fn names_in(folder: &Path) -> Result<Vec<String>, StorageError> {
 }
 
 /// A second name for a file, or a copy where the file system knows no such thing.
-fn link(from: &Path, to: &Path) -> Result<(), StorageError> {
+pub(crate) fn link(from: &Path, to: &Path) -> Result<(), StorageError> {
     let linked = fs::hard_link(from, to).or_else(|_| {
         fs::copy(from, to)?;
         fs::File::open(to)?.sync_all()

@@ -80,6 +80,9 @@ pub(super) fn open_vectors(
         return Ok(None);
     }
     let (name, id) = (vectors_name(info.number, at), vectors_id(store_id, info.number, at));
+    if let Some(id) = info.by_slot {
+        return Ok(Some(Flat::open_by_slot(disk, &name, id, shape, count)?));
+    }
     let rows = if !info.has_gaps(at) {
         RowSet::dense(info.first, info.last)
     } else if info.has_rows_file(at) {
@@ -133,6 +136,7 @@ mod tests {
             vectors: vec![0, rows.len()],
             bytes,
             lists_rows: true,
+            by_slot: None,
             fields: Vec::new(),
         };
         (disk, info, rows)

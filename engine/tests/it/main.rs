@@ -5,6 +5,7 @@
 mod basics;
 mod concurrency;
 mod fixture;
+mod from_index;
 mod indexed;
 mod lifecycle;
 mod upkeep;

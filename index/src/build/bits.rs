@@ -40,7 +40,7 @@ fn most_bits(build: &Build<'_>) -> Option<u8> {
         return Some(8);
     }
     let dim = build.space().dim();
-    let layout = |bits| ListLayout { codec: Codec::Rabitq { bits }, shape: build.shape, dim };
+    let layout = |bits| ListLayout { codec: Codec::Rabitq { bits }, shape: build.shape, dim, by_slot: false };
     (1..=8).rev().find(|&bits| is_affordable(layout(bits)))
 }
 
@@ -119,7 +119,7 @@ impl Trial {
                 for (list, encoded) in lists.iter().enumerate() {
                     let squared = Kernel::best().l2_f32(query, self.centroid(list)) as f32;
                     let (signs, records) = (&encoded.signs, &encoded.records);
-                    let codes = CodedList { shape, signs, records, bounds: encoded.bounds };
+                    let codes = CodedList { shape, signs, records, bounds: encoded.bounds, slots: None };
                     all.extend((0..codes.len()).map(|i| (coded.full(&codes, i, squared), codes.row(i))));
                 }
                 all.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));

@@ -112,7 +112,7 @@ fn likely_bits(dim: usize) -> u8 {
 pub(crate) fn plan_with(source: &dyn VectorSource, options: &BuildOptions<'_>, codec: Codec) -> Result<Plan> {
     let shape = check(source, options)?;
     let rows = source.count();
-    let layout = ListLayout { codec, shape, dim: dim_of(options.metric, shape) };
+    let layout = ListLayout { codec, shape, dim: dim_of(options.metric, shape), by_slot: false };
     let (replicas, list_vectors, list_cap) = list_sizes(layout, options);
     let lists = rows.div_ceil(list_vectors as u64);
     let nodes = nodes_of(lists);

@@ -154,6 +154,7 @@ fn manifest(build: &Build<'_>) -> Result<Manifest> {
         shape: build.shape,
         metric: build.options.metric,
         codec: build.plan.codec,
+        by_slot: false,
         replicas: build.plan.replicas as u32,
         seed: build.options.seed,
         rows: build.plan.rows,

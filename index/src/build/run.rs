@@ -149,7 +149,7 @@ impl Build<'_> {
 
     /// The layout of posting lists in a routing space of so many dimensions.
     pub(crate) fn list_layout(&self, dim: usize) -> ListLayout {
-        ListLayout { codec: self.plan.codec, shape: self.shape, dim }
+        ListLayout { codec: self.plan.codec, shape: self.shape, dim, by_slot: false }
     }
 
     /// After input that cannot do, nothing is left to resume: the folder is as it was before.

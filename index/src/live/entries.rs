@@ -4,6 +4,7 @@ use nearline_storage::ExtentKey;
 
 use crate::posting::{self, Body, Head, ListLayout, Posting};
 use crate::quantize::{self, Encoded, Scale};
+use crate::slots::Slots;
 use crate::space::Space;
 
 /// Entries of one list: codes around its centroid, or rows and vectors.
@@ -82,7 +83,7 @@ impl Entries {
             (Self::Raw { rows, vectors }, _) => Body::Raw { rows, vectors },
             (Self::Coded(_), None) => Body::Raw { rows: &[], vectors: &[] },
         };
-        Posting::held(entries, entries, 0, &[], body)
+        Posting::held(entries, Slots { first: 0, primaries: entries, copies: &[] }, body)
     }
 
     /// Appends the list's extent, of which the first `primaries` entries are no copies.

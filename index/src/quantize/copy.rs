@@ -1,9 +1,11 @@
-//! Moving entries between coded lists of one centroid: their bytes stay as they are, only the place in a block changes.
+//! Moving entries between coded lists of one centroid: their codes stay as they are, only the place in a block changes.
 
 use super::{BLOCK, Bounds, CodeShape, CodedList, Encoded};
 
 /// Entries in the low nibbles of a block, and bytes of one group of four dimensions.
 const HALF: usize = BLOCK / 2;
+/// Bytes of the row, at the end of a record.
+const ROW: usize = 4;
 
 impl Encoded {
     /// A list without entries.
@@ -13,7 +15,7 @@ impl Encoded {
 
     /// The list, to be read.
     pub(crate) fn list(&self, shape: CodeShape) -> CodedList<'_> {
-        CodedList { shape, signs: &self.signs, records: &self.records, bounds: self.bounds }
+        CodedList { shape, signs: &self.signs, records: &self.records, bounds: self.bounds, slots: None }
     }
 
     /// Appends an entry of a list with the same centroid. The bounds become those of both lists.
@@ -24,7 +26,9 @@ impl Encoded {
         if at.is_multiple_of(BLOCK) {
             self.signs.resize(self.signs.len() + block, 0);
         }
-        self.records.extend_from_slice(&list.records[entry * record..][..record]);
+        let (codes, _) = list.records[entry * record..][..record].split_at(record - ROW);
+        self.records.extend_from_slice(codes);
+        self.records.extend_from_slice(&list.row(entry).to_le_bytes());
         let from = &list.signs[entry / BLOCK * block..][..block];
         let to = &mut self.signs[at / BLOCK * block..][..block];
         copy_signs(shape, from, entry % BLOCK, to, at % BLOCK);

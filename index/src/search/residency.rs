@@ -12,6 +12,7 @@ use crate::directory::{Directory, Place};
 use crate::error::{IndexError, Result};
 use crate::posting::{Body, ListLayout, Posting};
 use crate::quantize::{Bounds, CodedList};
+use crate::slots::Slots;
 
 /// No part of a list is held.
 const NONE: u64 = u64::MAX;
@@ -205,15 +206,17 @@ impl Held {
         let signs = &self.signs[range(signs, sign_bytes)];
         let records_of = |at| &self.records[range(at, record_bytes)];
         let entries = if whole { place.entries } else { place.primaries } as usize;
+        let copies = self.at(&self.slots_at, list).map_or(&[][..], |at| &self.slots[range(at, slot_bytes)]);
+        let slots = Slots { first: place.first_slot, primaries: place.primaries as usize, copies };
         let body = match self.layout.code() {
             None => Body::Raw { rows: signs, vectors: records.map_or(&[][..], records_of) },
             Some(shape) => {
                 let bounds = self.bounds[list as usize];
-                Body::Coded(CodedList { shape, signs, records: records.map_or(&[][..], records_of), bounds })
+                let records = records.map_or(&[][..], records_of);
+                Body::Coded(CodedList { shape, signs, records, bounds, slots: self.layout.rows_of(slots) })
             }
         };
-        let slots = self.at(&self.slots_at, list).map_or(&[][..], |at| &self.slots[range(at, slot_bytes)]);
-        let posting = Posting::held(entries, place.primaries as usize, place.first_slot, slots, body);
+        let posting = Posting::held(entries, slots, body);
         Some(HeldList { posting, all_bits: records.is_some() })
     }
 

@@ -26,7 +26,7 @@ fn units(seed: u64, dim: usize, count: usize) -> Vec<f32> {
 }
 
 fn coded(shape: CodeShape, encoded: &Encoded) -> CodedList<'_> {
-    CodedList { shape, signs: &encoded.signs, records: &encoded.records, bounds: encoded.bounds }
+    CodedList { shape, signs: &encoded.signs, records: &encoded.records, bounds: encoded.bounds, slots: None }
 }
 
 fn distance(a: &[f32], b: &[f32]) -> f64 {

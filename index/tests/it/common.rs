@@ -140,6 +140,22 @@ pub(crate) fn ask(k: usize, probe: Probe) -> SearchOptions {
     SearchOptions { k, probe, ..SearchOptions::default() }
 }
 
+/// So many ids: three times the row.
+pub(crate) struct Thirds(pub(crate) u64);
+
+impl IdSource for Thirds {
+    fn name(&self) -> String {
+        "thirds".to_owned()
+    }
+    fn count(&self) -> u64 {
+        self.0
+    }
+    fn ids(&self, from: u64, out: &mut [u64]) -> std::result::Result<(), SourceError> {
+        out.iter_mut().zip(from..).for_each(|(id, row)| *id = 3 * row);
+        Ok(())
+    }
+}
+
 /// A temporary folder on the disk the build is on, where direct reads are likely to work.
 pub(crate) fn folder() -> TempDir {
     TempDir::new_in(Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap()

@@ -14,21 +14,6 @@ use crate::common::*;
 
 const COUNT: usize = 120;
 
-struct Thirds;
-
-impl IdSource for Thirds {
-    fn name(&self) -> String {
-        "thirds".to_owned()
-    }
-    fn count(&self) -> u64 {
-        COUNT as u64
-    }
-    fn ids(&self, from: u64, out: &mut [u64]) -> Result<(), SourceError> {
-        out.iter_mut().zip(from..).for_each(|(id, row)| *id = 3 * row);
-        Ok(())
-    }
-}
-
 /// Vectors and a query.
 static SET: LazyLock<(Rows, Rows)> = LazyLock::new(|| Rows::generate(ElementType::U8, COUNT, 9, 1));
 
@@ -45,7 +30,7 @@ fn small_raw() -> SimDisk {
 
 fn small_options(codec: Option<Codec>) -> BuildOptions<'static> {
     let (list_vectors, replicas) = (Some(40), Some(2));
-    BuildOptions { codec, ids: Some(&Thirds), list_vectors, replicas, ..options(Metric::L2) }
+    BuildOptions { codec, ids: Some(&Thirds(COUNT as u64)), list_vectors, replicas, ..options(Metric::L2) }
 }
 
 /// Opens the folder and asks for everything: all rows, all lists, all ids.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+mod adopt;
 mod bad_input;
 mod codes;
 mod common;

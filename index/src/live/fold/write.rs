@@ -211,6 +211,7 @@ impl Fold<'_> {
         let most = |of: fn(&Place) -> u32| places.iter().map(of).max().unwrap_or(0);
         Ok(Manifest {
             generation: self.manifest.generation + 1,
+            by_slot: false,
             rows: sum(|place| place.primaries.into()),
             lists: places.len() as u64,
             nodes: router.nodes.rows() as u64,

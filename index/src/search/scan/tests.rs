@@ -3,14 +3,18 @@
 use super::*;
 use crate::posting::{Body, Posting};
 use crate::quantize::{Bounds, CodeShape, Scale, encode};
+use crate::slots::Slots;
 
 /// Scans a list of one entry under these bounds, by all bits or by its signs; the candidate it gives.
 fn scan(bounds: Bounds, squared: f32, all_bits: bool) -> Candidate {
     let shape = CodeShape { dim: 16, bits: 4 };
     let (centroid, query) = ([0.5; 16], [0.5; 16]);
     let encoded = encode(shape, Scale::Unbiased, &centroid, &[0.75; 16], &[7]);
-    let codes = CodedList { shape, signs: &encoded.signs, records: &encoded.records, bounds };
-    let list = HeldList { posting: Posting::held(1, 1, 3, &[], Body::Coded(codes)), all_bits };
+    let codes = CodedList { shape, signs: &encoded.signs, records: &encoded.records, bounds, slots: None };
+    let list = HeldList {
+        posting: Posting::held(1, Slots { first: 3, primaries: 1, copies: &[] }, Body::Coded(codes)),
+        all_bits,
+    };
     let mut coded_query = CodedQuery::default();
     coded_query.set(shape, &query);
     let (mut pool, mut found) = (Pool::default(), Vec::new());

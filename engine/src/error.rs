@@ -72,6 +72,9 @@ pub enum OpenError {
     /// Vectors could not be read.
     #[error(transparent)]
     Index(Arc<IndexError>),
+    /// Points that were to be taken could not be had from where they come from.
+    #[error("{0}")]
+    Source(Arc<dyn std::error::Error + Send + Sync>),
 }
 
 /// Why points were not written. Nothing of the call took effect, unless [`WriteError::is_in_doubt`].

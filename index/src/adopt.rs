@@ -35,6 +35,9 @@ pub struct SlotFile {
     pub bytes: u64,
 }
 
+/// Takes a row and its vector.
+type Keep<'a, E> = dyn FnMut(u32, &[u8]) -> Result<(), E> + 'a;
+
 impl Adoption {
     /// Whether a folder has an index: it has its manifest.
     pub fn is_in(folder: &std::path::Path) -> bool {
@@ -149,10 +152,7 @@ impl Adoption {
         Ok(Some((0..rows).map(id)))
     }
 
-    fn walk_rows<E: From<IndexError>>(
-        &self,
-        keep: &mut dyn FnMut(u32, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    fn walk_rows<E: From<IndexError>>(&self, keep: &mut Keep<'_, E>) -> Result<(), E> {
         let file = self.open(FileRole::Rows)?;
         let (layout, mut extents) = (RowLayout::new(self.manifest.shape), file.extents());
         let mut count = 0;
@@ -168,10 +168,7 @@ impl Adoption {
         Ok(self.check_count(&file, count)?)
     }
 
-    fn walk_lists<E: From<IndexError>>(
-        &self,
-        keep: &mut dyn FnMut(u32, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    fn walk_lists<E: From<IndexError>>(&self, keep: &mut Keep<'_, E>) -> Result<(), E> {
         let file = self.open(FileRole::Postings)?;
         let (layout, bytes) = (self.manifest.list_layout(), self.manifest.shape.row_bytes());
         let (mut extents, mut list, mut count) = (file.extents(), 0, 0);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use nearline::{BuildOptions, BuildReport, CopyRule, IdSource, IndexError, Plan, VectorSource};
+use nearline::{BuildOptions, BuildReport, CopyRule, Database, IdSource, IndexError, Plan, VectorSource};
 use serde_json::{Value, json};
 
 use crate::exit::{self, Exit};
@@ -89,6 +89,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         ids: args.ids.as_deref().map(Ids::open).transpose()?,
         calibration_queries: args.calibration_queries.as_deref().map(Vectors::open).transpose()?,
     };
+    if Database::is_in(&args.output) {
+        let (dir, fix) = (args.output.display(), "choose another --output; nearline import adds points");
+        return Err(exit::bad_input(format!(
+            "{dir}: found a database, expected a new folder or an index: {fix}"
+        )));
+    }
     let options = options(args, &inputs)?;
     let plan = nearline::plan(&inputs.vectors, &options)?;
     if args.plan {

@@ -16,10 +16,10 @@ pub(crate) struct DbArgs {
     pub(crate) db: PathBuf,
     /// Memory for points that are not in files yet, and for what was read from files
     #[arg(long, default_value = "256MiB")]
-    memory: Size,
+    pub(crate) memory: Size,
     /// How the disk is read [default: NEARLINE_IO, or auto]
     #[arg(long, value_enum)]
-    io: Option<args::Io>,
+    pub(crate) io: Option<args::Io>,
 }
 
 impl DbArgs {

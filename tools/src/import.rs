@@ -4,6 +4,7 @@
 //! by being run again, whatever happened in between, and nothing needs to be remembered.
 
 mod lines;
+mod offline;
 mod source;
 
 use std::collections::BTreeMap;
@@ -23,7 +24,8 @@ use crate::{args, interrupt, print, size};
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Points are written in batches, durably, in the order of the files. Interrupted, or stopped by a bad \
+    after_help = "A new collection of many vectors is built as an index is, and is there once that is done. Otherwise points are \
+    written in batches, durably, in the order of the files. Interrupted, or stopped by a bad \
     line? Run the same command again: points that are there already, just as the files have them, are passed over. Of \
     other points that are there, what the files say is replaced, and what they do not say stays: several runs can give \
     points several vectors. A batch with a mistake in it is not written."
@@ -53,6 +55,10 @@ pub(crate) struct Args {
     /// Make the database and the collection if they are not there
     #[arg(long)]
     create: bool,
+    /// Whether a new collection of one vector a point is made by the builder of indexes: faster, and its lists are there at
+    /// once. Auto: from 20,000 vectors on
+    #[arg(long, value_enum, default_value_t)]
+    offline: Offline,
     /// Points written together at most
     #[arg(long, default_value_t = 1000, value_parser = args::positive)]
     batch: usize,
@@ -64,6 +70,18 @@ pub(crate) struct Args {
     progress: Mode,
 }
 
+/// When a collection is made by the builder of indexes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Offline {
+    /// When it pays
+    #[default]
+    Auto,
+    /// Whenever it can be
+    Always,
+    /// Never: points are written as they come
+    Never,
+}
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     interrupt::gently()?;
     let started = Instant::now();
@@ -71,6 +89,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut source = open_source(args, exported.as_ref())?;
     let wanted = schema(args, exported.as_ref(), &source)?;
     let database = args.to.db.open_or_create(args.create)?;
+    if let Some(schema) = wanted.as_ref().filter(|_| args.create && !is_there(args, &database))
+        && offline::is_wanted(args, &source)
+    {
+        let (collection, counts) = offline::run(args, &database, schema, exported.as_ref())?;
+        return show(args, &collection, &counts, started.elapsed().as_secs_f64());
+    }
     let collection = open_collection(args, &database, wanted.as_ref())?;
     check_schema(args, &collection, wanted.as_ref(), &mut source)?;
     let counts = write(args, &collection, &mut source)?;
@@ -108,10 +132,14 @@ fn schema(args: &Args, exported: Option<&Exported>, source: &Source) -> anyhow::
     Ok(Some(Schema::new().vector(&*column.name, config)))
 }
 
+fn is_there(args: &Args, database: &Database) -> bool {
+    let name = &args.to.collection;
+    database.collections().contains(name) || database.aliases().contains_key(name)
+}
+
 fn open_collection(args: &Args, database: &Database, wanted: Option<&Schema>) -> anyhow::Result<Collection> {
     let name = &args.to.collection;
-    let there = database.collections().contains(name) || database.aliases().contains_key(name);
-    match (there, args.create, wanted) {
+    match (is_there(args, database), args.create, wanted) {
         (true, ..) => Ok(database.collection(name)?),
         (false, true, Some(schema)) => Ok(database.create_collection(name, schema.clone())?),
         (false, true, None) => {

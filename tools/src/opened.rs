@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use nearline::{Hit, Index, IndexError, Metric, OpenOptions, Probe, SearchOptions, Searcher};
+use nearline::{Database, Hit, Index, IndexError, Metric, OpenOptions, Probe, SearchOptions, Searcher};
 use nearline_datasets::VectorFile;
 
 use crate::args::{self, Nprobe, Recall};
@@ -153,6 +153,10 @@ pub(crate) fn open(
                 Size(held)
             );
             Err(exit::fail(Exit::Budget, message))
+        }
+        (Err(IndexError::NotAnIndex { .. }), _) if Database::is_in(dir) => {
+            let fix = "its collections are asked through the library, and listed by nearline collections";
+            Err(exit::bad_input(format!("{}: found a database, expected an index: {fix}", dir.display())))
         }
         (Err(error), _) => Err(error.into()),
     }

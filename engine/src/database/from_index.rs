@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nearline_index::{Adoption, IndexError, RowId, SlotFile};
+use nearline_index::{Adoption, IndexError, RowId, SlotFile, SourceError};
 use nearline_storage::{Disk, OsDisk, Pair, StorageError};
 use roaring::RoaringBitmap;
 
@@ -60,11 +60,12 @@ impl<'a> FromIndex<'a> {
 
     /// The id and the payload of each point, in the order of the vectors in the input of the build. Of points with the same id
     /// the last one counts.
-    pub fn points(
+    pub fn points<E: Into<SourceError>>(
         mut self,
-        points: impl Iterator<Item = Result<(PointId, Payload), OpenError>> + 'a,
+        points: impl Iterator<Item = Result<(PointId, Payload), E>> + 'a,
     ) -> Self {
-        self.points = Some(Box::new(points));
+        let failed = |error: E| OpenError::Source(Arc::from(error.into()));
+        self.points = Some(Box::new(points.map(move |point| point.map_err(failed))));
         self
     }
 
@@ -269,7 +270,7 @@ impl Making<'_> {
                 return Ok(());
             }
             let (id, payload) = decode_document(&document, &self.folder)?;
-            Ok(writer.push(&Stored { row: slot, id, vectors: vec![vector.map(Into::into)], payload })?)
+            writer.push(&Stored { row: slot, id, vectors: vec![vector.map(Into::into)], payload })
         };
         let (rows, slot_file) = (self.adoption.rows(), self.adoption.slot_file());
         match &slot_file {

@@ -13,7 +13,6 @@ struct Taken {
     live: Live,
     /// The row in the input of each slot.
     rows: Vec<u32>,
-    disk: Arc<dyn Disk>,
 }
 
 impl Taken {
@@ -41,7 +40,7 @@ impl Taken {
         let files = RowFiles::new(disk.as_ref(), vec![(range, Arc::new(flat))]).unwrap();
         let index = Index::open_on(Arc::clone(&disk), &OpenOptions::default()).unwrap();
         let live = Live { rows: Arc::new(files), delta: Arc::default(), widen: 1.0 };
-        Self { index, live, rows, disk }
+        Self { index, live, rows }
     }
 
     fn search(&self, query: &[u8], options: &SearchOptions) -> Vec<(u32, f32)> {
@@ -111,8 +110,16 @@ fn ids_come_in_the_order_of_the_input_and_raw_lists_have_the_vectors() {
     let ids: Vec<u64> = adoption.ids().unwrap().unwrap().map(|id| id.unwrap()).collect();
     assert!(ids.into_iter().eq((0..1_200).map(|row| row * 3)));
     let (mut input, mut vectors) = (Vec::new(), Vec::new());
-    adoption.for_each_slot(|_, row| Ok::<_, IndexError>(input.push(row))).unwrap();
-    adoption.for_each_vector(|_, vector| Ok::<_, IndexError>(vectors.push(vector.to_vec()))).unwrap();
+    let mut keep = |_, row| {
+        input.push(row);
+        Ok::<_, IndexError>(())
+    };
+    adoption.for_each_slot(&mut keep).unwrap();
+    let mut keep = |_: RowId, vector: &[u8]| {
+        vectors.push(vector.to_vec());
+        Ok::<_, IndexError>(())
+    };
+    adoption.for_each_vector(&mut keep).unwrap();
     assert_eq!(vectors.len(), 1_200);
     for (row, vector) in input.iter().zip(&vectors) {
         assert_eq!(rows.row(row.0 as usize), vector);

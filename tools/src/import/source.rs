@@ -205,6 +205,11 @@ impl Column {
         Ok(Self { name: name.to_owned(), file, rows, row, wants_direction: false, only })
     }
 
+    /// Whether every point has one of its vectors.
+    pub(crate) fn is_dense(&self) -> bool {
+        self.only.is_none()
+    }
+
     /// The vector of a point, if it has one.
     fn vector(&mut self, id: PointId) -> anyhow::Result<Option<Vector>> {
         if let Some(only) = &mut self.only {

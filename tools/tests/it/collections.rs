@@ -57,8 +57,16 @@ fn what_was_exported_is_imported_the_same() {
     ));
     ok(&format!("export --db {dir}/other --collection c --output {dir}/two --progress none"));
     same(&format!("{dir}/one"), &format!("{dir}/two"));
+    // Through the builder of indexes, too.
+    let offline = import.replace(&format!("{dir}/db "), &format!("{dir}/built --offline always "));
+    let built = report(&offline);
+    assert_eq!((&built["written"], &built["points"]), (&json!(2000), &json!(2000)));
+    assert_eq!(&report(&offline)["unchanged"], &json!(2000));
+    ok(&format!("export --db {dir}/built --collection c --output {dir}/three --progress none"));
+    same(&format!("{dir}/one"), &format!("{dir}/three"));
+    ok(&format!("verify {dir}/built --progress none"));
     let left: Vec<_> = contents_of(&dir);
-    assert_eq!(left, ["db", "ids.i64bin", "one", "other", "payloads.jsonl", "two"]);
+    assert_eq!(left, ["built", "db", "ids.i64bin", "one", "other", "payloads.jsonl", "three", "two"]);
     refused(
         2,
         &format!("export --db {dir}/db --collection c --output {dir}/two"),
@@ -142,11 +150,45 @@ fn an_empty_collection_goes_out_and_in() {
 }
 
 #[test]
+fn an_interrupted_import_by_the_builder_goes_on() {
+    large();
+    let dir = scratch("stopped-builds");
+    let import = |db: &str, offline: &str| {
+        format!(
+            "import --db {dir}/{db} --collection c --vectors large.fbin --metric l2 --create --offline {offline}"
+        )
+    };
+    ok(&format!("{} --progress none", import("whole", "never")));
+    ok(&format!("export --db {dir}/whole --collection c --output {dir}/whole.out --progress none"));
+    for (db, signal, code) in [("stopped", Signal::INT, Some(130)), ("killed", Signal::KILL, None)] {
+        let mut stops = 0;
+        for stage in ["check", "assign", "calibrate", "points"] {
+            let mut running = Running::start(&import(db, "always"));
+            if running.reach(stage) {
+                running.signal(signal);
+            }
+            let done = running.wait();
+            assert!(done.code == code || done.code == Some(0), "{:?} {}", done.code, done.stderr);
+            stops += u32::from(done.code == code);
+        }
+        assert!(stops > 0, "{db}: nothing was interrupted");
+        ok(&format!("{} --progress none", import(db, "always")));
+        ok(&format!("export --db {dir}/{db} --collection c --output {dir}/{db}.out --progress none"));
+        same(&format!("{dir}/whole.out"), &format!("{dir}/{db}.out"));
+        ok(&format!("verify {dir}/{db} --progress none"));
+        assert!(!root().join(format!("{dir}/{db}/import.c")).exists(), "{db}");
+    }
+}
+
+#[test]
 fn an_interrupted_import_goes_on() {
     large();
     let dir = scratch("stopped");
-    let import =
-        |db: &str| format!("import --db {dir}/{db} --collection c --vectors large.fbin --metric l2 --create");
+    let import = |db: &str| {
+        format!(
+            "import --db {dir}/{db} --collection c --vectors large.fbin --metric l2 --create --offline never"
+        )
+    };
     ok(&format!("{} --progress none", import("whole")));
     for (db, signal, code) in [("stopped", Signal::INT, Some(130)), ("killed", Signal::KILL, None)] {
         let mut stops = 0;

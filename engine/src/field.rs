@@ -15,6 +15,7 @@ use crate::filter::TextOptions;
 
 mod file;
 mod index;
+mod kept;
 mod key;
 mod plan;
 mod rows;

@@ -10,6 +10,7 @@ use nearline_storage::{BlockCache, Disk, FileHeader, PAGE, StorageError, Table};
 use roaring::RoaringBitmap;
 
 use crate::field::index::{FieldFileInfo, FieldIndexInfo, field_name};
+use crate::field::kept::Kept;
 use crate::field::key::keys_of;
 use crate::field::plan::{KeyQuery, KeySet};
 use crate::field::rows::{RowSet, add_rows};
@@ -19,6 +20,8 @@ use crate::value::Payload;
 
 /// The key of all rows of the segment, with the field or without. Keys of values begin with a tag.
 pub(crate) const ALL_ROWS: &[u8] = b"";
+/// Pages of keys and rows from which on what comes of them is kept.
+const KEPT_PAGES_MIN: u64 = 8;
 /// Keys looked up together.
 const CHUNK: usize = 256;
 /// The part of a segment that no other file of its number can be: field files have numbers of their own.
@@ -75,8 +78,21 @@ impl FieldFile {
         self.table.get().map_or(0, Table::ram_bytes)
     }
 
-    /// The rows of a set of keys.
+    /// The rows of a set of keys. What takes many reads is kept as long as there is room.
     pub(crate) fn select(&self, set: &KeySet) -> Result<RoaringBitmap, StorageError> {
+        if self.set_pages(set)? < KEPT_PAGES_MIN {
+            return self.put_together(set);
+        }
+        let kept = Kept::new(&self.cache, file_id(self.store_id, self.info.number, PART), set);
+        if let Some(rows) = kept.rows() {
+            return Ok(rows);
+        }
+        let rows = self.put_together(set)?;
+        kept.keep(&rows);
+        Ok(rows)
+    }
+
+    fn put_together(&self, set: &KeySet) -> Result<RoaringBitmap, StorageError> {
         let mut rows = RowSet::default();
         match set {
             KeySet::All => self.add(ALL_ROWS, &mut rows)?,

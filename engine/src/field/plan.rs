@@ -70,6 +70,31 @@ impl KeySet {
         }
     }
 
+    /// Appends bytes that no other set has.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let sets = |out: &mut Vec<u8>, tag: u8, sets: &[Self]| {
+            out.push(tag);
+            out.extend_from_slice(&(sets.len() as u64).to_le_bytes());
+            sets.iter().for_each(|set| set.encode(out));
+        };
+        match self {
+            Self::All => out.push(0),
+            Self::Key(key) => encode_key(1, key, out),
+            Self::Keys { from, to } => {
+                out.push(2);
+                encode_bound(from, out);
+                encode_bound(to, out);
+            }
+            Self::Union(of) => sets(out, 3, of),
+            Self::Intersection(of) => sets(out, 4, of),
+            Self::Difference(rows, other) => {
+                out.push(5);
+                rows.encode(out);
+                other.encode(out);
+            }
+        }
+    }
+
     fn mark(mark: Mark) -> Self {
         Self::Key(mark_key(mark))
     }
@@ -93,6 +118,20 @@ impl KeySet {
 
     fn without(self, other: Self) -> Self {
         Self::Difference(Box::new(self), Box::new(other))
+    }
+}
+
+fn encode_key(tag: u8, key: &[u8], out: &mut Vec<u8>) {
+    out.push(tag);
+    out.extend_from_slice(&(key.len() as u64).to_le_bytes());
+    out.extend_from_slice(key);
+}
+
+fn encode_bound(bound: &Bound<Vec<u8>>, out: &mut Vec<u8>) {
+    match bound {
+        Bound::Included(key) => encode_key(0, key, out),
+        Bound::Excluded(key) => encode_key(1, key, out),
+        Bound::Unbounded => out.push(2),
     }
 }
 

@@ -96,8 +96,10 @@ fn a_disk_that_fills_up_stops_an_import_which_goes_on_later() {
     let filler = std::fs::OpenOptions::new().write(true).open(disk.0.join("filler")).unwrap();
     filler.set_len(filler.metadata().unwrap().len() - (3 << 20)).unwrap();
     drop(filler);
-    let import =
+    let build =
         "import --db full-db/db --collection c --vectors large.fbin --metric l2 --create --progress none";
+    check_refused(4, build, &run(build), &["full-db/db", "free disk"]);
+    let import = &format!("{build} --offline never");
     check_refused(4, import, &run(import), &["full-db/db", "disk is full"]);
     disk.empty();
     let done = run(import);

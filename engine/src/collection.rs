@@ -12,6 +12,7 @@ mod order;
 mod plan;
 mod query;
 mod read;
+mod reader;
 mod recover;
 mod select;
 mod snapshot;
@@ -19,14 +20,15 @@ mod snapshot;
 mod tests;
 mod tier;
 mod verify;
+mod version;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use nearline_index::RowId;
-use nearline_storage::{BlockCache, Disk, FolderLock, Group, StorageError, Wal};
+use nearline_storage::{BlockCache, Disk, FolderLock, Group, IoMode, StorageError, Wal};
 
 use crate::error::{OpenError, WriteError};
 use crate::live_tier::TierUse;
@@ -41,8 +43,11 @@ pub use order::OrderBy;
 pub use plan::Strategy;
 pub use query::{K_MAX, Query, QueryAnswer, QueryReport, ScoredPoint};
 pub use read::{Page, Scroll};
+use reader::Reader;
 pub use select::FilterReport;
+pub use snapshot::SnapshotInfo;
 pub(crate) use snapshot::{link, link_all, snapshot_draft, snapshot_folder, sync};
+pub use version::Version;
 pub use write::{Durability, Selector, WriteReport};
 
 /// An open collection. Clones are handles on the same one; any number of threads may use it.
@@ -108,6 +113,8 @@ pub(crate) struct Limits {
 pub(crate) struct Opening {
     /// Whether a thread flushes and merges.
     pub(crate) background: bool,
+    /// How the files of snapshots are read in place.
+    pub(crate) io: IoMode,
     /// Whether files that nothing names stay: for somebody who only looks.
     pub(crate) keeps_leftovers: bool,
     /// Whether there may be a live tier.
@@ -121,6 +128,8 @@ pub(crate) struct Inner {
     pub(crate) name: Mutex<String>,
     pub(crate) schema: Schema,
     pub(crate) disk: Arc<dyn Disk>,
+    /// How the files of versions are read.
+    io: IoMode,
     cache: Arc<BlockCache>,
     limits: Limits,
     /// What readers take. Held for as long as it takes to clone the pointer.
@@ -146,6 +155,8 @@ pub(crate) struct Inner {
     written: Mutex<Option<std::time::Instant>>,
     /// The live tier, if there may be one.
     keeper: Option<tier::Keeper>,
+    /// Snapshots that somebody reads, by their names. Who holds it may open one, or take a name away.
+    versions: Mutex<BTreeMap<String, Weak<version::Opened>>>,
     /// Whether the collection was dropped: its files are going away.
     dropped: AtomicBool,
     _lock: FolderLock,

@@ -40,7 +40,7 @@ const FLUSH_BYTES_MAX: u64 = 64 << 20;
 const INDEX_ROWS: u64 = 20_000;
 /// The share of the memory at which what was added to an index in memory is written.
 const INDEX_ADDED_SHARE: u64 = 8;
-/// The share of the memory that an index may keep of what it reads.
+/// The share of the memory that an index may keep of what it reads; those of all versions of a collection together as much.
 const INDEX_CACHE_SHARE: u64 = 16;
 /// The share of the memory that building an index may take, if it can do with that.
 const INDEX_MEMORY_SHARE: u64 = 4;
@@ -412,6 +412,7 @@ impl Inner {
         let disk = OsDisk::new(&self.disk.root().join(folder), self.options.io)?;
         let opening = Opening {
             background: self.options.background,
+            io: self.options.io,
             keeps_leftovers: self.options.keeps_leftovers,
             tier: self.tier_use(disk.root()),
             database: Some(Arc::clone(&self.lock)),

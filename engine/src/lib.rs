@@ -51,7 +51,7 @@ mod vector_index;
 
 pub use collection::{
     Collection, Durability, FieldIndex, FilterReport, Job, K_MAX, OrderBy, Page, Query, QueryAnswer,
-    QueryReport, ScoredPoint, Scroll, Selector, Stats, Strategy, WriteReport,
+    QueryReport, ScoredPoint, Scroll, Selector, SnapshotInfo, Stats, Strategy, Version, WriteReport,
 };
 pub use database::{Damage, Database, DatabaseBuilder, DatabaseReport, FromIndex};
 pub use error::{OpenError, QueryError, WriteError};

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use nearline::{Collection, Point, PointId, Scroll, Uuid, VectorConfig};
+use nearline::{Collection, Page, Point, PointId, QueryError, Schema, Scroll, Uuid, VectorConfig, Version};
 use nearline_datasets::{DatasetError, ElementType, VectorWriter};
 use serde_json::json;
 
@@ -28,6 +28,9 @@ const PAGE_BYTES: usize = 16 << 20;
 pub(crate) struct Args {
     #[command(flatten)]
     of: CollectionArgs,
+    /// The points as a snapshot keeps them
+    #[arg(long, value_name = "NAME")]
+    as_of: Option<String>,
     /// Folder to make; it appears when it is whole
     #[arg(long)]
     output: PathBuf,
@@ -47,6 +50,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         return Err(exit::usage(format!("{path}: exists already; choose a new folder, or remove it")));
     }
     let (_database, collection) = args.of.open()?;
+    let source = match &args.as_of {
+        Some(snapshot) => Source::Version(collection.as_of(snapshot)?),
+        None => Source::Newest(collection.clone()),
+    };
     let target = std::path::absolute(&args.output).map_err(|error| failed(&args.output, "find", error))?;
     let parent = target.parent().unwrap_or(Path::new("/"));
     // Removed when dropped, whatever happens until then.
@@ -54,7 +61,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let draft = draft.map_err(|error| failed(parent, "make a folder in", error))?;
     let folder = draft.path().join("export");
     fs::create_dir(&folder).map_err(|error| failed(&folder, "make", error))?;
-    let points = export(args, &collection, &folder)?;
+    let points = export(args, &collection.name(), &source, &folder)?;
     sync(&folder)?;
     fs::rename(&folder, &target).map_err(|error| failed(&target, "rename", error))?;
     sync(parent)?;
@@ -68,21 +75,50 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     print::line(format!("{path}: {points} points, {}, in {}", Size(bytes), size::seconds(seconds)))
 }
 
+/// Whose points are exported.
+enum Source {
+    Newest(Collection),
+    Version(Version),
+}
+
+impl Source {
+    fn schema(&self) -> &Schema {
+        match self {
+            Self::Newest(collection) => collection.schema(),
+            Self::Version(version) => version.schema(),
+        }
+    }
+
+    fn count(&self) -> Result<u64, QueryError> {
+        match self {
+            Self::Newest(collection) => collection.count(None),
+            Self::Version(version) => version.count(None),
+        }
+    }
+
+    fn scroll(&self, scroll: &Scroll) -> Result<Page, QueryError> {
+        match self {
+            Self::Newest(collection) => collection.scroll(scroll),
+            Self::Version(version) => version.scroll(scroll),
+        }
+    }
+}
+
 /// Writes all files. Says how many points there were.
-fn export(args: &Args, collection: &Collection, folder: &Path) -> anyhow::Result<u64> {
-    let total = collection.count(None)?;
+fn export(args: &Args, collection: &str, source: &Source, folder: &Path) -> anyhow::Result<u64> {
+    let total = source.count()?;
     let reporter = Reporter::new(args.progress);
     reporter.start("export", 0, total);
-    let mut ids = IdWriter::create(collection, folder, total)?;
+    let mut ids = IdWriter::create(source, folder, total)?;
     let mut payloads = Output::create(&folder.join(PAYLOADS))?;
-    let vectors = collection.schema().vectors();
+    let vectors = source.schema().vectors();
     let mut columns: Vec<Column<'_>> =
         vectors.enumerate().map(|(at, (name, config))| Column::new(folder, at, name, config)).collect();
     let row_bytes: usize = columns.iter().map(|column| column.config.dim * 4).sum();
     let limit = (PAGE_BYTES / row_bytes.max(1)).clamp(1, PAGE_POINTS);
     let (mut scroll, mut done) = (Scroll::new().limit(limit), 0);
     loop {
-        let page = collection.scroll(&scroll)?;
+        let page = source.scroll(&scroll)?;
         for point in &page.points {
             ids.write(point.id)?;
             payloads.write(serde_json::to_string(&point.payload)?.as_bytes())?;
@@ -98,7 +134,7 @@ fn export(args: &Args, collection: &Collection, folder: &Path) -> anyhow::Result
     let ids_name = ids.finish()?;
     payloads.finish()?;
     let vectors = columns.into_iter().map(|column| column.finish(done)).collect::<Result<_, _>>()?;
-    let exported = Exported::new(collection.name(), done, ids_name, vectors);
+    let exported = Exported::new(collection.to_owned(), done, ids_name, vectors);
     let mut description = Output::create(&folder.join(DESCRIPTION))?;
     description.write(serde_json::to_string_pretty(&exported)?.as_bytes())?;
     description.write(b"\n")?;
@@ -114,9 +150,9 @@ enum IdWriter {
 }
 
 impl IdWriter {
-    fn create(collection: &Collection, folder: &Path, total: u64) -> anyhow::Result<Self> {
+    fn create(source: &Source, folder: &Path, total: u64) -> anyhow::Result<Self> {
         let first_uuid = Scroll::new().limit(1).with_vectors(false).from(Uuid([0; 16]));
-        let all_numbers = collection.scroll(&first_uuid)?.points.is_empty();
+        let all_numbers = source.scroll(&first_uuid)?.points.is_empty();
         Ok(match all_numbers && total > 0 {
             true => Self::Binary(IdOutput::create(&folder.join(IDS_BINARY), total, 1)?),
             false => Self::Text(Output::create(&folder.join(IDS_TEXT))?),

@@ -7,14 +7,13 @@ use std::sync::Arc;
 
 use super::flush::remove_orphans;
 use super::maintain::{Job, choose};
-use super::{Collection, Files, Inner, locked};
+use super::{Collection, Files, Inner, Reader, locked};
 use crate::error::WriteError;
 use crate::field::{FIELD_INDEXES_MAX, FieldFile, FieldFileInfo, FieldIndexInfo, FieldType, FieldWriter};
 use crate::filter::{Checked, Filter, FilterError, TextOptions};
 use crate::manifest::Manifest;
 use crate::path::FieldPath;
 use crate::segment::Segment;
-use crate::state::State;
 
 /// Points of a long job after which it looks whether something else is to be done.
 const LOOK_UP: usize = 512;
@@ -80,19 +79,8 @@ impl Collection {
 
     /// All field indexes, in the order in which they were created.
     pub fn field_indexes(&self) -> Vec<FieldIndex> {
-        let state = self.shared.inner.state();
-        let describe = |index: &FieldIndexInfo| {
-            let with =
-                || state.segments.iter().filter_map(|segment| Some((segment, segment.field(index.number)?)));
-            FieldIndex {
-                path: index.path.to_string(),
-                field_type: index.field_type,
-                building: with().count() < state.segments.len(),
-                points: with().map(|(segment, _)| segment.info.points).sum(),
-                bytes: with().map(|(_, file)| file.info.bytes).sum(),
-            }
-        };
-        state.fields.iter().map(describe).collect()
+        let inner = &self.shared.inner;
+        inner.reader(&inner.state()).field_indexes()
     }
 
     /// Builds the files of all field indexes anew from the payloads, for when [`Collection::verify`] or a query says that
@@ -276,11 +264,28 @@ impl Inner {
         let writer = |index| FieldWriter::new(&self.disk, store_id, files.take_number(), index, budget);
         indexes.into_iter().map(writer).collect()
     }
+}
+
+impl Reader<'_> {
+    pub(super) fn field_indexes(&self) -> Vec<FieldIndex> {
+        let segments = &self.state.segments;
+        let describe = |index: &FieldIndexInfo| {
+            let with = || segments.iter().filter_map(|segment| Some((segment, segment.field(index.number)?)));
+            FieldIndex {
+                path: index.path.to_string(),
+                field_type: index.field_type,
+                building: with().count() < segments.len(),
+                points: with().map(|(segment, _)| segment.info.points).sum(),
+                bytes: with().map(|(_, file)| file.info.bytes).sum(),
+            }
+        };
+        self.state.fields.iter().map(describe).collect()
+    }
 
     /// Checks a filter; texts are taken apart as the field indexes say.
-    pub(super) fn check(&self, state: &State, filter: &Filter) -> Result<Checked, FilterError> {
+    pub(super) fn check(&self, filter: &Filter) -> Result<Checked, FilterError> {
         filter.check_with(|path| {
-            let index = state.fields.iter().find(|index| index.path == *path);
+            let index = self.state.fields.iter().find(|index| index.path == *path);
             match index.map(|index| index.field_type) {
                 Some(FieldType::Text(options)) => options,
                 _ => TextOptions::default(),

@@ -6,7 +6,7 @@ use nearline_index::{CALIBRATED_TARGETS, Flat, Nearest, RowId, Scorer};
 use nearline_storage::PAGE;
 use roaring::RoaringBitmap;
 
-use super::Inner;
+use super::Reader;
 use super::flush::dead_points;
 use super::index::{live_in_lists, rest_of};
 use super::plan::{Choice, Estimate, IndexEstimate, Reads, Strategy, choose_strategy, first_tries};
@@ -14,13 +14,11 @@ use super::query::micros;
 use super::select::{Doubt, FilterReport, LAZY_SHARE, part_of};
 use crate::error::QueryError;
 use crate::filter::Checked;
-use crate::state::State;
 use crate::vector_index::{Ask, Listed};
 
 /// A question about the vectors of one name.
 pub(super) struct Search<'a> {
-    pub(super) inner: &'a Inner,
-    pub(super) state: &'a State,
+    pub(super) reader: Reader<'a>,
     /// The place of the name in the schema.
     pub(super) at: usize,
     pub(super) scorer: &'a Scorer,
@@ -67,7 +65,7 @@ impl Search<'_> {
             });
         };
         let started = Instant::now();
-        let mut doubt = self.inner.doubt(self.state, filter)?;
+        let mut doubt = self.reader.doubt(filter)?;
         let mut filter_us = micros(started);
         let unsure = doubt.unsure.len();
         let first = choose_strategy(&self.estimate(Some(&(&doubt.certain | &doubt.unsure)), unsure));
@@ -140,18 +138,18 @@ impl Search<'_> {
             all_pages: 0,
             matching_pages: 0,
             index: self.listed().map(|listed| {
-                let live = live_in_lists(self.state, listed);
+                let live = live_in_lists(self.reader.state, listed);
                 IndexEstimate { live, matching: allowed_in(listed, live, matching), rest_pages: 0 }
             }),
         };
-        for segment in &self.state.segments {
+        for segment in &self.reader.state.segments {
             let info = &segment.info;
-            estimate.points += info.points.saturating_sub(dead_points(info, self.state));
+            estimate.points += info.points.saturating_sub(dead_points(info, self.reader.state));
             let part = matching.map(|rows| rows.range_cardinality(info.first.0..=info.last.0));
             estimate.matching = estimate.matching.zip(part).map(|(sum, part)| sum + part);
             if let Some(vectors) = &segment.vectors[self.at] {
                 if let (Some(index), Some(listed)) = (&mut estimate.index, self.listed()) {
-                    let rest = rest_of(self.state, segment, self.at, Some(listed.last));
+                    let rest = rest_of(self.reader.state, segment, self.at, Some(listed.last));
                     index.rest_pages += pages_in_a_row(vectors, rest);
                 }
                 estimate.all_pages += vectors.pages();
@@ -164,7 +162,7 @@ impl Search<'_> {
     /// The vector index, unless the answer has to be better than it can be known to be.
     fn listed(&self) -> Option<&Listed> {
         let best = CALIBRATED_TARGETS.last().copied().unwrap_or(0.0);
-        self.state.indexes.get(self.at)?.as_ref().filter(|_| self.target_recall <= best)
+        self.reader.state.indexes.get(self.at)?.as_ref().filter(|_| self.target_recall <= best)
     }
 
     /// The `k` rows nearest to the query, of those that match or of all, and what finding them took.
@@ -176,7 +174,7 @@ impl Search<'_> {
     ) -> Result<(Vec<(RowId, f32)>, Compared), QueryError> {
         let allowed = |row: RowId| match matching {
             Some(matching) => matching.contains(row.0),
-            None => !self.state.is_dead(row),
+            None => !self.reader.state.is_dead(row),
         };
         let (mut nearest, mut sum) = (Nearest::new(k), Compared::default());
         let mut last = None;
@@ -184,7 +182,7 @@ impl Search<'_> {
             last = Some(listed.last);
             self.search_lists(listed, matching, &allowed, k, &mut nearest, &mut sum)?;
         }
-        for segment in &self.state.segments {
+        for segment in &self.reader.state.segments {
             let Some(vectors) = &segment.vectors[self.at] else { continue };
             if last.is_some_and(|last| segment.info.last <= last) {
                 continue;
@@ -200,7 +198,7 @@ impl Search<'_> {
             sum.compared += vectors.nearest_from(from, self.scorer, allowed, &mut nearest)?;
             sum.pages += pages_in_a_row(vectors, vectors.rows() - from);
         }
-        for run in self.state.frozen.iter().chain(&self.state.runs) {
+        for run in self.reader.state.frozen.iter().chain(&self.reader.state.runs) {
             let Some(block) = run.vectors.get(self.at) else { continue };
             nearest.push_all(self.scorer, &block.rows, &block.bytes, allowed);
             sum.compared += block.rows.len() as u64;
@@ -218,7 +216,7 @@ impl Search<'_> {
         nearest: &mut Nearest,
         sum: &mut Compared,
     ) -> Result<(), QueryError> {
-        let allowed = allowed_in(listed, live_in_lists(self.state, listed), matching);
+        let allowed = allowed_in(listed, live_in_lists(self.reader.state, listed), matching);
         if allowed == 0 && matching.is_some() {
             return Ok(());
         }

@@ -5,12 +5,11 @@ use std::collections::BinaryHeap;
 
 use nearline_index::RowId;
 
-use super::Inner;
+use super::Reader;
 use crate::error::QueryError;
 use crate::filter::{Checked, parse_datetime};
 use crate::path::{FieldPath, elements_at};
 use crate::point_id::PointId;
-use crate::state::State;
 use crate::value::{Number, Payload, Value};
 
 /// The field whose values decide the order of points, and where to begin.
@@ -164,23 +163,22 @@ impl First {
     }
 }
 
-impl Inner {
+impl Reader<'_> {
     /// The first rows in an order, so many at most, each with the value that put it there.
     pub(super) fn ordered(
         &self,
-        state: &State,
         order: &OrderBy,
         filter: Option<&Checked>,
         limit: usize,
     ) -> Result<Vec<(RowId, Value)>, QueryError> {
         let order = order.check()?;
-        let matching = filter.map(|filter| self.matching(state, filter)).transpose()?.map(|(rows, _)| rows);
+        let matching = filter.map(|filter| self.matching(filter)).transpose()?.map(|(rows, _)| rows);
         let is_wanted = |row: RowId| match &matching {
             Some(rows) => rows.contains(row.0),
-            None => !state.is_dead(row),
+            None => !self.state.is_dead(row),
         };
         let mut first = First { order, limit, heap: BinaryHeap::new() };
-        for segment in &state.segments {
+        for segment in &self.state.segments {
             for point in segment.scan() {
                 let (row, id, payload) = point?;
                 if is_wanted(row) {
@@ -188,12 +186,12 @@ impl Inner {
                 }
             }
         }
-        for point in state.live_in_memory().filter(|point| is_wanted(point.row)) {
+        for point in self.state.live_in_memory().filter(|point| is_wanted(point.row)) {
             first.offer(point.row, point.id, &point.payload);
         }
         let (ranked, path) = (first.heap.into_sorted_vec(), first.order.path);
         let rows: Vec<RowId> = ranked.iter().map(|ranked| ranked.row).collect();
-        let documents = self.documents(state, &rows)?;
+        let documents = self.documents(&rows)?;
         let value = |(ranked, (_, payload)): (&Ranked, (PointId, Payload))| {
             let is_it = |value: &&Value| Key::of(value).is_some_and(|key| key.compare(ranked.key).is_eq());
             (ranked.row, elements_at(&payload, &path).find(is_it).cloned().unwrap_or_default())

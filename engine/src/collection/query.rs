@@ -8,13 +8,12 @@ use nearline_index::{RowId, Scorer};
 use super::nearest::{Found, Search};
 use super::plan::Strategy;
 use super::select::FilterReport;
-use super::{Collection, Inner};
+use super::{Collection, Reader};
 use crate::error::QueryError;
 use crate::filter::Filter;
 use crate::point::Vector;
 use crate::point_id::PointId;
 use crate::schema::VectorConfig;
-use crate::state::State;
 use crate::value::Payload;
 
 /// Points a question may ask for.
@@ -122,7 +121,7 @@ pub struct QueryReport {
     pub why: String,
     /// What the filter took, if there was one.
     pub filter: FilterReport,
-    /// The write up to which points were seen.
+    /// The write up to which points were seen; 0 of a [`Version`](crate::Version), which has no log.
     pub lsn: u64,
     /// Points that match the filter, if there was one and they were all found out.
     pub matching: Option<u64>,
@@ -156,8 +155,8 @@ impl Collection {
     /// # Errors
     /// [`QueryError`], saying what of the question is wrong or which file cannot be read.
     pub fn query(&self, query: &Query) -> Result<QueryAnswer, QueryError> {
-        let state = self.shared.inner.state();
-        self.shared.inner.answer(&state, query)
+        let inner = &self.shared.inner;
+        inner.reader(&inner.state()).answer(query)
     }
 
     /// Answers several questions about the same moment, in their order.
@@ -165,13 +164,17 @@ impl Collection {
     /// # Errors
     /// That of the first question that cannot be answered.
     pub fn query_batch(&self, queries: &[Query]) -> Result<Vec<QueryAnswer>, QueryError> {
-        let state = self.shared.inner.state();
-        queries.iter().map(|query| self.shared.inner.answer(&state, query)).collect()
+        let inner = &self.shared.inner;
+        inner.reader(&inner.state()).answer_all(queries)
     }
 }
 
-impl Inner {
-    pub(super) fn answer(&self, state: &State, query: &Query) -> Result<QueryAnswer, QueryError> {
+impl Reader<'_> {
+    pub(super) fn answer_all(&self, queries: &[Query]) -> Result<Vec<QueryAnswer>, QueryError> {
+        queries.iter().map(|query| self.answer(query)).collect()
+    }
+
+    pub(super) fn answer(&self, query: &Query) -> Result<QueryAnswer, QueryError> {
         let started = Instant::now();
         if query.k == 0 || query.k > K_MAX {
             let (found, expected) = (query.k.to_string(), format!("1 to {K_MAX}"));
@@ -188,22 +191,21 @@ impl Inner {
         let bytes = query_bytes(config, &query.vector)?;
         let scorer = Scorer::new(config.metric, config.shape(), &bytes);
         let search = Search {
-            inner: self,
-            state,
+            reader: *self,
             at,
             scorer: &scorer,
             k: query.k,
             query: &bytes,
             target_recall: query.target_recall,
         };
-        let filter = query.filter.as_ref().map(|filter| self.check(state, filter)).transpose()?;
+        let filter = query.filter.as_ref().map(|filter| self.check(filter)).transpose()?;
         let Found { rows, choice, matching, filter, filter_us, picked } = search.run(filter.as_ref())?;
         let scan_us = micros(started) - filter_us;
         let report = QueryReport {
             strategy: choice.strategy,
             why: choice.why,
             filter,
-            lsn: state.lsn,
+            lsn: self.state.lsn,
             matching,
             lists: picked.lists,
             compared: picked.compared,
@@ -212,22 +214,17 @@ impl Inner {
             scan_us,
             total_us: 0.0,
         };
-        let hits = self.hits(state, &rows, query)?;
+        let hits = self.hits(&rows, query)?;
         Ok(QueryAnswer { hits, report: QueryReport { total_us: micros(started), ..report } })
     }
 
     /// Names the rows found, with what was asked for.
-    fn hits(
-        &self,
-        state: &State,
-        found: &[(RowId, f32)],
-        query: &Query,
-    ) -> Result<Vec<ScoredPoint>, QueryError> {
+    fn hits(&self, found: &[(RowId, f32)], query: &Query) -> Result<Vec<ScoredPoint>, QueryError> {
         let rows: Vec<RowId> = found.iter().map(|(row, _)| *row).collect();
-        let documents = self.documents(state, &rows)?;
+        let documents = self.documents(&rows)?;
         let mut hits = Vec::with_capacity(found.len());
         for (&(row, distance), (id, payload)) in found.iter().zip(documents) {
-            let vectors = if query.with_vectors { Some(self.vectors(state, row)?) } else { None };
+            let vectors = if query.with_vectors { Some(self.vectors(row)?) } else { None };
             hits.push(ScoredPoint { id, distance, payload: query.with_payload.then_some(payload), vectors });
         }
         Ok(hits)

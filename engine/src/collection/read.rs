@@ -3,12 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Bound;
+use std::path::Path;
 
 use nearline_index::RowId;
 use nearline_storage::StorageError;
 
 use super::select::Doubt;
-use super::{Collection, Inner, OrderBy};
+use super::{Collection, OrderBy, Reader};
 use crate::error::{OpenError, QueryError};
 use crate::filter::{Checked, Filter};
 use crate::point::{Point, Vector};
@@ -103,17 +104,7 @@ impl Collection {
     /// When a file cannot be read.
     pub fn get<I: Into<PointId>>(&self, ids: impl IntoIterator<Item = I>) -> Result<Vec<Point>, QueryError> {
         let inner = &self.shared.inner;
-        let state = inner.state();
-        let ids: Vec<PointId> = ids.into_iter().map(Into::into).collect();
-        let (points, are_right) = inner.points_of(&state, &ids)?;
-        match &state.tier {
-            Some(tier) if !are_right => {
-                tier.doubt("the row of another point");
-                let by_tables = State { tier: None, ..(*state).clone() };
-                Ok(inner.points_of(&by_tables, &ids)?.0)
-            }
-            _ => Ok(points),
-        }
+        inner.reader(&inner.state()).get(ids)
     }
 
     /// A page of points in order of their ids, of one moment. Pages of a scroll are of different moments: points written
@@ -122,24 +113,8 @@ impl Collection {
     /// # Errors
     /// When an option is out of range or a file cannot be read.
     pub fn scroll(&self, scroll: &Scroll) -> Result<Page, QueryError> {
-        if scroll.limit == 0 || scroll.limit > PAGE_MAX {
-            let (found, expected) = (scroll.limit.to_string(), format!("1 to {PAGE_MAX}"));
-            return Err(QueryError::Bad { what: "limit of a page", found, expected });
-        }
         let inner = &self.shared.inner;
-        let state = inner.state();
-        let checked = scroll.filter.as_ref().map(|filter| inner.check(&state, filter)).transpose()?;
-        if let Some(order) = &scroll.order {
-            return inner.ordered_page(&state, scroll, order, checked.as_ref());
-        }
-        let mut doubt = checked.as_ref().map(|filter| inner.doubt(&state, filter)).transpose()?;
-        let from = scroll.from.map_or(Bound::Unbounded, Bound::Included);
-        // One more than fits tells where the next page begins.
-        let mut found = first_matching(by_id(&state, from), doubt.as_mut(), scroll.limit + 1)?;
-        let next = if found.len() > scroll.limit { found.pop().map(|(id, _)| id) } else { None };
-        let rows: Vec<RowId> = found.into_iter().map(|(_, row)| row).collect();
-        let points = inner.points(&state, &rows, scroll.with_vectors)?;
-        Ok(Page { points, order_values: Vec::new(), next })
+        inner.reader(&inner.state()).scroll(scroll)
     }
 
     /// The number of points that match, or of all.
@@ -148,11 +123,7 @@ impl Collection {
     /// When the filter is wrong or a file cannot be read.
     pub fn count(&self, filter: Option<&Filter>) -> Result<u64, QueryError> {
         let inner = &self.shared.inner;
-        let state = inner.state();
-        match filter {
-            None => Ok(state.live),
-            Some(filter) => Ok(inner.matching(&state, &inner.check(&state, filter)?)?.0.len()),
-        }
+        inner.reader(&inner.state()).count(filter)
     }
 }
 
@@ -239,10 +210,51 @@ impl Iterator for ById<'_> {
     }
 }
 
-impl Inner {
+impl Reader<'_> {
+    pub(super) fn get<I: Into<PointId>>(
+        &self,
+        ids: impl IntoIterator<Item = I>,
+    ) -> Result<Vec<Point>, QueryError> {
+        let ids: Vec<PointId> = ids.into_iter().map(Into::into).collect();
+        let (points, are_right) = self.points_of(&ids)?;
+        match &self.state.tier {
+            Some(tier) if !are_right => {
+                tier.doubt("the row of another point");
+                let by_tables = State { tier: None, ..self.state.clone() };
+                Ok(Reader { state: &by_tables, ..*self }.points_of(&ids)?.0)
+            }
+            _ => Ok(points),
+        }
+    }
+
+    pub(super) fn scroll(&self, scroll: &Scroll) -> Result<Page, QueryError> {
+        if scroll.limit == 0 || scroll.limit > PAGE_MAX {
+            let (found, expected) = (scroll.limit.to_string(), format!("1 to {PAGE_MAX}"));
+            return Err(QueryError::Bad { what: "limit of a page", found, expected });
+        }
+        let checked = scroll.filter.as_ref().map(|filter| self.check(filter)).transpose()?;
+        if let Some(order) = &scroll.order {
+            return self.ordered_page(scroll, order, checked.as_ref());
+        }
+        let mut doubt = checked.as_ref().map(|filter| self.doubt(filter)).transpose()?;
+        let from = scroll.from.map_or(Bound::Unbounded, Bound::Included);
+        // One more than fits tells where the next page begins.
+        let mut found = first_matching(by_id(self.state, from), doubt.as_mut(), scroll.limit + 1)?;
+        let next = if found.len() > scroll.limit { found.pop().map(|(id, _)| id) } else { None };
+        let rows: Vec<RowId> = found.into_iter().map(|(_, row)| row).collect();
+        let points = self.points(&rows, scroll.with_vectors)?;
+        Ok(Page { points, order_values: Vec::new(), next })
+    }
+
+    pub(super) fn count(&self, filter: Option<&Filter>) -> Result<u64, QueryError> {
+        match filter {
+            None => Ok(self.state.live),
+            Some(filter) => Ok(self.matching(&self.check(filter)?)?.0.len()),
+        }
+    }
+
     fn ordered_page(
         &self,
-        state: &State,
         scroll: &Scroll,
         order: &OrderBy,
         filter: Option<&Checked>,
@@ -252,31 +264,31 @@ impl Inner {
             return Err(QueryError::Bad { what: "id to scroll from", found: id.to_string(), expected });
         }
         let (rows, order_values): (Vec<RowId>, Vec<Value>) =
-            self.ordered(state, order, filter, scroll.limit)?.into_iter().unzip();
-        let points = self.points(state, &rows, scroll.with_vectors)?;
+            self.ordered(order, filter, scroll.limit)?.into_iter().unzip();
+        let points = self.points(&rows, scroll.with_vectors)?;
         Ok(Page { points, order_values, next: None })
     }
 
     /// Whole points of ids, those that are there. Says whether they are of these ids: they are read anyway.
-    fn points_of(&self, state: &State, ids: &[PointId]) -> Result<(Vec<Point>, bool), QueryError> {
+    fn points_of(&self, ids: &[PointId]) -> Result<(Vec<Point>, bool), QueryError> {
         let (mut wanted, mut rows) = (Vec::new(), Vec::new());
         for &id in ids {
-            if let Some(row) = state.find(id)? {
+            if let Some(row) = self.state.find(id)? {
                 wanted.push(id);
                 rows.push(row);
             }
         }
-        let points = self.points(state, &rows, true)?;
+        let points = self.points(&rows, true)?;
         let are_right = points.iter().map(|point| point.id).eq(wanted);
         Ok((points, are_right))
     }
 
     /// Whole points of rows that are there, in their order.
-    fn points(&self, state: &State, rows: &[RowId], with_vectors: bool) -> Result<Vec<Point>, QueryError> {
+    fn points(&self, rows: &[RowId], with_vectors: bool) -> Result<Vec<Point>, QueryError> {
         let mut points = Vec::with_capacity(rows.len());
         for rows in rows.chunks(CHUNK) {
-            for (&row, (id, payload)) in rows.iter().zip(self.documents(state, rows)?) {
-                let vectors = if with_vectors { self.vectors(state, row)? } else { BTreeMap::new() };
+            for (&row, (id, payload)) in rows.iter().zip(self.documents(rows)?) {
+                let vectors = if with_vectors { self.vectors(row)? } else { BTreeMap::new() };
                 points.push(Point { id, vectors, payload });
             }
         }
@@ -284,11 +296,8 @@ impl Inner {
     }
 
     /// Ids and payloads of rows that are there, in their order.
-    pub(super) fn documents(
-        &self,
-        state: &State,
-        rows: &[RowId],
-    ) -> Result<Vec<(PointId, Payload)>, QueryError> {
+    pub(super) fn documents(&self, rows: &[RowId]) -> Result<Vec<(PointId, Payload)>, QueryError> {
+        let state = self.state;
         let mut found: Vec<Option<(PointId, Payload)>> = rows
             .iter()
             .map(|&row| state.in_memory(row).map(|point| (point.id, point.payload.clone())))
@@ -305,18 +314,19 @@ impl Inner {
             }
         }
         let missing = |row: &RowId| {
-            let path = self.disk.root().join("points");
-            StorageError::corrupt(&path, 0, "row without a point", row.0.into(), row.0.into())
+            let covering = state.segments.iter().find(|segment| segment.covers(*row));
+            let path = covering.map_or(Path::new("points"), |segment| segment.path());
+            StorageError::corrupt(path, 0, "row without a point", row.0.into(), row.0.into())
         };
         let all = found.into_iter().zip(rows).map(|(found, row)| found.ok_or_else(|| missing(row)));
         Ok(all.collect::<Result<_, _>>()?)
     }
 
     /// The vectors of a row that is there.
-    pub(super) fn vectors(&self, state: &State, row: RowId) -> Result<BTreeMap<String, Vector>, QueryError> {
-        let stored = match state.in_memory(row) {
+    pub(super) fn vectors(&self, row: RowId) -> Result<BTreeMap<String, Vector>, QueryError> {
+        let stored = match self.state.in_memory(row) {
             Some(point) => point.vectors.clone(),
-            None => self.flushed_vectors(state, row)?,
+            None => self.flushed_vectors(row)?,
         };
         let named = self.schema.vectors().zip(stored);
         Ok(named
@@ -326,8 +336,8 @@ impl Inner {
             .collect())
     }
 
-    fn flushed_vectors(&self, state: &State, row: RowId) -> Result<Vec<Option<Box<[u8]>>>, QueryError> {
-        let segment = state.segments.iter().find(|segment| segment.covers(row));
+    fn flushed_vectors(&self, row: RowId) -> Result<Vec<Option<Box<[u8]>>>, QueryError> {
+        let segment = self.state.segments.iter().find(|segment| segment.covers(row));
         let vectors = segment.map(|segment| segment.vectors_of(row)).transpose();
         let vectors = vectors.map_err(|error| match error {
             OpenError::Index(error) => QueryError::Index(error),

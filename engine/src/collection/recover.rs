@@ -1,6 +1,6 @@
 //! Opening a collection: the manifest, its segments, and what the log has beyond them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 
@@ -16,7 +16,7 @@ use super::{Background, Collection, Files, Handle, Inner, Limits, Opening, Write
 use crate::error::OpenError;
 use crate::manifest::{Manifest, read_dead};
 use crate::record::{Change, decode_changes};
-use crate::segment::Segment;
+use crate::segment::{Segment, SegmentInfo};
 use crate::state::State;
 use crate::vector_index::{Listed, VectorIndex, open_rows};
 
@@ -45,6 +45,7 @@ impl Collection {
             name: Mutex::new(name.to_owned()),
             schema: manifest.schema.clone(),
             disk,
+            io: opening.io,
             cache,
             limits,
             state: Mutex::new(Arc::new(state)),
@@ -60,6 +61,7 @@ impl Collection {
             waiting: AtomicUsize::new(0),
             written: Mutex::default(),
             keeper: keeper(weak),
+            versions: Mutex::new(BTreeMap::new()),
             dropped: AtomicBool::new(false),
             _lock: lock,
             _database: opening.database,
@@ -79,34 +81,7 @@ fn recover(
     limits: Limits,
     cache: &Arc<BlockCache>,
 ) -> Result<(State, Writer), OpenError> {
-    let open = |info: &crate::segment::SegmentInfo| {
-        Segment::open(disk, manifest.store_id, &manifest.schema, info.clone(), cache).map(Arc::new)
-    };
-    let segments = manifest.segments.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-    let mut indexes = vec![None; manifest.schema.len()];
-    for info in &manifest.indexes {
-        // One that does not open is missed by nobody: it is due then. `verify` says what is wrong with it.
-        let opened = VectorIndex::open(disk, info.clone(), limits.index_cache);
-        let rows = open_rows(disk.as_ref(), &segments, info.at);
-        indexes[info.at] = opened.ok().zip(rows.ok()).map(|(index, rows)| Listed::new(index, rows));
-    }
-    let dead = match manifest.dead {
-        Some(number) => {
-            // A merge since then may be done with some.
-            known_dead(&read_dead(disk.as_ref(), manifest.store_id, number)?, manifest, false).into_owned()
-        }
-        None => RoaringBitmap::new(),
-    };
-    let mut state = State {
-        lsn: manifest.flushed_lsn,
-        flushed_lsn: manifest.flushed_lsn,
-        segments,
-        indexes,
-        dead: Arc::new(dead),
-        live: manifest.live,
-        fields: Arc::new(manifest.fields.clone()),
-        ..State::default()
-    };
+    let mut state = open_state(disk, manifest, limits.index_cache, cache)?;
     let mut next_row = manifest.next_row;
     let path = disk.root().join("wal");
     let replay = &mut |lsn: u64, bytes: &[u8]| {
@@ -123,4 +98,41 @@ fn recover(
     let wal = Wal::open(Arc::clone(disk), manifest.store_id, options, manifest.flushed_lsn, replay)?;
     state.lsn = state.lsn.max(wal.last_lsn());
     Ok((state, Writer { wal, next_row }))
+}
+
+/// The points that are in the files of a manifest. Each vector index keeps so many bytes of what it reads.
+pub(super) fn open_state(
+    disk: &Arc<dyn Disk>,
+    manifest: &Manifest,
+    index_cache: u64,
+    cache: &Arc<BlockCache>,
+) -> Result<State, OpenError> {
+    let open = |info: &SegmentInfo| {
+        Segment::open(disk, manifest.store_id, &manifest.schema, info.clone(), cache).map(Arc::new)
+    };
+    let segments = manifest.segments.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let mut indexes = vec![None; manifest.schema.len()];
+    for info in &manifest.indexes {
+        // One that does not open is missed by nobody: it is due then. `verify` says what is wrong with it.
+        let opened = VectorIndex::open(disk, info.clone(), index_cache);
+        let rows = open_rows(disk.as_ref(), &segments, info.at);
+        indexes[info.at] = opened.ok().zip(rows.ok()).map(|(index, rows)| Listed::new(index, rows));
+    }
+    let dead = match manifest.dead {
+        Some(number) => {
+            // A merge since then may be done with some.
+            known_dead(&read_dead(disk.as_ref(), manifest.store_id, number)?, manifest, false).into_owned()
+        }
+        None => RoaringBitmap::new(),
+    };
+    Ok(State {
+        lsn: manifest.flushed_lsn,
+        flushed_lsn: manifest.flushed_lsn,
+        segments,
+        indexes,
+        dead: Arc::new(dead),
+        live: manifest.live,
+        fields: Arc::new(manifest.fields.clone()),
+        ..State::default()
+    })
 }

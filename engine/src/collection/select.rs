@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use roaring::RoaringBitmap;
 
-use super::Inner;
+use super::Reader;
 use crate::error::QueryError;
 use crate::field::plan;
 use crate::filter::{Checked, Group, Node};
@@ -55,8 +55,7 @@ impl Found {
 
 /// The points of a filter, as far as they are known: what indexes leave open is asked when somebody needs to know.
 pub(super) struct Doubt<'a> {
-    inner: &'a Inner,
-    state: &'a State,
+    reader: Reader<'a>,
     filter: &'a Checked,
     /// Rows that match.
     pub(super) certain: RoaringBitmap,
@@ -82,7 +81,7 @@ impl Doubt<'_> {
     }
 
     fn settle_these(&mut self, rows: RoaringBitmap) -> Result<(), QueryError> {
-        let (asked, matching) = self.inner.ask(self.state, self.filter, &rows)?;
+        let (asked, matching) = self.reader.ask(self.filter, &rows)?;
         self.asked += asked;
         self.unsure -= rows;
         self.certain |= matching;
@@ -91,54 +90,47 @@ impl Doubt<'_> {
 
     /// What it took so far.
     pub(super) fn report(&self) -> FilterReport {
-        FilterReport { unindexed: unindexed(self.state, self.filter), payloads_asked: self.asked }
+        FilterReport { unindexed: unindexed(self.reader.state, self.filter), payloads_asked: self.asked }
     }
 }
 
-impl Inner {
+impl<'a> Reader<'a> {
     /// The rows of all points that are not dead and match.
-    pub(crate) fn matching(
-        &self,
-        state: &State,
-        filter: &Checked,
-    ) -> Result<(RoaringBitmap, FilterReport), QueryError> {
-        let mut doubt = self.doubt(state, filter)?;
+    pub(super) fn matching(&self, filter: &Checked) -> Result<(RoaringBitmap, FilterReport), QueryError> {
+        let mut doubt = self.doubt(filter)?;
         doubt.settle_all()?;
         let report = doubt.report();
         Ok((doubt.certain, report))
     }
 
     /// What can be said of a filter without reading a payload.
-    pub(super) fn doubt<'a>(
-        &'a self,
-        state: &'a State,
-        filter: &'a Checked,
-    ) -> Result<Doubt<'a>, QueryError> {
-        let Found { rows, certain } = self.narrow(state, filter)?;
+    pub(super) fn doubt(&self, filter: &'a Checked) -> Result<Doubt<'a>, QueryError> {
+        let Found { rows, certain } = self.narrow(filter)?;
         let unsure = rows - &certain;
-        let certain = certain | self.matching_in_memory(state, filter);
-        Ok(Doubt { inner: self, state, filter, certain, doubts: unsure.len(), unsure, asked: 0 })
+        let certain = certain | self.matching_in_memory(filter);
+        Ok(Doubt { reader: *self, filter, certain, doubts: unsure.len(), unsure, asked: 0 })
     }
 
     /// What the field indexes know of the points in segments.
-    pub(super) fn narrow(&self, state: &State, filter: &Checked) -> Result<Found, QueryError> {
+    pub(super) fn narrow(&self, filter: &Checked) -> Result<Found, QueryError> {
+        let Self { schema, state } = *self;
         let mut all = RoaringBitmap::new();
         for segment in &state.segments {
             all.insert_range(segment.info.first.0..=segment.info.last.0);
         }
         // Rows of a segment that are not in it are dead.
         all -= &*state.dead;
-        Tree { schema: &self.schema, state }.group(&filter.root, &all)
+        Tree { schema, state }.group(&filter.root, &all)
     }
 
     /// The rows of points in memory that match.
-    pub(super) fn matching_in_memory(&self, state: &State, filter: &Checked) -> RoaringBitmap {
+    pub(super) fn matching_in_memory(&self, filter: &Checked) -> RoaringBitmap {
         let matches = |point: &&std::sync::Arc<crate::record::Stored>| {
             let has_vector =
                 |name: &str| self.schema.find(name).is_some_and(|(at, _)| point.vectors[at].is_some());
             filter.matches(point.id, &point.payload, has_vector)
         };
-        state.live_in_memory().filter(matches).map(|point| point.row.0).collect()
+        self.state.live_in_memory().filter(matches).map(|point| point.row.0).collect()
     }
 }
 

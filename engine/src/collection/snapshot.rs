@@ -1,11 +1,14 @@
 //! Snapshots: a collection as it was, under a name.
 //!
-//! Files never change, so a snapshot is links to them and a manifest of its own. What is in memory is flushed first.
+//! Files never change, so a snapshot is links to them and a manifest of its own. What is in memory is flushed first. It is
+//! read where it lies ([`Collection::as_of`]), or made a collection of its own
+//! ([`Database::restore_snapshot`](crate::Database::restore_snapshot)).
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use nearline_storage::{BlockCache, Disk, IoMode, OsDisk, StorageError};
 
@@ -13,7 +16,7 @@ use super::verify::verify_fields;
 use super::{Collection, locked};
 use crate::database::check_name;
 use crate::error::{OpenError, WriteError};
-use crate::manifest::{Manifest, read_dead};
+use crate::manifest::{MANIFEST, Manifest, read_dead};
 use crate::segment::Segment;
 use crate::vector_index::VectorIndex;
 
@@ -23,6 +26,18 @@ const FOLDER: &str = "snapshots";
 const DRAFT: &str = ".draft";
 /// Bytes of blocks that are held while a snapshot is verified.
 const SNAPSHOT_CACHE_BYTES: usize = 4 << 20;
+
+/// What a snapshot is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SnapshotInfo {
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    pub created: SystemTime,
+    /// Bytes of its files. Those that the collection or another snapshot has, too, take their space once.
+    pub bytes: u64,
+}
 
 impl Collection {
     /// Keeps all points as they are now, under a name. It takes no space until points change.
@@ -77,6 +92,20 @@ impl Collection {
         Ok(names_in(&self.shared.inner.disk.root().join(FOLDER))?)
     }
 
+    /// When a snapshot was made, and how large it is.
+    ///
+    /// # Errors
+    /// When there is none of this name, or its folder cannot be read.
+    pub fn snapshot_info(&self, name: &str) -> Result<SnapshotInfo, OpenError> {
+        let root = self.shared.inner.disk.root();
+        let info = describe(&snapshot_folder(root, name)?, name);
+        if info.is_err() {
+            // It may have been dropped meanwhile.
+            snapshot_folder(root, name)?;
+        }
+        Ok(info?)
+    }
+
     /// Reads every file of a snapshot and checks it.
     pub(crate) fn verify_snapshot(&self, name: &str) -> Result<(), OpenError> {
         let inner = &self.shared.inner;
@@ -98,7 +127,8 @@ impl Collection {
         })
     }
 
-    /// Drops a snapshot; the space of what only it had comes back.
+    /// Drops a snapshot; the space of what only it had comes back. Who reads it ([`Collection::as_of`]) goes on, and the space
+    /// comes back then.
     ///
     /// # Errors
     /// When there is none of this name, or the disk fails.
@@ -109,10 +139,30 @@ impl Collection {
         let _files = locked(&inner.files);
         let draft = inner.disk.root().join(FOLDER).join(DRAFT);
         let gone = clear(&draft)
-            .and_then(|()| fs::rename(&folder, &draft))
+            .and_then(|()| {
+                // Whoever asks for the name from now on does not mean this one.
+                let mut versions = locked(&inner.versions);
+                versions.remove(name);
+                fs::rename(&folder, &draft)
+            })
             .and_then(|()| fs::remove_dir_all(&draft));
         Ok(gone.map_err(|error| StorageError::io(&folder, "remove", error))?)
     }
+}
+
+fn describe(folder: &Path, name: &str) -> Result<SnapshotInfo, StorageError> {
+    let about = |file: &str| {
+        let path = folder.join(file);
+        path.metadata().map_err(|error| StorageError::io(&path, "look at", error))
+    };
+    let mut bytes = 0;
+    for file in names_in(folder)? {
+        bytes += about(&file)?.len();
+    }
+    // Of its files only the manifest is of its own.
+    let created = about(MANIFEST)?.modified();
+    let created = created.map_err(|error| StorageError::io(&folder.join(MANIFEST), "look at", error))?;
+    Ok(SnapshotInfo { name: name.to_owned(), created, bytes })
 }
 
 /// Makes a folder of links, in place of what an earlier attempt left.

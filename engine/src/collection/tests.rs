@@ -18,10 +18,11 @@ mod ruled;
 mod threads;
 mod tier;
 mod twin;
+mod version;
 
 use std::sync::Arc;
 
-use nearline_storage::{BlockCache, Disk, SimDisk};
+use nearline_storage::{BlockCache, Disk, IoMode, SimDisk};
 
 use super::{Collection, Limits, Opening};
 use crate::live_tier::TierUse;
@@ -62,8 +63,13 @@ const TEXT: TextOptions = TextOptions {
 };
 
 /// With a thread that flushes and merges.
-const BACKGROUND: Opening =
-    Opening { background: true, keeps_leftovers: false, tier: TierUse::LeaveAlone, database: None };
+const BACKGROUND: Opening = Opening {
+    background: true,
+    io: IoMode::Auto,
+    keeps_leftovers: false,
+    tier: TierUse::LeaveAlone,
+    database: None,
+};
 
 /// An empty collection on a disk in memory.
 fn create(seed: u64) -> SimDisk {

@@ -229,7 +229,7 @@ impl Collection {
         let inner = &self.shared.inner;
         Ok(match points {
             Selector::Ids(ids) => Chosen::Ids(ids),
-            Selector::Filter(filter) => Chosen::Filter(inner.check(&inner.state(), &filter)?),
+            Selector::Filter(filter) => Chosen::Filter(inner.reader(&inner.state()).check(&filter)?),
         })
     }
 
@@ -384,7 +384,7 @@ impl Inner {
                 }
             }
             Chosen::Filter(filter) => {
-                let (matching, _) = self.matching(state, filter).map_err(|error| match error {
+                let (matching, _) = self.reader(state).matching(filter).map_err(|error| match error {
                     QueryError::Storage(error) => WriteError::Storage(error),
                     QueryError::Index(error) => WriteError::Index(error),
                     // Filters were checked before.

@@ -51,6 +51,7 @@ fn what_was_exported_is_imported_the_same() {
 
     ok(&format!("export --db {dir}/db --collection c --output {dir}/one --progress none"));
     assert_eq!(read(&format!("{dir}/one/vectors.fbin")), read("base.fbin"));
+    as_of(&dir);
     assert_eq!(read(&format!("{dir}/one/ids.i64bin")), i64bin(&ids));
     ok(&format!(
         "import --db {dir}/other --collection c --from {dir}/one --create --batch 77 --progress none"
@@ -72,6 +73,19 @@ fn what_was_exported_is_imported_the_same() {
         &format!("export --db {dir}/db --collection c --output {dir}/two"),
         &["two", "exists already"],
     );
+}
+
+/// What a snapshot keeps is exported as it was: `one`, whatever is written since.
+fn as_of(dir: &str) {
+    let of = format!("--db {dir}/db --collection c");
+    ok(&format!("snapshot create {of} --name s"));
+    write(&format!("{dir}/few.i64bin"), &i64bin(&[1, 2, 3]));
+    ok(&format!("import {of} --ids {dir}/few.i64bin --progress none"));
+    ok(&format!("export {of} --as-of s --output {dir}/old --progress none"));
+    same(&format!("{dir}/one"), &format!("{dir}/old"));
+    refused(5, &format!("export {of} --as-of t --output {dir}/new"), &["snapshot", "\"t\""]);
+    std::fs::remove_dir_all(root().join(format!("{dir}/old"))).unwrap();
+    std::fs::remove_file(root().join(format!("{dir}/few.i64bin"))).unwrap();
 }
 
 fn contents_of(dir: &str) -> Vec<String> {

@@ -3,12 +3,12 @@
 use nearline_index::RowId;
 use roaring::RoaringBitmap;
 
-use super::{Inner, part_of};
+use super::super::Reader;
+use super::part_of;
 use crate::error::QueryError;
 use crate::filter::Checked;
 use crate::point_id::PointId;
 use crate::segment::Segment;
-use crate::state::State;
 use crate::value::Payload;
 
 /// Payloads read together.
@@ -16,16 +16,15 @@ const CHUNK: usize = 256;
 /// A segment is read from front to back when more than one in so many of its points is asked.
 const SCAN_SHARE: u64 = 16;
 
-impl Inner {
+impl Reader<'_> {
     /// Asks the payloads of rows in segments. Says how many there were, and which match.
     pub(in crate::collection) fn ask(
         &self,
-        state: &State,
         filter: &Checked,
         rows: &RoaringBitmap,
     ) -> Result<(u64, RoaringBitmap), QueryError> {
         let (mut asked, mut matching) = (0, RoaringBitmap::new());
-        for segment in &state.segments {
+        for segment in &self.state.segments {
             let part = part_of(segment, rows);
             let mut take = |row: RowId, id: PointId, payload: &Payload| {
                 asked += 1;

@@ -26,9 +26,10 @@ fn single(seed: u64) -> SimDisk {
 fn both(on: &Collection, filter: &Filter) -> (RoaringBitmap, RoaringBitmap, u64) {
     let inner = &on.shared.inner;
     let state = inner.state();
-    let checked = inner.check(&state, filter).unwrap();
-    let (found, report) = inner.matching(&state, &checked).unwrap();
-    let mut right = inner.matching_in_memory(&state, &checked);
+    let reader = inner.reader(&state);
+    let checked = reader.check(filter).unwrap();
+    let (found, report) = reader.matching(&checked).unwrap();
+    let mut right = reader.matching_in_memory(&checked);
     for segment in &state.segments {
         for point in segment.scan() {
             let (row, id, payload) = point.unwrap();
@@ -271,7 +272,8 @@ fn ids_need_no_payloads() {
         assert_eq!(found, right);
         assert!(asked >= 1);
         let checked = filter.check().unwrap();
-        let (rows, report) = on.shared.inner.matching(&on.shared.inner.state(), &checked).unwrap();
+        let inner = &on.shared.inner;
+        let (rows, report) = inner.reader(&inner.state()).matching(&checked).unwrap();
         assert_eq!((rows.len() == 1 || rows.len() == 499, report.payloads_asked), (true, 0));
     }
 }

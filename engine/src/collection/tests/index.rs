@@ -6,16 +6,16 @@ use std::sync::Arc;
 use nearline_storage::{BlockCache, Disk, Fault, Faults, SimDisk};
 
 use super::super::index::IndexJob;
-use super::twin::Random;
+use super::twin::{Random, Reads};
 use super::{LIMITS, Opening, STORE, disk_of, files_of};
 use crate::{
     Collection, Condition, FieldType, Filter, Metric, OpenError, Payload, Point, PointId, Query, QueryAnswer,
     Schema, Strategy, WriteError,
 };
 
-const DIM: usize = 96;
+pub(super) const DIM: usize = 96;
 /// Enough for an index to be worth it.
-const POINTS: u64 = 6_000;
+pub(super) const POINTS: u64 = 6_000;
 
 fn open(disk: &SimDisk) -> Result<Collection, OpenError> {
     let limits = super::Limits {
@@ -37,7 +37,7 @@ fn open(disk: &SimDisk) -> Result<Collection, OpenError> {
 }
 
 /// The vector of a point: one of some places, and a little beside it.
-fn vector(id: u64, version: u64) -> Vec<f32> {
+pub(super) fn vector(id: u64, version: u64) -> Vec<f32> {
     let mut random = Random(id * 1_000 + version);
     let place = random.below(150);
     let mut around = Random(place ^ 0xace);
@@ -50,7 +50,7 @@ fn point(id: u64, version: u64) -> Point {
     Point::new(id).vector(vector(id, version)).payload(Payload::new().with("group", group).with("id", id))
 }
 
-fn write(on: &Collection, ids: impl IntoIterator<Item = u64>, version: u64) {
+pub(super) fn write(on: &Collection, ids: impl IntoIterator<Item = u64>, version: u64) {
     let ids: Vec<u64> = ids.into_iter().collect();
     for ids in ids.chunks(500) {
         on.upsert(ids.iter().map(|&id| point(id, version))).unwrap();
@@ -83,7 +83,7 @@ fn due(on: &Collection) -> Option<IndexJob> {
 }
 
 /// Does all there is to do about indexes; says what that was.
-fn settle(on: &Collection) -> Vec<IndexJob> {
+pub(super) fn settle(on: &Collection) -> Vec<IndexJob> {
     let mut done = Vec::new();
     while let Some((at, job)) = on.shared.inner.due_index(true) {
         on.shared.inner.run_index(at, job).unwrap();
@@ -107,7 +107,7 @@ fn ids(answer: &QueryAnswer) -> BTreeSet<PointId> {
 }
 
 /// The recall of the ten nearest, by the exact answers of the same collection; checks that what is said of the points is so.
-fn recall(on: &Collection, filter: Option<&Filter>, strategies: &[Strategy]) -> f64 {
+pub(super) fn recall(on: &impl Reads, filter: Option<&Filter>, strategies: &[Strategy]) -> f64 {
     let (mut found, rounds) = (0, 40);
     for round in 0..rounds {
         let mut query = Query::nearest(vector(round * 97, 77)).k(10).with_vectors(true);
@@ -422,10 +422,10 @@ fn an_old_moment_is_answered_when_its_index_is_gone() {
     // Its files are open still. Newer points are not of that moment.
     on.upsert([Point::new(POINTS).vector(vector(5, 77))]).unwrap();
     on.compact().unwrap();
-    let old = inner.answer(&state, &query).unwrap();
+    let old = inner.reader(&state).answer(&query).unwrap();
     assert_eq!((old.report.strategy, old.hits.len()), (Strategy::Index, 10));
     assert!(old.hits[0].id != POINTS.into(), "{:?}", old.report);
-    let exact = inner.answer(&state, &query.target_recall(1.0)).unwrap();
+    let exact = inner.reader(&state).answer(&query.target_recall(1.0)).unwrap();
     assert!(ids(&old).intersection(&ids(&exact)).count() >= 9);
 }
 

@@ -7,7 +7,7 @@ use super::{Step, asked, create, open};
 use crate::{Database, Schema};
 
 /// Runs a sequence; what fails is told with the seed and the steps up to there.
-fn explain(seed: u64, steps: &[Step], run: impl FnOnce()) {
+pub(super) fn explain(seed: u64, steps: &[Step], run: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
         eprintln!("seed {seed} failed after:");
         steps.iter().for_each(|step| eprintln!("  {step:?}"));

@@ -125,7 +125,7 @@ fn read(on: &Collection, random: &mut Random, acked: &AtomicU64, begun: &AtomicU
 /// What somebody who holds an old moment sees of it.
 fn see(on: &Collection, state: &Arc<crate::state::State>) -> Vec<(String, Option<Payload>)> {
     let query = Query::nearest([5.0, 0.0]).k(100).with_payload(true);
-    let hits = on.shared.inner.answer(state, &query).unwrap().hits;
+    let hits = on.shared.inner.reader(state).answer(&query).unwrap().hits;
     hits.into_iter().map(|hit| (format!("{} {}", hit.id, hit.distance), hit.payload)).collect()
 }
 

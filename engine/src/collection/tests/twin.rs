@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use nearline_index::{ElementType, Metric, Scorer};
 
 use crate::{
-    Collection, Condition, Durability, Filter, GeoPoint, Object, Payload, Point, PointId, Query, Schema,
-    Scroll, Selector, Uuid, Value, Vector, VectorConfig, WriteError, WriteReport,
+    Collection, Condition, Durability, Filter, GeoPoint, Object, Page, Payload, Point, PointId, Query,
+    QueryAnswer, QueryError, Schema, Scroll, Selector, Uuid, Value, Vector, VectorConfig, Version,
+    WriteError, WriteReport,
 };
 
 /// Chance by seed: SplitMix64.
@@ -216,6 +217,45 @@ fn condition(random: &mut Random, depth: u32) -> Condition {
     }
 }
 
+/// What is read of points: those of a collection, or of a version of it.
+pub(super) trait Reads {
+    /// As it is kept, nothing is counted.
+    fn points(&self) -> u64;
+    fn get(&self, ids: Vec<PointId>) -> Result<Vec<Point>, QueryError>;
+    fn count(&self, filter: Option<&Filter>) -> Result<u64, QueryError>;
+    fn scroll(&self, scroll: &Scroll) -> Result<Page, QueryError>;
+    fn query(&self, query: &Query) -> Result<QueryAnswer, QueryError>;
+}
+
+macro_rules! reads {
+    ($of:ty, $points:expr) => {
+        impl Reads for $of {
+            fn points(&self) -> u64 {
+                $points(self)
+            }
+
+            fn get(&self, ids: Vec<PointId>) -> Result<Vec<Point>, QueryError> {
+                self.get(ids)
+            }
+
+            fn count(&self, filter: Option<&Filter>) -> Result<u64, QueryError> {
+                self.count(filter)
+            }
+
+            fn scroll(&self, scroll: &Scroll) -> Result<Page, QueryError> {
+                self.scroll(scroll)
+            }
+
+            fn query(&self, query: &Query) -> Result<QueryAnswer, QueryError> {
+                self.query(query)
+            }
+        }
+    };
+}
+
+reads!(Collection, |on: &Collection| on.stats().points);
+reads!(Version, |on: &Version| on.count(None).unwrap());
+
 fn pick(random: &mut Random) -> Pick {
     if random.once_in(3) {
         return Pick::Filter(filter(random));
@@ -304,7 +344,7 @@ impl Twin {
     }
 
     /// Whether a collection holds the same points.
-    pub(super) fn equals(&self, collection: &Collection) -> bool {
+    pub(super) fn equals(&self, collection: &impl Reads) -> bool {
         let all = collection.scroll(&Scroll::new().limit(1 << 16)).unwrap();
         self.holds(&all.points)
     }
@@ -315,9 +355,9 @@ impl Twin {
     }
 
     /// Asks a collection all kinds of things and compares the answers.
-    pub(super) fn check(&self, collection: &Collection, random: &mut Random) {
+    pub(super) fn check(&self, collection: &impl Reads, random: &mut Random) {
         assert_eq!(collection.count(None).unwrap(), self.points.len() as u64);
-        assert_eq!(collection.stats().points, self.points.len() as u64);
+        assert_eq!(collection.points(), self.points.len() as u64);
         let ids: Vec<PointId> = (0..8).map(|_| id(random)).collect();
         let right: Vec<&Point> = ids.iter().filter_map(|id| Some(&self.points.get(id)?.1)).collect();
         assert!(collection.get(ids).unwrap().iter().eq(right), "points by their ids");
@@ -334,7 +374,7 @@ impl Twin {
 
     /// As [`Twin::check`] for a collection that may be damaged, and whatever the order in which points were written:
     /// what is answered at all is right.
-    pub(super) fn is_never_contradicted(&self, collection: &Collection) {
+    pub(super) fn is_never_contradicted(&self, collection: &impl Reads) {
         let points = self.points.len() as u64;
         assert!(collection.count(None).is_ok_and(|count| count == points), "what is counted is in memory");
         let some = Filter::must([Condition::range("n").gte(2)]);
@@ -344,7 +384,7 @@ impl Twin {
             assert!(all.points.iter().eq(self.points.values().map(|(_, point)| point)), "a scroll");
         }
         for (id, (_, point)) in &self.points {
-            assert!(collection.get([*id]).map_or(true, |found| found == [point.clone()]), "{id}");
+            assert!(collection.get(vec![*id]).map_or(true, |found| found == [point.clone()]), "{id}");
         }
         let query = Query::nearest([0.0, 0.0]).k(1 << 10).with_vectors(true).with_payload(true);
         let Ok(answer) = collection.query(&query) else { return };
@@ -361,7 +401,7 @@ impl Twin {
         }
     }
 
-    fn check_query(&self, collection: &Collection, filter: Option<&Filter>, name: &str, random: &mut Random) {
+    fn check_query(&self, collection: &impl Reads, filter: Option<&Filter>, name: &str, random: &mut Random) {
         let (wanted, k) = (vector(name, random), 1 + random.below(12) as usize);
         let schema = schema();
         let (_, config) = schema.find(name).unwrap();
@@ -398,7 +438,7 @@ impl Twin {
 }
 
 /// All points, page by page.
-pub(super) fn scrolled(collection: &Collection, filter: Option<&Filter>, limit: usize) -> Vec<Point> {
+pub(super) fn scrolled(collection: &impl Reads, filter: Option<&Filter>, limit: usize) -> Vec<Point> {
     let mut scroll = Scroll::new().limit(limit);
     if let Some(filter) = filter {
         scroll = scroll.filter(filter.clone());

@@ -24,7 +24,7 @@ mod version;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use nearline_index::RowId;
@@ -157,6 +157,8 @@ pub(crate) struct Inner {
     keeper: Option<tier::Keeper>,
     /// Snapshots that somebody reads, by their names. Who holds it may open one, or take a name away.
     versions: Mutex<BTreeMap<String, Weak<version::Opened>>>,
+    /// Bytes that the vector indexes of all open versions may keep of what they read, those of dropped snapshots among them.
+    version_cache: AtomicU64,
     /// Whether the collection was dropped: its files are going away.
     dropped: AtomicBool,
     _lock: FolderLock,

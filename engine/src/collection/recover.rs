@@ -1,7 +1,7 @@
 //! Opening a collection: the manifest, its segments, and what the log has beyond them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 
 use nearline_index::RowId;
@@ -62,6 +62,7 @@ impl Collection {
             written: Mutex::default(),
             keeper: keeper(weak),
             versions: Mutex::new(BTreeMap::new()),
+            version_cache: AtomicU64::new(0),
             dropped: AtomicBool::new(false),
             _lock: lock,
             _database: opening.database,

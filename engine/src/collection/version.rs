@@ -1,6 +1,6 @@
 //! Versions: snapshots that are read where they lie, by the same code as collections.
 
-use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use nearline_storage::{Disk, OsDisk};
@@ -53,7 +53,7 @@ pub(super) struct Opened {
     /// Bytes that its vector indexes keep of what they read, all of them together.
     index_cache: u64,
     /// Who reads a version has the collection open.
-    _collection: Arc<Handle>,
+    collection: Arc<Handle>,
 }
 
 impl Collection {
@@ -71,32 +71,33 @@ impl Collection {
         if let Some(opened) = versions.get(snapshot).and_then(Weak::upgrade) {
             return Ok(Version { opened });
         }
-        let index_cache = cache_share(&versions, inner.limits.index_cache);
-        let opened = Arc::new(self.open_version(snapshot, index_cache)?);
+        let opened = Arc::new(self.open_version(snapshot)?);
         versions.insert(snapshot.to_owned(), Arc::downgrade(&opened));
         Ok(Version { opened })
     }
 
-    fn open_version(&self, snapshot: &str, index_cache: u64) -> Result<Opened, OpenError> {
+    fn open_version(&self, snapshot: &str) -> Result<Opened, OpenError> {
         let inner = &self.shared.inner;
         let info = self.snapshot_info(snapshot)?;
         let folder = snapshot_folder(inner.disk.root(), snapshot)?;
         let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(&folder, inner.io)?);
         let manifest = Manifest::read(disk.as_ref())?;
-        let each = index_cache / manifest.indexes.len().max(1) as u64;
+        // Half of what the others leave: all of them together never keep more than an index of the collection may.
+        let taken = inner.version_cache.load(Ordering::Acquire);
+        let each = inner.limits.index_cache.saturating_sub(taken) / 2 / manifest.indexes.len().max(1) as u64;
         // Files of one number are the same, in the collection and in its snapshots: they share what is cached.
         let state = open_state(&disk, &manifest, each, &inner.cache)?;
         let index_cache = each * manifest.indexes.len() as u64;
+        inner.version_cache.fetch_add(index_cache, Ordering::AcqRel);
         let collection = Arc::clone(&self.shared);
-        Ok(Opened { info, schema: manifest.schema, state, index_cache, _collection: collection })
+        Ok(Opened { info, schema: manifest.schema, state, index_cache, collection })
     }
 }
 
-/// What the vector indexes of one more version may keep of what they read: half of what the others left of `all`, so that all
-/// of them together never keep more.
-fn cache_share(versions: &BTreeMap<String, Weak<Opened>>, all: u64) -> u64 {
-    let taken: u64 = versions.values().filter_map(Weak::upgrade).map(|opened| opened.index_cache).sum();
-    all.saturating_sub(taken) / 2
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.collection.inner.version_cache.fetch_sub(self.index_cache, Ordering::AcqRel);
+    }
 }
 
 impl Version {

@@ -159,13 +159,18 @@ fn a_version_is_searched_through_its_own_lists() {
     again(&old);
     on.drop_snapshot("old").unwrap();
     again(&old);
-    // Together they keep no more of what they read than one index of the collection may.
-    let most = on.shared.inner.limits.index_cache;
-    let cached = [&old, &new].map(|version| version.index_cache());
-    assert!(
-        cached.iter().all(|&bytes| bytes > 0) && cached.iter().sum::<u64>() <= most,
-        "{cached:?} of {most}"
-    );
+    // Together they keep no more of what they read than one index of the collection may, whatever is dropped.
+    on.snapshot("third").unwrap();
+    let third = on.as_of("third").unwrap();
+    let cached = || on.shared.inner.version_cache.load(Ordering::Acquire);
+    let each = [&old, &new, &third].map(Version::index_cache);
+    assert!(each.iter().all(|&bytes| bytes > 0), "{each:?}");
+    assert_eq!(cached(), each.iter().sum::<u64>());
+    assert!(cached() <= on.shared.inner.limits.index_cache, "{each:?}");
+    drop((old, new));
+    assert_eq!(cached(), each[2]);
+    drop(third);
+    assert_eq!(cached(), 0);
 }
 
 #[test]

@@ -139,7 +139,12 @@ impl Course {
         let scale = |count: usize, most: usize| ((count as f32 / share).ceil() as usize).min(most);
         self.nprobe = scale(self.nprobe, index.info.lists as usize);
         self.breadth = scale(self.breadth, index.info.nodes as usize);
-        if share < FEW_SHARE {
+        // The k nearest of a share lie as far out as so many more of all.
+        let (residency, among) = (index.held.residency, (options.k as f32 / share).ceil() as usize);
+        let measured = index.info.calibration.setting(residency, among, target).map(|setting| setting.stop);
+        if let Some(stop) = measured.filter(|&stop| stop <= 1.0) {
+            self.stop = self.stop.min(1.0).max(stop);
+        } else if share < FEW_SHARE {
             // The estimate is for vectors that lie evenly; those that a filter allows need not.
             self.stop = if self.stop > 1.0 { target } else { self.stop + (1.0 - self.stop) * SURER };
         }

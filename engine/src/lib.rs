@@ -50,9 +50,9 @@ mod vector_index;
 
 pub use collection::{
     Collection, Durability, FieldIndex, FilterReport, Job, K_MAX, OrderBy, Page, Query, QueryAnswer,
-    QueryReport, ScoredPoint, Scroll, Selector, Stats, Strategy, WriteReport,
+    QueryReport, ScoredPoint, Scroll, Selector, SnapshotFile, Stats, Strategy, WriteReport,
 };
-pub use database::{Damage, Database, DatabaseBuilder, DatabaseReport};
+pub use database::{AliasChange, Damage, Database, DatabaseBuilder, DatabaseReport};
 pub use error::{OpenError, QueryError, WriteError};
 pub use live_tier::LiveTierState;
 pub use point::{Point, Vector};

@@ -102,15 +102,29 @@ impl Collection {
     /// # Errors
     /// When a file cannot be read.
     pub fn get<I: Into<PointId>>(&self, ids: impl IntoIterator<Item = I>) -> Result<Vec<Point>, QueryError> {
+        self.points_by_id(ids.into_iter().map(Into::into).collect(), true)
+    }
+
+    /// As [`Collection::get`], without the vectors: no more is read than payloads.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn get_payloads<I: Into<PointId>>(
+        &self,
+        ids: impl IntoIterator<Item = I>,
+    ) -> Result<Vec<Point>, QueryError> {
+        self.points_by_id(ids.into_iter().map(Into::into).collect(), false)
+    }
+
+    fn points_by_id(&self, ids: Vec<PointId>, with_vectors: bool) -> Result<Vec<Point>, QueryError> {
         let inner = &self.shared.inner;
         let state = inner.state();
-        let ids: Vec<PointId> = ids.into_iter().map(Into::into).collect();
-        let (points, are_right) = inner.points_of(&state, &ids)?;
+        let (points, are_right) = inner.points_of(&state, &ids, with_vectors)?;
         match &state.tier {
             Some(tier) if !are_right => {
                 tier.doubt("the row of another point");
                 let by_tables = State { tier: None, ..(*state).clone() };
-                Ok(inner.points_of(&by_tables, &ids)?.0)
+                Ok(inner.points_of(&by_tables, &ids, with_vectors)?.0)
             }
             _ => Ok(points),
         }
@@ -258,7 +272,12 @@ impl Inner {
     }
 
     /// Whole points of ids, those that are there. Says whether they are of these ids: they are read anyway.
-    fn points_of(&self, state: &State, ids: &[PointId]) -> Result<(Vec<Point>, bool), QueryError> {
+    fn points_of(
+        &self,
+        state: &State,
+        ids: &[PointId],
+        with_vectors: bool,
+    ) -> Result<(Vec<Point>, bool), QueryError> {
         let (mut wanted, mut rows) = (Vec::new(), Vec::new());
         for &id in ids {
             if let Some(row) = state.find(id)? {
@@ -266,7 +285,7 @@ impl Inner {
                 rows.push(row);
             }
         }
-        let points = self.points(state, &rows, true)?;
+        let points = self.points(state, &rows, with_vectors)?;
         let are_right = points.iter().map(|point| point.id).eq(wanted);
         Ok((points, are_right))
     }

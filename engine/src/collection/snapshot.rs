@@ -6,11 +6,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use nearline_storage::{BlockCache, Disk, IoMode, OsDisk, StorageError};
 
 use super::verify::verify_fields;
-use super::{Collection, locked};
+use super::{Collection, METADATA, locked, metadata};
 use crate::database::check_name;
 use crate::error::{OpenError, WriteError};
 use crate::manifest::{Manifest, read_dead};
@@ -23,6 +24,18 @@ const FOLDER: &str = "snapshots";
 const DRAFT: &str = ".draft";
 /// Bytes of blocks that are held while a snapshot is verified.
 const SNAPSHOT_CACHE_BYTES: usize = 4 << 20;
+
+/// A file of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SnapshotFile {
+    /// Its name in the folder of the snapshot, which has no other folders in it.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its length.
+    pub bytes: u64,
+}
 
 impl Collection {
     /// Keeps all points as they are now, under a name. It takes no space until points change.
@@ -42,7 +55,9 @@ impl Collection {
             return Err(OpenError::Exists { what: "snapshot", name: name.to_owned() }.into());
         }
         let draft = folder.join(DRAFT);
-        let made = fill(root, &manifest.files(), &draft)
+        let mut names = manifest.files();
+        names.extend(root.join(METADATA).is_file().then(|| METADATA.to_owned()));
+        let made = fill(root, &names, &draft)
             .and_then(|()| {
                 // Who opens a copy of it begins a log of its own.
                 let alone = Manifest { flushed_lsn: 0, ..manifest.clone() };
@@ -77,12 +92,39 @@ impl Collection {
         Ok(names_in(&self.shared.inner.disk.root().join(FOLDER))?)
     }
 
+    /// The files of a snapshot, sorted by name, to be copied elsewhere. They do not change; dropping the snapshot removes
+    /// them, but not from who has them open.
+    ///
+    /// # Errors
+    /// When there is none of this name, or its folder cannot be read.
+    pub fn snapshot_files(&self, name: &str) -> Result<Vec<SnapshotFile>, OpenError> {
+        let folder = snapshot_folder(self.shared.inner.disk.root(), name)?;
+        let file = |name: String| {
+            let path = folder.join(&name);
+            match fs::metadata(&path) {
+                Ok(metadata) => Ok(SnapshotFile { bytes: metadata.len(), name, path }),
+                Err(error) => Err(StorageError::io(&path, "measure", error)),
+            }
+        };
+        Ok(names_in(&folder)?.into_iter().map(file).collect::<Result<_, _>>()?)
+    }
+
+    /// When a snapshot was made, as far as the file system knows.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn snapshot_time(&self, name: &str) -> Result<Option<SystemTime>, OpenError> {
+        let folder = snapshot_folder(self.shared.inner.disk.root(), name)?;
+        Ok(fs::metadata(folder).and_then(|metadata| metadata.modified()).ok())
+    }
+
     /// Reads every file of a snapshot and checks it.
     pub(crate) fn verify_snapshot(&self, name: &str) -> Result<(), OpenError> {
         let inner = &self.shared.inner;
         let folder = snapshot_folder(inner.disk.root(), name)?;
         let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(&folder, IoMode::Pread)?);
         let manifest = Manifest::read(disk.as_ref())?;
+        metadata::read(disk.as_ref())?;
         if let Some(number) = manifest.dead {
             read_dead(disk.as_ref(), manifest.store_id, number)?;
         }

@@ -3,6 +3,7 @@
 //! Collections lie in folders of generated names; the catalog says what they are called. It is replaced as a whole, so a
 //! collection is there or not, whatever crashes.
 
+mod aliases;
 mod from_index;
 mod in_place;
 mod leftovers;
@@ -23,6 +24,7 @@ use crate::error::OpenError;
 use crate::live_tier::{TierOptions, TierUse};
 use crate::schema::Schema;
 
+pub use aliases::AliasChange;
 pub use from_index::FromIndex;
 pub use verify::{Damage, DatabaseReport};
 
@@ -338,42 +340,6 @@ impl Database {
             to.clone_into(&mut locked(&shared.inner.name));
         }
         Ok(())
-    }
-
-    /// Makes another name for a collection, or moves it there from another one: in one step, so that whoever opens it by
-    /// the alias finds the old one or the new one.
-    ///
-    /// # Errors
-    /// When there is no such collection, one has this name, it cannot be one, or the disk fails.
-    pub fn set_alias(&self, alias: &str, collection: &str) -> Result<(), OpenError> {
-        check_name("alias", alias)?;
-        let mut catalog = locked(&self.inner.catalog);
-        if catalog.collections.contains_key(alias) {
-            return Err(OpenError::Exists { what: "collection", name: alias.to_owned() });
-        }
-        let target = catalog.resolve(collection)?.0.to_owned();
-        self.inner.adopt(&mut catalog, |catalog| {
-            catalog.aliases.insert(alias.to_owned(), target);
-        })
-    }
-
-    /// Removes an alias; the collection stays.
-    ///
-    /// # Errors
-    /// When there is none of this name, or the disk fails.
-    pub fn drop_alias(&self, alias: &str) -> Result<(), OpenError> {
-        let mut catalog = locked(&self.inner.catalog);
-        if !catalog.aliases.contains_key(alias) {
-            return Err(OpenError::Missing { what: "alias", name: alias.to_owned() });
-        }
-        self.inner.adopt(&mut catalog, |catalog| {
-            catalog.aliases.remove(alias);
-        })
-    }
-
-    /// All aliases with the names of their collections.
-    pub fn aliases(&self) -> BTreeMap<String, String> {
-        locked(&self.inner.catalog).aliases.clone()
     }
 
     /// Makes a new collection of a snapshot.

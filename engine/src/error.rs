@@ -101,6 +101,9 @@ pub enum WriteError {
         /// What is wrong with it.
         source: ValueError,
     },
+    /// What should be a path into payloads is none.
+    #[error("path into payloads: {0}")]
+    PayloadPath(PathError),
     /// A filter cannot be understood.
     #[error(transparent)]
     Filter(#[from] FilterError),

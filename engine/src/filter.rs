@@ -11,7 +11,7 @@
 
 pub use check::{FILTER_CONDITIONS_MAX, FILTER_DEPTH_MAX, FILTER_VALUES_MAX, POLYGON_CORNERS_MAX};
 pub use checked::{Checked, Group, Interval, Node, Scalars, Test, TextMode, TextQuery};
-pub use datetime::parse_datetime;
+pub use datetime::{format_datetime, parse_datetime};
 pub use error::FilterError;
 pub use geo::{GeoBox, GeoPoint, GeoPolygon, GeoRadius, Shape};
 pub(crate) use matches::count;

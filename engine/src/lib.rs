@@ -51,9 +51,10 @@ mod vector_index;
 
 pub use collection::{
     Collection, Durability, FieldIndex, FilterReport, Job, K_MAX, OrderBy, Page, Query, QueryAnswer,
-    QueryReport, ScoredPoint, Scroll, Selector, SnapshotInfo, Stats, Strategy, Version, WriteReport,
+    QueryReport, ScoredPoint, Scroll, Selector, SnapshotFile, SnapshotInfo, Stats, Strategy, Version,
+    WriteReport,
 };
-pub use database::{Damage, Database, DatabaseBuilder, DatabaseReport, FromIndex};
+pub use database::{AliasChange, Damage, Database, DatabaseBuilder, DatabaseReport, FromIndex};
 pub use error::{OpenError, QueryError, WriteError};
 pub use live_tier::LiveTierState;
 pub use point::{Point, Vector};

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::value::{Object, Payload, Value};
 
+mod edit;
 #[cfg(test)]
 mod tests;
 

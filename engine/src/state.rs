@@ -168,6 +168,11 @@ impl State {
         Ok(None)
     }
 
+    /// Points in memory, those that died since among them.
+    pub(crate) fn in_memory_len(&self) -> usize {
+        self.frozen.iter().chain(&self.runs).map(|run| run.points.len()).sum()
+    }
+
     /// Points in memory that are not dead.
     pub(crate) fn live_in_memory(&self) -> impl Iterator<Item = &Arc<Stored>> {
         let runs = self.frozen.iter().chain(&self.runs);

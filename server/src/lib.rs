@@ -1,6 +1,26 @@
-//! The place of Nearline's HTTP server, between the library and the command line.
+//! The HTTP server of Nearline: a thin translation between a dialect that existing clients speak and the library.
 //!
-//! There is no server yet. The crate holds its place in the layers, so that the rules for them (who may use whom,
-//! where asynchronous code may stand) are kept from the start.
+//! [`serve`] answers from an open database until it is told to stop. [`router`] is the same without a listener. What is
+//! spoken is in `docs/http.md`.
+//!
+//! Requests are read whole, answered by a thread of a fixed pool, and their answers written afterwards: a slow client never
+//! holds a thread that searches.
 
 #![forbid(unsafe_code)]
+
+mod app;
+mod archive;
+mod call;
+mod config;
+mod content;
+mod error;
+mod json;
+mod pool;
+mod reply;
+mod routes;
+mod serve;
+
+pub use app::{App, router};
+pub use config::{Config, ConfigError};
+pub use error::ApiError;
+pub use serve::{ServeError, serve};

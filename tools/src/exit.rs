@@ -6,6 +6,7 @@ use std::io;
 
 use nearline::{IndexError, OpenError, QueryError, StorageError, WriteError};
 use nearline_datasets::DatasetError;
+use nearline_server::ServeError;
 
 /// Exit codes other than 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +86,9 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<Exit> {
     if let Some(error) = cause.downcast_ref::<QueryError>() {
         return Some(of_reading(error));
     }
+    if let Some(error) = cause.downcast_ref::<ServeError>() {
+        return Some(of_serving(error));
+    }
     if let Some(error) = cause.downcast_ref::<DatasetError>() {
         return Some(of_dataset(error));
     }
@@ -121,6 +125,7 @@ fn of_writing(error: &WriteError) -> Exit {
             Exit::BadInput
         }
         WriteError::Filter(_)
+        | WriteError::PayloadPath(_)
         | WriteError::FieldPath(_)
         | WriteError::FieldType { .. }
         | WriteError::FieldIndexes { .. } => Exit::Usage,
@@ -136,6 +141,13 @@ fn of_reading(error: &QueryError) -> Exit {
         QueryError::Bad { .. } | QueryError::Filter(_) => Exit::Usage,
         QueryError::Storage(error) => of_own_files(error),
         QueryError::Index(error) => of_index(error),
+        _ => Exit::Internal,
+    }
+}
+
+fn of_serving(error: &ServeError) -> Exit {
+    match error {
+        ServeError::Config(_) | ServeError::Listen { .. } => Exit::Usage,
         _ => Exit::Internal,
     }
 }

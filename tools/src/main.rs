@@ -24,6 +24,7 @@ mod progress;
 mod query;
 mod recall;
 mod search;
+mod serve;
 mod size;
 mod snapshot;
 mod source;
@@ -74,6 +75,7 @@ fn dispatch(command: &Command) -> anyhow::Result<()> {
         Command::Collections(args) => collections::run(args),
         Command::Snapshot(args) => snapshot::run(args),
         Command::Compact(args) => compact::run(args),
+        Command::Serve(args) => serve::run(args),
     }
 }
 

@@ -9,6 +9,7 @@ use nearline_index::RowId;
 use nearline_storage::{Disk, StorageError, is_temp_name};
 use roaring::RoaringBitmap;
 
+use super::METADATA;
 use super::write::refused;
 use super::{Collection, Files, Inner, locked};
 use crate::error::WriteError;
@@ -246,7 +247,8 @@ pub(crate) fn orphans(
     building: Option<&BTreeSet<u64>>,
 ) -> Result<Vec<String>, StorageError> {
     let known: BTreeSet<String> = manifest.files().into_iter().collect();
-    let is_draft = |name: &str| is_temp_name(name) && (building.is_none() || name.starts_with(MANIFEST));
+    let is_small = |name: &str| name.starts_with(MANIFEST) || name.starts_with(METADATA);
+    let is_draft = |name: &str| is_temp_name(name) && (building.is_none() || is_small(name));
     let ours = |name: &str| {
         is_segment_file(name) || is_dead_file(name) || index_number(name).is_some() || is_draft(name)
     };

@@ -130,10 +130,9 @@ impl Collection {
         let inner = &self.shared.inner;
         let state = inner.state();
         let (wal_bytes, background) = (locked(&inner.writer).wal.bytes(), locked(&inner.background));
-        let runs = state.frozen.iter().chain(&state.runs);
         Stats {
             points: state.live,
-            points_in_memory: runs.map(|run| run.points.len() as u64).sum(),
+            points_in_memory: state.in_memory_len() as u64,
             delta_bytes: state.delta_bytes() as u64,
             segments: state.segments.len() as u64,
             dead_points: state.segments.iter().map(|segment| dead_points(&segment.info, &state)).sum(),
@@ -175,6 +174,15 @@ impl Collection {
         done
     }
 
+    /// Whether there is nothing to be done in the background, nor anything that failed: whether [`Collection::wait_idle`] would
+    /// return at once. Points that are flushed only because nobody writes any more count as something to be done.
+    pub fn is_idle(&self) -> bool {
+        let inner = &self.shared.inner;
+        let background = locked(&inner.background);
+        let has_failed = background.failed.is_some() || background.index_failed.is_some();
+        !has_failed && (!inner.has_background || inner.is_done(&background))
+    }
+
     fn wait_until_idle(&self) -> Result<(), WriteError> {
         let inner = &self.shared.inner;
         let mut background = locked(&inner.background);
@@ -185,12 +193,7 @@ impl Collection {
             if let (Some((error, _)), None) = (&background.index_failed, background.indexing) {
                 return Err(error.clone());
             }
-            let is_still = background.running.is_none() && background.indexing.is_none();
-            let is_done = is_still
-                && !background.has_work
-                && inner.resting(&inner.state()) < RESTING
-                && inner.due_index(true).is_none();
-            if background.stopping || is_done {
+            if background.stopping || inner.is_done(&background) {
                 return Ok(());
             }
             background = wait(inner, background, None);
@@ -232,13 +235,23 @@ impl Inner {
         self.waiting.load(Ordering::Acquire) > 0
     }
 
+    /// Whether nothing is done in the background, and nothing will be unless something is written.
+    fn is_done(&self, background: &super::Background) -> bool {
+        let in_memory: usize = self.state().in_memory_len();
+        background.running.is_none()
+            && background.indexing.is_none()
+            && !background.has_work
+            && in_memory < RESTING
+            && self.due_index(true).is_none()
+    }
+
     /// Points in memory, if nothing was written for a while.
     fn resting(&self, state: &State) -> usize {
         let is_fresh = locked(&self.written).is_some_and(|written| written.elapsed() < REST);
         if is_fresh && !self.is_awaited() {
             return 0;
         }
-        state.frozen.iter().chain(&state.runs).map(|run| run.points.len()).sum()
+        state.in_memory_len()
     }
 
     /// Waits for something to do. Says whether to go on.

@@ -103,8 +103,23 @@ impl Collection {
     /// # Errors
     /// When a file cannot be read.
     pub fn get<I: Into<PointId>>(&self, ids: impl IntoIterator<Item = I>) -> Result<Vec<Point>, QueryError> {
+        self.points_by_id(ids.into_iter().map(Into::into).collect(), true)
+    }
+
+    /// As [`Collection::get`], without the vectors: no more is read than payloads.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn get_payloads<I: Into<PointId>>(
+        &self,
+        ids: impl IntoIterator<Item = I>,
+    ) -> Result<Vec<Point>, QueryError> {
+        self.points_by_id(ids.into_iter().map(Into::into).collect(), false)
+    }
+
+    fn points_by_id(&self, ids: Vec<PointId>, with_vectors: bool) -> Result<Vec<Point>, QueryError> {
         let inner = &self.shared.inner;
-        inner.reader(&inner.state()).get(ids)
+        inner.reader(&inner.state()).get(&ids, with_vectors)
     }
 
     /// A page of points in order of their ids, of one moment. Pages of a scroll are of different moments: points written
@@ -211,17 +226,13 @@ impl Iterator for ById<'_> {
 }
 
 impl Reader<'_> {
-    pub(super) fn get<I: Into<PointId>>(
-        &self,
-        ids: impl IntoIterator<Item = I>,
-    ) -> Result<Vec<Point>, QueryError> {
-        let ids: Vec<PointId> = ids.into_iter().map(Into::into).collect();
-        let (points, are_right) = self.points_of(&ids)?;
+    pub(super) fn get(&self, ids: &[PointId], with_vectors: bool) -> Result<Vec<Point>, QueryError> {
+        let (points, are_right) = self.points_of(ids, with_vectors)?;
         match &self.state.tier {
             Some(tier) if !are_right => {
                 tier.doubt("the row of another point");
                 let by_tables = State { tier: None, ..self.state.clone() };
-                Ok(Reader { state: &by_tables, ..*self }.points_of(&ids)?.0)
+                Ok(Reader { state: &by_tables, ..*self }.points_of(ids, with_vectors)?.0)
             }
             _ => Ok(points),
         }
@@ -270,7 +281,7 @@ impl Reader<'_> {
     }
 
     /// Whole points of ids, those that are there. Says whether they are of these ids: they are read anyway.
-    fn points_of(&self, ids: &[PointId]) -> Result<(Vec<Point>, bool), QueryError> {
+    fn points_of(&self, ids: &[PointId], with_vectors: bool) -> Result<(Vec<Point>, bool), QueryError> {
         let (mut wanted, mut rows) = (Vec::new(), Vec::new());
         for &id in ids {
             if let Some(row) = self.state.find(id)? {
@@ -278,7 +289,7 @@ impl Reader<'_> {
                 rows.push(row);
             }
         }
-        let points = self.points(&rows, true)?;
+        let points = self.points(&rows, with_vectors)?;
         let are_right = points.iter().map(|point| point.id).eq(wanted);
         Ok((points, are_right))
     }

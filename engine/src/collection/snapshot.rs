@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use nearline_storage::{BlockCache, Disk, IoMode, OsDisk, StorageError};
 
 use super::verify::verify_fields;
-use super::{Collection, locked};
+use super::{Collection, METADATA, locked, metadata};
 use crate::database::check_name;
 use crate::error::{OpenError, WriteError};
 use crate::manifest::{MANIFEST, Manifest, read_dead};
@@ -39,6 +39,18 @@ pub struct SnapshotInfo {
     pub bytes: u64,
 }
 
+/// A file of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SnapshotFile {
+    /// Its name in the folder of the snapshot, which has no other folders in it.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its length.
+    pub bytes: u64,
+}
+
 impl Collection {
     /// Keeps all points as they are now, under a name. It takes no space until points change.
     ///
@@ -57,7 +69,9 @@ impl Collection {
             return Err(OpenError::Exists { what: "snapshot", name: name.to_owned() }.into());
         }
         let draft = folder.join(DRAFT);
-        let made = fill(root, &manifest.files(), &draft)
+        let mut names = manifest.files();
+        names.extend(root.join(METADATA).is_file().then(|| METADATA.to_owned()));
+        let made = fill(root, &names, &draft)
             .and_then(|()| {
                 // Who opens a copy of it begins a log of its own.
                 let alone = Manifest { flushed_lsn: 0, ..manifest.clone() };
@@ -106,12 +120,30 @@ impl Collection {
         Ok(info?)
     }
 
+    /// The files of a snapshot, sorted by name, to be copied elsewhere. They do not change; dropping the snapshot removes
+    /// them, but not from who has them open.
+    ///
+    /// # Errors
+    /// When there is none of this name, or its folder cannot be read.
+    pub fn snapshot_files(&self, name: &str) -> Result<Vec<SnapshotFile>, OpenError> {
+        let folder = snapshot_folder(self.shared.inner.disk.root(), name)?;
+        let file = |name: String| {
+            let path = folder.join(&name);
+            match fs::metadata(&path) {
+                Ok(metadata) => Ok(SnapshotFile { bytes: metadata.len(), name, path }),
+                Err(error) => Err(StorageError::io(&path, "measure", error)),
+            }
+        };
+        Ok(names_in(&folder)?.into_iter().map(file).collect::<Result<_, _>>()?)
+    }
+
     /// Reads every file of a snapshot and checks it.
     pub(crate) fn verify_snapshot(&self, name: &str) -> Result<(), OpenError> {
         let inner = &self.shared.inner;
         let folder = snapshot_folder(inner.disk.root(), name)?;
         let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(&folder, IoMode::Pread)?);
         let manifest = Manifest::read(disk.as_ref())?;
+        metadata::read(disk.as_ref())?;
         if let Some(number) = manifest.dead {
             read_dead(disk.as_ref(), manifest.store_id, number)?;
         }

@@ -7,7 +7,7 @@ use nearline_storage::{Disk, StorageError};
 use roaring::RoaringBitmap;
 
 use super::index::covered;
-use super::{Collection, Files, locked};
+use super::{Collection, Files, locked, metadata};
 use crate::error::OpenError;
 use crate::field::{FieldIndexInfo, field_number, is_field_file};
 use crate::manifest::{Manifest, is_dead_file, read_dead};
@@ -39,6 +39,7 @@ impl Collection {
         }
         let (disk, manifest) = (inner.disk.as_ref(), &files.manifest);
         check_files(disk, &files, with_fields)?;
+        metadata::read(disk)?;
         if let Some(number) = manifest.dead {
             read_dead(disk, manifest.store_id, number)?;
         }

@@ -121,7 +121,8 @@ impl Version {
     /// # Errors
     /// When a file cannot be read.
     pub fn get<I: Into<PointId>>(&self, ids: impl IntoIterator<Item = I>) -> Result<Vec<Point>, QueryError> {
-        self.reader().get(ids)
+        let ids: Vec<PointId> = ids.into_iter().map(Into::into).collect();
+        self.reader().get(&ids, true)
     }
 
     /// A page of points, as [`Collection::scroll`]. All pages are of the same moment.

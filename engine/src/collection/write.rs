@@ -3,6 +3,8 @@
 //! Whatever can be wrong with a call is found before anything is written. Calls that come at the same time are put
 //! together: one of them writes the log for all, with one sync.
 
+mod edit;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -17,6 +19,7 @@ use crate::point_id::PointId;
 use crate::record::{Change, Stored, encode_changes};
 use crate::state::State;
 use crate::value::Payload;
+use edit::{Edit, edited};
 
 /// Bytes of a call in the log at most.
 const CALL_BYTES_MAX: u64 = 200 << 20;
@@ -87,6 +90,8 @@ enum Request {
     Upsert(Vec<NewPoint>),
     Delete(Chosen),
     Edit(Chosen, Edit),
+    /// Each point its own edits, one after the other.
+    EditEach(BTreeMap<PointId, Vec<Edit>>),
 }
 
 /// A point whose vectors are known to fit.
@@ -102,19 +107,6 @@ struct NewPoint {
 enum Chosen {
     Ids(Vec<PointId>),
     Filter(Checked),
-}
-
-/// What happens to points that are there.
-#[derive(Debug)]
-enum Edit {
-    /// Members are added to the payload.
-    SetPayload(Payload),
-    /// The payload becomes this one.
-    OverwritePayload(Payload),
-    /// Members are removed from the payload.
-    DeletePayload(Vec<String>),
-    /// Vectors are replaced or removed, by their places in the schema.
-    Vectors(Vec<(usize, Option<Box<[u8]>>)>),
 }
 
 impl Collection {
@@ -146,75 +138,6 @@ impl Collection {
     /// [`WriteError`]; nothing is deleted then.
     pub fn delete(&self, points: impl Into<Selector>) -> Result<WriteReport, WriteError> {
         self.submit(Request::Delete(self.check_selector(points.into())?), Durability::Synced)
-    }
-
-    /// Adds members to the payloads of points, in place of those of the same keys.
-    ///
-    /// # Errors
-    /// [`WriteError`]; nothing is changed then.
-    pub fn set_payload(
-        &self,
-        points: impl Into<Selector>,
-        payload: Payload,
-    ) -> Result<WriteReport, WriteError> {
-        check_payload("to set", &payload)?;
-        self.edit(points.into(), Edit::SetPayload(payload))
-    }
-
-    /// Gives points another payload.
-    ///
-    /// # Errors
-    /// [`WriteError`]; nothing is changed then.
-    pub fn overwrite_payload(
-        &self,
-        points: impl Into<Selector>,
-        payload: Payload,
-    ) -> Result<WriteReport, WriteError> {
-        check_payload("to set", &payload)?;
-        self.edit(points.into(), Edit::OverwritePayload(payload))
-    }
-
-    /// Removes members from the payloads of points.
-    ///
-    /// # Errors
-    /// [`WriteError`]; nothing is changed then.
-    pub fn delete_payload<K: Into<String>>(
-        &self,
-        points: impl Into<Selector>,
-        keys: impl IntoIterator<Item = K>,
-    ) -> Result<WriteReport, WriteError> {
-        let keys = keys.into_iter().map(Into::into).collect();
-        self.edit(points.into(), Edit::DeletePayload(keys))
-    }
-
-    /// Removes the payloads of points.
-    ///
-    /// # Errors
-    /// [`WriteError`]; nothing is changed then.
-    pub fn clear_payload(&self, points: impl Into<Selector>) -> Result<WriteReport, WriteError> {
-        self.edit(points.into(), Edit::OverwritePayload(Payload::new()))
-    }
-
-    /// Replaces vectors of points, by name, or removes them (`None`). Other vectors and the payload stay.
-    ///
-    /// # Errors
-    /// [`WriteError`]; nothing is changed then.
-    pub fn update_vectors<N: AsRef<str>>(
-        &self,
-        points: impl Into<Selector>,
-        vectors: impl IntoIterator<Item = (N, Option<Vector>)>,
-    ) -> Result<WriteReport, WriteError> {
-        let encode = |(name, vector): (N, Option<Vector>)| {
-            let at = self.find_vector("of the call", name.as_ref())?;
-            let bytes = vector.map(|vector| self.encode_vector("of the call", name.as_ref(), &vector));
-            Ok((at, bytes.transpose()?))
-        };
-        let vectors = vectors.into_iter().map(encode).collect::<Result<_, WriteError>>()?;
-        self.edit(points.into(), Edit::Vectors(vectors))
-    }
-
-    fn edit(&self, points: Selector, edit: Edit) -> Result<WriteReport, WriteError> {
-        self.submit(Request::Edit(self.check_selector(points)?, edit), Durability::Synced)
     }
 
     fn submit(&self, request: Request, durability: Durability) -> Result<WriteReport, WriteError> {
@@ -366,8 +289,17 @@ impl Inner {
                 let mut changes = Vec::with_capacity(rows.len());
                 for row in rows {
                     let Some(old) = state.stored(row)? else { continue };
-                    let edited = edited(&old, &edit)?;
+                    let edited = edited(&old, std::slice::from_ref(&edit))?;
                     changes.push(put(state, writer, edited)?);
+                }
+                Ok(changes)
+            }
+            Request::EditEach(edits) => {
+                let mut changes = Vec::with_capacity(edits.len());
+                for (id, edits) in edits {
+                    let row = state.find(id)?;
+                    let Some(old) = row.map(|row| state.stored(row)).transpose()?.flatten() else { continue };
+                    changes.push(put(state, writer, edited(&old, &edits)?)?);
                 }
                 Ok(changes)
             }
@@ -414,22 +346,6 @@ fn put(state: &State, writer: &mut Writer, point: NewPoint) -> Result<Change, Wr
     let replaced = state.find(id)?;
     writer.next_row = RowId(row.0 + 1);
     Ok(Change::Put { point: Arc::new(Stored { row, id, vectors, payload }), replaced })
-}
-
-fn edited(old: &Stored, edit: &Edit) -> Result<NewPoint, WriteError> {
-    let (mut vectors, mut payload) = (old.vectors.clone(), old.payload.clone());
-    match edit {
-        Edit::SetPayload(new) => new.iter().for_each(|(key, value)| {
-            payload.insert(key, value.clone());
-        }),
-        Edit::OverwritePayload(new) => payload = new.clone(),
-        Edit::DeletePayload(keys) => keys.iter().for_each(|key| {
-            payload.remove(key);
-        }),
-        Edit::Vectors(new) => new.iter().for_each(|(at, vector)| vectors[*at].clone_from(vector)),
-    }
-    check_payload(&old.id.to_string(), &payload)?;
-    Ok(NewPoint { id: old.id, vectors, payload })
 }
 
 /// What a failure of the log means for a call.

@@ -28,6 +28,33 @@ pub fn parse_datetime(text: &str) -> Option<i64> {
     reader.0.is_empty().then_some(seconds * 1_000_000 + micros)
 }
 
+/// A moment as text that [`parse_datetime`] reads, in UTC, with microseconds if there are any; of the years 0 to
+/// 9999.
+///
+/// ```
+/// use nearline::filter::format_datetime;
+///
+/// assert_eq!(format_datetime(1_709_210_096_000_000), "2024-02-29T12:34:56Z");
+/// assert_eq!(format_datetime(-1), "1969-12-31T23:59:59.999999Z");
+/// ```
+pub fn format_datetime(micros: i64) -> String {
+    let seconds = micros.div_euclid(1_000_000);
+    let (days, in_day) = (seconds.div_euclid(DAY_SECONDS), seconds.rem_euclid(DAY_SECONDS));
+    // Not too late, then one by one.
+    let mut year = 1970 + days.div_euclid(if days < 0 { 365 } else { 366 });
+    while days_before(year + 1, 1) <= days {
+        year += 1;
+    }
+    let month = (1..=12).rev().find(|&month| days_before(year, month) <= days).unwrap_or(1);
+    let day = days - days_before(year, month) + 1;
+    let (hours, minutes, seconds) = (in_day / 3600, in_day / 60 % 60, in_day % 60);
+    let fraction = match micros.rem_euclid(1_000_000) {
+        0 => String::new(),
+        fraction => format!(".{fraction:06}"),
+    };
+    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}{fraction}Z")
+}
+
 /// The bytes that are left.
 struct Reader<'a>(&'a [u8]);
 
@@ -202,6 +229,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn moments_are_printed_as_they_are_read(micros in -62_167_219_200_000_000_i64..253_402_300_800_000_000) {
+            for micros in [micros, micros / SECOND * SECOND] {
+                prop_assert_eq!(parse_datetime(&format_datetime(micros)), Some(micros));
+            }
+        }
+
         #[test]
         fn any_text_is_a_moment_or_refused(text in "[0-9TZ:. +-]{0,30}") {
             let _ = parse_datetime(&text);

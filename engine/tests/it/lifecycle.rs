@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use nearline::{
-    DIM_MAX, Database, Durability, ElementType, Metric, PAYLOAD_BYTES_MAX, Payload, Point, Query, Schema,
-    VectorConfig,
+    AliasChange, DIM_MAX, Database, Durability, ElementType, Metric, PAYLOAD_BYTES_MAX, Payload, Point,
+    Query, Schema, VectorConfig,
 };
 
 fn small(folder: &tempfile::TempDir, background: bool) -> Database {
@@ -194,4 +194,74 @@ fn collections_come_and_go_in_many_threads() {
     let database = small(&folder, true);
     assert_eq!((database.collections(), database.aliases().len()), (vec!["shared".to_owned()], 0));
     assert_eq!(database.collection("shared").unwrap().count(None).unwrap(), 15);
+}
+
+#[test]
+fn metadata_stays_with_a_collection_and_goes_into_snapshots() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = small(&folder, false);
+    let points = database.create_collection("points", Schema::new()).unwrap();
+    assert_eq!(points.metadata().unwrap(), Payload::new());
+    let keep = |number: u64| points.update_metadata(|metadata| drop(metadata.insert("n", number)));
+    keep(1).unwrap();
+    points.snapshot("one").unwrap();
+    keep(2).unwrap();
+    let n = |name: &str| database.collection(name).unwrap().metadata().unwrap().get("n").cloned();
+    database.restore_snapshot("points", "one", "again").unwrap();
+    assert_eq!((n("points"), n("again")), (Some(2.into()), Some(1.into())));
+    points.update_metadata(|metadata| drop(metadata.insert("bad", f64::NAN))).unwrap_err();
+    assert_eq!(n("points"), Some(2.into()));
+    points.verify().unwrap();
+    drop((points, database));
+    let file = folder.path().join("collection.000001").join("METADATA");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let last = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[last] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let points = small(&folder, false).collection("points").unwrap();
+    assert!(points.metadata().is_err() && points.verify().is_err());
+}
+
+#[test]
+fn aliases_change_together_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = small(&folder, false);
+    for name in ["monday", "tuesday"] {
+        database.create_collection(name, Schema::new()).unwrap();
+    }
+    let set = |alias: &str, collection: &str| AliasChange::Set {
+        alias: alias.to_owned(),
+        collection: collection.to_owned(),
+    };
+    let rename = |from: &str, to: &str| AliasChange::Rename { from: from.to_owned(), to: to.to_owned() };
+    let dropped = AliasChange::Drop { alias: "old".to_owned() };
+    database.change_aliases(&[set("live", "monday"), set("old", "live")]).unwrap();
+    let before = database.aliases();
+    assert_eq!(before.values().collect::<Vec<_>>(), ["monday", "monday"]);
+    for wrong in [
+        [dropped.clone(), set("live", "sunday")],
+        [dropped.clone(), set("tuesday", "monday")],
+        [dropped.clone(), dropped.clone()],
+        [dropped.clone(), rename("old", "new")],
+        [dropped.clone(), rename("live", "monday")],
+    ] {
+        database.change_aliases(&wrong).unwrap_err();
+        assert_eq!(database.aliases(), before);
+    }
+    database.change_aliases(&[dropped, set("live", "tuesday"), rename("live", "now")]).unwrap();
+    let after = database.aliases().into_iter().collect::<Vec<_>>();
+    assert_eq!(after, [("now".to_owned(), "tuesday".to_owned())]);
+}
+
+#[test]
+fn idle_is_when_waiting_for_it_would_end_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = small(&folder, true);
+    let points = database.create_collection("points", Schema::single(2, Metric::L2)).unwrap();
+    points.wait_idle().unwrap();
+    assert!(points.is_idle());
+    points.upsert((0..2_000u64).map(|id| Point::new(id).vector([id as f32, 1.0]))).unwrap();
+    assert!(!points.is_idle(), "so many in memory are flushed soon");
+    points.wait_idle().unwrap();
+    assert!(points.is_idle());
 }

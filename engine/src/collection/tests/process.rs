@@ -82,6 +82,10 @@ fn own(call: Call, writer: usize) -> Call {
         Call::Remove(of, keys) => Call::Remove(pick(of), keys),
         Call::Clear(of) => Call::Clear(pick(of)),
         Call::Vectors(of, vectors) => Call::Vectors(pick(of), vectors),
+        Call::VectorsEach(points) => {
+            let own = |(id, vectors)| (own_id(id, writer), vectors);
+            Call::VectorsEach(points.into_iter().map(own).collect())
+        }
     }
 }
 

@@ -64,8 +64,12 @@ pub(super) enum Call {
     Overwrite(Pick, Payload),
     Remove(Pick, Vec<String>),
     Clear(Pick),
-    Vectors(Pick, Vec<(&'static str, Option<Vector>)>),
+    Vectors(Pick, VectorEdits),
+    VectorsEach(Vec<(PointId, VectorEdits)>),
 }
+
+/// Vectors by name that are replaced, or removed.
+type VectorEdits = Vec<(&'static str, Option<Vector>)>;
 
 impl Call {
     pub(super) fn make(&self, on: &Collection) -> Result<WriteReport, WriteError> {
@@ -77,6 +81,7 @@ impl Call {
             Self::Remove(pick, keys) => on.delete_payload(pick.selector(), keys.clone()),
             Self::Clear(pick) => on.clear_payload(pick.selector()),
             Self::Vectors(pick, vectors) => on.update_vectors(pick.selector(), vectors.clone()),
+            Self::VectorsEach(points) => on.update_vectors_each(points.clone()),
         }
     }
 
@@ -98,18 +103,24 @@ impl Call {
             12 => Self::Overwrite(pick(random), payload(random)),
             13 => Self::Remove(pick(random), vec!["n".to_owned(), "x".to_owned()]),
             14 => Self::Clear(pick(random)),
+            _ if random.once_in(2) => Self::Vectors(pick(random), vector_edits(random)),
             _ => {
-                let mut vectors = Vec::new();
-                for name in ["", "c", "u"] {
-                    if random.once_in(2) {
-                        let some = !random.once_in(3);
-                        vectors.push((name, some.then(|| vector(name, random))));
-                    }
-                }
-                Self::Vectors(pick(random), vectors)
+                let count = 1 + random.below(4);
+                Self::VectorsEach((0..count).map(|_| (id(random), vector_edits(random))).collect())
             }
         }
     }
+}
+
+fn vector_edits(random: &mut Random) -> VectorEdits {
+    let mut vectors = Vec::new();
+    for name in ["", "c", "u"] {
+        if random.once_in(2) {
+            let some = !random.once_in(3);
+            vectors.push((name, some.then(|| vector(name, random))));
+        }
+    }
+    vectors
 }
 
 fn id(random: &mut Random) -> PointId {
@@ -308,6 +319,15 @@ impl Twin {
                 last.iter().for_each(|&at| self.put(points[at].clone()));
                 return last.len() as u64;
             }
+            Call::VectorsEach(points) => {
+                let mut edits: BTreeMap<PointId, VectorEdits> = BTreeMap::new();
+                points.iter().for_each(|(id, more)| edits.entry(*id).or_default().extend(more.clone()));
+                edits.retain(|id, _| self.points.contains_key(id));
+                for (id, vectors) in &edits {
+                    self.apply(&Call::Vectors(Pick::Ids(vec![*id]), vectors.clone()));
+                }
+                return edits.len() as u64;
+            }
             Call::Delete(pick)
             | Call::Set(pick, _)
             | Call::Overwrite(pick, _)
@@ -319,7 +339,7 @@ impl Twin {
         for id in &ids {
             let (_, mut point) = self.points.remove(id).unwrap();
             match call {
-                Call::Upsert(..) | Call::Delete(_) => continue,
+                Call::Upsert(..) | Call::VectorsEach(_) | Call::Delete(_) => continue,
                 Call::Set(_, new) => new.iter().for_each(|(key, value)| {
                     point.payload.insert(key, value.clone());
                 }),

@@ -1,0 +1,173 @@
+//! What requests share: the database, its open collections, the threads, the limits.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::Uri;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use nearline::{Collection, Database};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::ServiceExt;
+
+use crate::config::Config;
+use crate::content::units;
+use crate::error::ApiError;
+use crate::pool::Pool;
+use crate::routes;
+
+/// Downloads at a time: each has a thread.
+const DOWNLOADS: usize = 4;
+
+/// A server without a listener. Clones are handles on the same one.
+#[derive(Clone, Debug)]
+pub struct App(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    database: Database,
+    /// Collections that were asked for. They stay open: opening one reads its log.
+    open: Mutex<BTreeMap<String, Collection>>,
+    search: Pool,
+    write: Pool,
+    requests: Semaphore,
+    room: Arc<Semaphore>,
+    downloads: Arc<Semaphore>,
+    config: Config,
+    started: Instant,
+}
+
+/// What kind of thread does some work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One that answers questions.
+    Search,
+    /// One that writes.
+    Write,
+}
+
+impl App {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn new(database: Database, config: Config) -> std::io::Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let searchers = if config.search_threads == 0 { cores } else { config.search_threads };
+        Ok(Self(Arc::new(Inner {
+            database,
+            open: Mutex::default(),
+            search: Pool::start("search", searchers, config.queue)?,
+            write: Pool::start("write", config.write_threads, config.queue)?,
+            requests: Semaphore::new(config.requests.min(Semaphore::MAX_PERMITS)),
+            room: Arc::new(Semaphore::new(units(config.bodies_bytes))),
+            downloads: Arc::new(Semaphore::new(DOWNLOADS)),
+            config,
+            started: Instant::now(),
+        })))
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.0.database
+    }
+
+    /// Room for bodies.
+    pub(crate) fn room(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.0.room)
+    }
+
+    /// Leave to send something large for as long as the client takes.
+    pub(crate) fn download(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let many = |_| ApiError::busy("too many downloads at a time");
+        Arc::clone(&self.0.downloads).try_acquire_owned().map_err(many)
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        self.0.started.elapsed()
+    }
+
+    pub(crate) fn pool(&self, kind: Kind) -> &Pool {
+        match kind {
+            Kind::Search => &self.0.search,
+            Kind::Write => &self.0.write,
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, BTreeMap<String, Collection>> {
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A collection, by its name or an alias.
+    pub(crate) fn collection(&self, name: &str) -> Result<Collection, ApiError> {
+        let collection = self.database().collection(name)?;
+        self.keep_open(&collection);
+        Ok(collection)
+    }
+
+    /// Keeps a collection open until it is dropped. One that was there under its name is gone.
+    pub(crate) fn keep_open(&self, collection: &Collection) {
+        let before = self.open().insert(collection.name(), collection.clone());
+        // The last handle on a collection waits for its maintenance: not under the lock.
+        drop(before);
+    }
+
+    /// Lets go of a collection.
+    pub(crate) fn forget(&self, name: &str) {
+        let before = self.open().remove(name);
+        drop(before);
+    }
+
+    /// Does what is under way, then syncs and closes all collections. Requests are refused from now on.
+    pub fn close(&self) {
+        self.0.search.close();
+        self.0.write.close();
+        let open = std::mem::take(&mut *self.open());
+        for collection in open.into_values() {
+            // A call without points syncs what was acknowledged before it was synced. If that fails, so did the disk, and
+            // whoever writes next is told.
+            let _ = collection.upsert([]);
+        }
+    }
+}
+
+/// Everything that is answered, by path and method.
+pub fn router(app: App) -> Router {
+    let limited = routes::limited()
+        .fallback(async || ApiError::not_found("there is nothing at this path"))
+        .method_not_allowed_fallback(async || ApiError::method())
+        .layer(from_fn_with_state(app.clone(), within_limits));
+    let all = routes::always().merge(limited).with_state(app);
+    Router::new().fallback_service(all.map_request(trimmed))
+}
+
+/// Refuses what is too much, and gives up what takes too long.
+async fn within_limits(State(app): State<App>, request: Request, next: Next) -> Response {
+    let Ok(_slot) = app.0.requests.try_acquire() else {
+        return ApiError::busy("too many requests at a time").into_response();
+    };
+    let seconds = app.config().request_seconds;
+    match tokio::time::timeout(Duration::from_secs_f64(seconds), next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::timeout(seconds).into_response(),
+    }
+}
+
+/// The request without slashes at the end of its path.
+fn trimmed(mut request: Request) -> Request {
+    let uri = request.uri();
+    let path = uri.path().trim_end_matches('/');
+    if path.len() < uri.path().len() && !path.is_empty() {
+        let query = uri.query().map_or(String::new(), |query| format!("?{query}"));
+        if let Ok(uri) = Uri::try_from(format!("{path}{query}")) {
+            *request.uri_mut() = uri;
+        }
+    }
+    request
+}

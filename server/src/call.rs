@@ -1,0 +1,180 @@
+//! A request as handlers see it, and the way there: read whole, done on a thread of a pool, written afterwards.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::response::Response;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use nearline::{Collection, Durability};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::app::{App, Kind};
+use crate::content::Content;
+use crate::error::ApiError;
+use crate::reply::Reply;
+
+/// What a request names, and what it says beside its body.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) app: App,
+    names: HashMap<String, String>,
+    params: Params,
+    started: Instant,
+}
+
+/// Parameters behind the path, of all requests. Which of them matter depends on the request.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Params {
+    wait: bool,
+    timeout: Option<u64>,
+    consistency: Option<String>,
+    ordering: Option<Ordering>,
+}
+
+/// One writer orders all writes of a collection: every ordering is the strongest.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Ordering {
+    Weak,
+    Medium,
+    Strong,
+}
+
+/// What a handler gives.
+pub(crate) type Answer<R> = Result<Reply<R>, ApiError>;
+
+impl Call {
+    /// The part of the path that is called so.
+    pub(crate) fn name(&self, part: &str) -> &str {
+        self.names.get(part).map_or("", String::as_str)
+    }
+
+    /// The name of the collection in the path.
+    pub(crate) fn collection_name(&self) -> &str {
+        self.name("collection")
+    }
+
+    /// The collection in the path.
+    pub(crate) fn collection(&self) -> Result<Collection, ApiError> {
+        self.app.collection(self.collection_name())
+    }
+
+    /// Whether the client waits until its write is done for good.
+    pub(crate) fn waits(&self) -> bool {
+        self.params.wait
+    }
+
+    /// When a write is acknowledged: to those that wait for it, once it survives a loss of power.
+    pub(crate) fn durability(&self) -> Durability {
+        if self.params.wait { Durability::Synced } else { Durability::Buffered }
+    }
+
+    async fn read(request: Request, app: &App) -> Result<(Self, Content), ApiError> {
+        let started = Instant::now();
+        let (mut parts, body) = request.into_parts();
+        let Path(names) = Path::from_request_parts(&mut parts, app)
+            .await
+            .map_err(|rejection| ApiError::bad_request(format_args!("path: {rejection}")))?;
+        let Query(params): Query<Params> =
+            Query::from_request_parts(&mut parts, app).await.map_err(ApiError::parameters)?;
+        params.check()?;
+        let content = Content::from_request(Request::from_parts(parts, body), app).await?;
+        Ok((Self { app: app.clone(), names, params, started }, content))
+    }
+}
+
+impl Params {
+    fn check(&self) -> Result<(), ApiError> {
+        if self.timeout == Some(0) {
+            return Err(ApiError::parameters("timeout is 0; expected 1 at least"));
+        }
+        let right = |text: &str| {
+            matches!(text, "majority" | "quorum" | "all")
+                || text.parse::<usize>().is_ok_and(|count| count > 0)
+        };
+        match &self.consistency {
+            Some(text) if !right(text) => Err(ApiError::parameters(format_args!(
+                "consistency is {text:?}; expected majority, quorum, all or a count"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A request on its way: extracted first, so that the router sees it whole.
+#[derive(Debug)]
+pub(crate) struct Incoming(Call, Content);
+
+impl Incoming {
+    /// What it is asked of.
+    pub(crate) fn app(&self) -> App {
+        self.0.app.clone()
+    }
+}
+
+impl FromRequest<App> for Incoming {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        Call::read(request, app).await.map(|(call, content)| Self(call, content))
+    }
+}
+
+/// Does a request's work on a thread of a pool, within the time the client allows.
+pub(crate) async fn on_pool<T: Send + 'static>(
+    kind: Kind,
+    Incoming(call, content): Incoming,
+    work: impl FnOnce(Call, Content) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let (app, timeout) = (call.app.clone(), call.params.timeout);
+    let done = app.pool(kind).run(move || work(call, content));
+    let Some(seconds) = timeout else { return done.await? };
+    match tokio::time::timeout(Duration::from_secs(seconds), done).await {
+        Ok(done) => done?,
+        Err(_) => Err(ApiError::timeout(seconds as f64)),
+    }
+}
+
+async fn answer<Q: DeserializeOwned + 'static, R: Serialize + 'static>(
+    kind: Kind,
+    incoming: Incoming,
+    handler: fn(&Call, Q) -> Answer<R>,
+) -> Result<Response, ApiError> {
+    on_pool(kind, incoming, move |call, content| {
+        let request = content.json()?;
+        drop(content);
+        handler(&call, request)?.into_response(call.started)
+    })
+    .await
+}
+
+/// A route whose body says what is asked.
+pub(crate) fn read<Q, R>(method: MethodFilter, handler: fn(&Call, Q) -> Answer<R>) -> MethodRouter<App>
+where
+    Q: DeserializeOwned + 'static,
+    R: Serialize + 'static,
+{
+    on(method, move |incoming: Incoming| answer(Kind::Search, incoming, handler))
+}
+
+/// A route whose body says what is to be written.
+pub(crate) fn write<Q, R>(method: MethodFilter, handler: fn(&Call, Q) -> Answer<R>) -> MethodRouter<App>
+where
+    Q: DeserializeOwned + 'static,
+    R: Serialize + 'static,
+{
+    on(method, move |incoming: Incoming| answer(Kind::Write, incoming, handler))
+}
+
+/// A route whose path says it all. A body is not looked at.
+pub(crate) fn plain<R>(kind: Kind, method: MethodFilter, handler: fn(&Call) -> Answer<R>) -> MethodRouter<App>
+where
+    R: Serialize + 'static,
+{
+    on(method, move |incoming: Incoming| {
+        on_pool(kind, incoming, move |call, _| handler(&call)?.into_response(call.started))
+    })
+}

@@ -1,0 +1,188 @@
+//! How the server is set up: defaults, over them a file, over that the environment.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// What the names of environment variables begin with.
+const PREFIX: &str = "NEARLINE_SERVE_";
+
+/// How the server listens, and how much it takes on at a time.
+///
+/// ```
+/// use nearline_server::Config;
+///
+/// let config = Config::read("listen = '127.0.0.1:7000'", |_| None)?;
+/// assert_eq!((config.listen.port(), config.body_bytes), (7000, 32 << 20));
+/// # Ok::<(), nearline_server::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Config {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Whether others than this machine may be listened to. Nobody is asked for a key yet.
+    pub insecure: bool,
+    /// Threads that answer questions; 0 for as many as there are processors.
+    pub search_threads: usize,
+    /// Threads that write. Several of them share one sync.
+    pub write_threads: usize,
+    /// Requests that may wait before each kind of thread; others are told to come again (503).
+    pub queue: usize,
+    /// Connections at a time; others wait to be accepted.
+    pub connections: usize,
+    /// Requests at a time; others are told to come again (503).
+    pub requests: usize,
+    /// Bytes of a request's body (413).
+    pub body_bytes: usize,
+    /// Bytes of all bodies that are being read or worked on (503).
+    pub bodies_bytes: usize,
+    /// Points that one request may ask for when it wants payloads or vectors of them, too (400).
+    pub points: usize,
+    /// Seconds for the head of a request, and between two requests of a connection.
+    pub head_seconds: f64,
+    /// Seconds for reading a request and answering it (408).
+    pub request_seconds: f64,
+    /// Seconds for requests under way when the server is stopped.
+    pub stop_seconds: f64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 6333)),
+            insecure: false,
+            search_threads: 0,
+            write_threads: 4,
+            queue: 256,
+            connections: 1024,
+            requests: 512,
+            body_bytes: 32 << 20,
+            bodies_bytes: 256 << 20,
+            points: 1 << 16,
+            head_seconds: 30.0,
+            request_seconds: 60.0,
+            stop_seconds: 10.0,
+        }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("configuration: {0}")]
+pub struct ConfigError(String);
+
+impl Config {
+    /// Reads TOML, and what the environment says in its place: `NEARLINE_SERVE_LISTEN` for `listen`, and so on.
+    ///
+    /// # Errors
+    /// When it is no TOML, or has a name or a value that is not known.
+    pub fn read(text: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let failed = |error: toml::de::Error| ConfigError(error.to_string());
+        let mut table: toml::Table = text.parse().map_err(failed)?;
+        let known = toml::Table::try_from(Self::default()).map_err(|error| ConfigError(error.to_string()))?;
+        for (name, usual) in known {
+            let variable = format!("{PREFIX}{}", name.to_uppercase());
+            let Some(value) = environment(&variable) else { continue };
+            let value = match usual {
+                toml::Value::String(_) => Some(toml::Value::String(value.clone())),
+                toml::Value::Boolean(_) => value.parse().map(toml::Value::Boolean).ok(),
+                toml::Value::Integer(_) => value.parse().map(toml::Value::Integer).ok(),
+                _ => value.parse().map(toml::Value::Float).ok(),
+            }
+            .ok_or_else(|| ConfigError(format!("{variable} is {value:?}; expected such as {usual}")))?;
+            table.insert(name, value);
+        }
+        let config: Self = table.try_into().map_err(failed)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Refuses what the server cannot be run with.
+    ///
+    /// # Errors
+    /// As [`ConfigError`] says.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if !self.listen.ip().is_loopback() && !self.insecure {
+            let listen = self.listen;
+            return Err(ConfigError(format!(
+                "{listen} can be reached from other machines, and nobody is asked for a key; expected an address of this \
+                 machine, or `insecure`"
+            )));
+        }
+        let counts = [
+            ("write_threads", self.write_threads),
+            ("queue", self.queue),
+            ("connections", self.connections),
+            ("requests", self.requests),
+            ("body_bytes", self.body_bytes),
+            ("points", self.points),
+        ];
+        if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return Err(ConfigError(format!("{name} is 0; expected 1 at least")));
+        }
+        let most = u32::MAX as usize;
+        if self.body_bytes > self.bodies_bytes || self.bodies_bytes > most {
+            return Err(ConfigError(format!(
+                "bodies_bytes is {}; expected body_bytes at least ({}), and {most} at most",
+                self.bodies_bytes, self.body_bytes
+            )));
+        }
+        let seconds = [
+            ("head_seconds", self.head_seconds),
+            ("request_seconds", self.request_seconds),
+            ("stop_seconds", self.stop_seconds),
+        ];
+        match seconds.into_iter().find(|(_, value)| !(0.001..=1e6).contains(value)) {
+            Some((name, value)) => Err(ConfigError(format!("{name} is {value}; expected 0.001 to 1e6"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The configuration as it is used, in the form of its file.
+    pub fn effective(&self) -> String {
+        // All of it can be written as TOML.
+        toml::to_string(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_goes_over_the_file_and_the_file_over_defaults() {
+        let environment = |name: &str| match name {
+            "NEARLINE_SERVE_QUEUE" => Some("7".to_owned()),
+            "NEARLINE_SERVE_HEAD_SECONDS" => Some("2.5".to_owned()),
+            "NEARLINE_SERVE_INSECURE" => Some("true".to_owned()),
+            "NEARLINE_SERVE_LISTEN" => Some("0.0.0.0:80".to_owned()),
+            _ => None,
+        };
+        let config = Config::read("queue = 3\nrequests = 9\n", environment).unwrap();
+        assert_eq!((config.queue, config.requests, config.head_seconds), (7, 9, 2.5));
+        assert_eq!(config.listen.to_string(), "0.0.0.0:80");
+        assert_eq!(Config::read(&config.effective(), |_| None).unwrap(), config);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let wrong = [
+            "listen = '0.0.0.0:6333'",
+            "listen = 'nowhere'",
+            "queue = -1",
+            "queue = 0",
+            "colour = 'red'",
+            "body_bytes = 1000000000",
+            "bodies_bytes = 100000000000",
+            "head_seconds = nan",
+            "= 3",
+        ];
+        for text in wrong {
+            assert!(Config::read(text, |_| None).is_err(), "{text}");
+        }
+        let error = Config::read("", |name| name.ends_with("QUEUE").then(|| "many".to_owned())).unwrap_err();
+        assert!(error.to_string().contains("NEARLINE_SERVE_QUEUE"), "{error}");
+    }
+}

@@ -1,0 +1,242 @@
+//! Points as they are written, and as they are handed out.
+
+use std::collections::BTreeMap;
+
+use nearline::{Payload, Point, PointId, Schema, Selector, Value, Vector};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use super::filter::FilterIn;
+use super::no_shards;
+use super::payload::{WithPayload, WithVector};
+use super::vector::{Dense, Vectors, VectorsOut, prepared};
+use crate::error::ApiError;
+
+/// Points to be written: as a list, or column by column.
+#[derive(Debug, Deserialize)]
+pub(crate) struct UpsertIn {
+    points: Option<Vec<PointIn>>,
+    batch: Option<BatchIn>,
+    shard_key: Option<IgnoredAny>,
+    update_filter: Option<IgnoredAny>,
+    update_mode: Option<ModeIn>,
+}
+
+#[derive(Debug, Deserialize)]
+struct PointIn {
+    id: PointId,
+    vector: Vectors,
+    payload: Option<Payload>,
+}
+
+#[derive(Debug, Deserialize)]
+struct BatchIn {
+    ids: Vec<PointId>,
+    vectors: Columns,
+    payloads: Option<Vec<Option<Payload>>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected lists of numbers, or an object of such lists by name")]
+enum Columns {
+    One(Vec<Dense>),
+    Named(BTreeMap<String, Vec<Dense>>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ModeIn {
+    Upsert,
+    InsertOnly,
+    UpdateOnly,
+}
+
+impl UpsertIn {
+    /// The points, ready to be written.
+    pub(crate) fn read(self, schema: &Schema) -> Result<Vec<Point>, ApiError> {
+        no_shards(&self.shard_key)?;
+        if self.update_filter.is_some() {
+            return Err(ApiError::unsupported("update_filter"));
+        }
+        if self.update_mode.is_some_and(|mode| mode != ModeIn::Upsert) {
+            return Err(ApiError::unsupported("update_mode"));
+        }
+        match (self.points, self.batch) {
+            (Some(points), None) => Ok(points.into_iter().map(|point| point.read(schema)).collect()),
+            (None, Some(batch)) => batch.read(schema),
+            _ => Err(ApiError::bad_request("expected `points` or `batch`, and not both")),
+        }
+    }
+}
+
+impl PointIn {
+    fn read(self, schema: &Schema) -> Point {
+        let mut point = Point::new(self.id).payload(self.payload.unwrap_or_default());
+        point.vectors = self.vector.prepared(schema);
+        point
+    }
+}
+
+impl BatchIn {
+    fn read(self, schema: &Schema) -> Result<Vec<Point>, ApiError> {
+        let mut points: Vec<Point> = self.ids.into_iter().map(Point::new).collect();
+        let same = |what: &str, found: usize| match found == points.len() {
+            true => Ok(()),
+            false => {
+                Err(ApiError::invalid(what, found, &format!("must be as many as ids ({})", points.len())))
+            }
+        };
+        if let Some(payloads) = &self.payloads {
+            same("payloads", payloads.len())?;
+        }
+        let columns = match self.vectors {
+            Columns::One(vectors) => BTreeMap::from([(String::new(), vectors)]),
+            Columns::Named(named) => named,
+        };
+        for vectors in columns.values() {
+            same("vectors", vectors.len())?;
+        }
+        for (name, vectors) in columns {
+            for (point, vector) in points.iter_mut().zip(vectors) {
+                point.vectors.insert(name.clone(), prepared(vector, schema, &name));
+            }
+        }
+        for (point, payload) in points.iter_mut().zip(self.payloads.into_iter().flatten()) {
+            point.payload = payload.unwrap_or_default();
+        }
+        Ok(points)
+    }
+}
+
+/// Which points are meant.
+#[derive(Debug, Deserialize)]
+pub(crate) struct SelectorIn {
+    points: Option<Vec<PointId>>,
+    filter: Option<FilterIn>,
+    shard_key: Option<IgnoredAny>,
+}
+
+impl SelectorIn {
+    /// The points, by their ids if there are some.
+    pub(crate) fn read(self) -> Result<Selector, ApiError> {
+        no_shards(&self.shard_key)?;
+        match (self.points, self.filter) {
+            (Some(ids), _) => Ok(Selector::Ids(ids)),
+            (None, Some(filter)) => Ok(Selector::Filter(filter.read()?)),
+            _ => Err(ApiError::bad_request("expected `points` or `filter`")),
+        }
+    }
+}
+
+/// A payload, and the points that get it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct SetPayloadIn {
+    pub(crate) payload: Payload,
+    pub(crate) key: Option<String>,
+    #[serde(flatten)]
+    pub(crate) selector: SelectorIn,
+}
+
+/// Paths in payloads, and the points that lose what lies there.
+#[derive(Debug, Deserialize)]
+pub(crate) struct DeletePayloadIn {
+    pub(crate) keys: Vec<String>,
+    #[serde(flatten)]
+    pub(crate) selector: SelectorIn,
+}
+
+/// Names of vectors, and the points that lose them.
+#[derive(Debug, Deserialize)]
+pub(crate) struct DeleteVectorsIn {
+    pub(crate) vector: Vec<String>,
+    #[serde(flatten)]
+    pub(crate) selector: SelectorIn,
+}
+
+/// Vectors of points to be replaced.
+#[derive(Debug, Deserialize)]
+pub(crate) struct UpdateVectorsIn {
+    points: Vec<PointVectorsIn>,
+    shard_key: Option<IgnoredAny>,
+    update_filter: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+struct PointVectorsIn {
+    id: PointId,
+    vector: Vectors,
+}
+
+impl UpdateVectorsIn {
+    /// Ids and their vectors, ready to be written.
+    pub(crate) fn read(self, schema: &Schema) -> Result<Vec<(PointId, BTreeMap<String, Vector>)>, ApiError> {
+        no_shards(&self.shard_key)?;
+        if self.update_filter.is_some() {
+            return Err(ApiError::unsupported("update_filter"));
+        }
+        Ok(self.points.into_iter().map(|point| (point.id, point.vector.prepared(schema))).collect())
+    }
+}
+
+/// A point as it is handed out.
+#[derive(Debug, Serialize)]
+pub(crate) struct Record {
+    id: PointId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<Payload>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vector: Option<VectorsOut>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order_value: Option<Value>,
+}
+
+impl Record {
+    /// What is wanted of a point.
+    pub(crate) fn new(point: Point, with_payload: &WithPayload, with_vector: &WithVector) -> Self {
+        Self {
+            id: point.id,
+            payload: with_payload.select(point.payload),
+            vector: with_vector.select(point.vectors),
+            order_value: None,
+        }
+    }
+
+    /// The same with the value that put it in its place: a number, moments in microseconds since 1970.
+    pub(crate) fn ordered_by(mut self, value: Value) -> Self {
+        let moment = value.as_str().and_then(nearline::filter::parse_datetime);
+        self.order_value = Some(moment.map_or(value, Value::from));
+        self
+    }
+
+    /// The point as an answer to a question without a vector.
+    pub(crate) fn unscored(self) -> Scored {
+        Scored { version: 0, score: 1.0, record: self }
+    }
+}
+
+/// A point that was found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Scored {
+    version: u64,
+    score: f32,
+    #[serde(flatten)]
+    record: Record,
+}
+
+impl Scored {
+    /// What is wanted of a point that was found.
+    pub(crate) fn new(
+        hit: nearline::ScoredPoint,
+        score: f32,
+        with_payload: &WithPayload,
+        with_vector: &WithVector,
+    ) -> Self {
+        let record = Record {
+            id: hit.id,
+            payload: hit.payload.and_then(|payload| with_payload.select(payload)),
+            vector: hit.vectors.and_then(|vectors| with_vector.select(vectors)),
+            order_value: None,
+        };
+        Self { version: 0, score, record }
+    }
+}

@@ -1,0 +1,34 @@
+//! How many points there are.
+
+use axum::Router;
+use axum::routing::MethodFilter;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::call::{Answer, Call, read};
+use crate::json::filter::FilterIn;
+use crate::json::no_shards;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new().route("/collections/{collection}/points/count", read(MethodFilter::POST, count))
+}
+
+/// Whether it is exact is not asked: it always is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct CountIn {
+    filter: Option<FilterIn>,
+    shard_key: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Serialize)]
+struct CountOut {
+    count: u64,
+}
+
+fn count(call: &Call, request: CountIn) -> Answer<CountOut> {
+    no_shards(&request.shard_key)?;
+    let filter = request.filter.map(FilterIn::read).transpose()?;
+    Ok(CountOut { count: call.collection()?.count(filter.as_ref())? }.into())
+}

@@ -1,0 +1,45 @@
+//! Points written as a whole, and deleted.
+
+use axum::Router;
+use axum::routing::MethodFilter;
+use nearline::{Collection, WriteReport};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::call::{Answer, Call, write};
+use crate::error::ApiError;
+use crate::json::point::{SelectorIn, UpsertIn};
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/collections/{collection}/points", write(MethodFilter::PUT, upsert))
+        .route("/collections/{collection}/points/delete", write(MethodFilter::POST, delete))
+}
+
+/// What a write says when it is done.
+#[derive(Debug, Serialize)]
+pub(crate) struct Updated {
+    operation_id: u64,
+    status: &'static str,
+}
+
+/// What a write of this number says to who asked for it.
+pub(super) fn updated(call: &Call, lsn: u64) -> Updated {
+    Updated { operation_id: lsn, status: if call.waits() { "completed" } else { "acknowledged" } }
+}
+
+fn upsert(call: &Call, request: UpsertIn) -> Answer<Updated> {
+    Ok(updated(call, upsert_in(call, &call.collection()?, request)?.lsn).into())
+}
+
+pub(super) fn upsert_in(
+    call: &Call,
+    collection: &Collection,
+    request: UpsertIn,
+) -> Result<WriteReport, ApiError> {
+    Ok(collection.upsert_with(request.read(collection.schema())?, call.durability())?)
+}
+
+fn delete(call: &Call, request: SelectorIn) -> Answer<Updated> {
+    Ok(updated(call, call.collection()?.delete(request.read()?)?.lsn).into())
+}

@@ -1,0 +1,432 @@
+"""Calls by chance, made on a server and on the client's own in-memory mode: the answers must be the same.
+
+Where the in-memory mode is known to differ from the dialect, or leaves something open (the order of equal scores), the
+calls keep clear of it; `avoided` below says where.
+
+avoided:
+- a bool and a number, or a float that is whole and an integer, in one field: Python holds them to be equal
+- `except` on fields with nulls, `values_count` with an upper bound on fields that are missing
+- words of which one is a part of another: without an index, the in-memory mode looks for parts of words
+- payload calls on points that are not there: the in-memory mode ends in a KeyError
+"""
+
+import argparse
+import math
+import random
+import uuid
+from datetime import datetime, timedelta, timezone
+
+from qdrant_client import QdrantClient, models
+
+TOLERANCE = 1e-4
+WORDS = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot"]
+CITIES = ["Oslo", "Rome", "Lima", "Paris"]
+EVERY = 10_000
+START = datetime(2024, 1, 1, tzinfo=timezone.utc)
+
+COLLECTIONS = {
+    "cosine": {"": (models.Distance.COSINE, 8)},
+    "dot": {"": (models.Distance.DOT, 5)},
+    "euclid": {"": (models.Distance.EUCLID, 6)},
+    "manhattan": {"": (models.Distance.MANHATTAN, 4)},
+    "named": {"a": (models.Distance.COSINE, 4), "b": (models.Distance.EUCLID, 3)},
+}
+
+
+class Test:
+    """One collection, on both sides."""
+
+    def __init__(self, name, remote, local, rng):
+        self.name, self.remote, self.local, self.rng = name, remote, local, rng
+        self.vectors = COLLECTIONS[name]
+        self.alive = set()
+        params = {n: models.VectorParams(size=size, distance=d) for n, (d, size) in self.vectors.items()}
+        config = params[""] if "" in params else params
+        for client in (remote, local):
+            client.create_collection(name, vectors_config=config)
+
+    # What calls are made of.
+
+    def id(self):
+        n = self.rng.randrange(40)
+        return str(uuid.UUID(int=n)) if self.rng.random() < 0.2 else n
+
+    def some_alive(self):
+        count = min(len(self.alive), 1 + self.rng.randrange(5))
+        return self.rng.sample(sorted(self.alive, key=str), count)
+
+    def numbers(self, size):
+        return [round(self.rng.uniform(-1, 1), 3) or 0.5 for _ in range(size)]
+
+    def vector(self):
+        if "" in self.vectors:
+            return self.numbers(self.vectors[""][1])
+        names = [n for n in self.vectors if self.rng.random() < 0.8]
+        return {n: self.numbers(self.vectors[n][1]) for n in names}
+
+    def payload(self):
+        r, payload = self.rng, {}
+        if r.random() < 0.8:
+            payload["n"] = r.randrange(10)
+        if r.random() < 0.7:
+            payload["x"] = round(r.uniform(0, 5), 2) + 0.001
+        if r.random() < 0.7:
+            payload["city"] = r.choice(CITIES)
+        if r.random() < 0.5:
+            payload["tags"] = r.sample(CITIES, r.randrange(4))
+        if r.random() < 0.5:
+            payload["text"] = " ".join(r.choice(WORDS) for _ in range(1 + r.randrange(5)))
+        if r.random() < 0.4:
+            payload["ok"] = r.random() < 0.5
+        if r.random() < 0.4:
+            payload["at"] = {"lon": r.uniform(-180, 180), "lat": r.uniform(-90, 90)}
+        if r.random() < 0.4:
+            payload["when"] = (START + timedelta(hours=r.randrange(1000))).isoformat()
+        if r.random() < 0.4:
+            payload["rooms"] = [
+                {"area": r.randrange(5), "kind": r.choice(["bed", "bath"])} for _ in range(r.randrange(4))
+            ]
+        if r.random() < 0.3:
+            payload["deep"] = {"er": {"n": r.randrange(5), "m": [1, {"k": 2}]}}
+        if r.random() < 0.2:
+            payload["nothing"] = None
+        return payload
+
+    def field_condition(self):
+        r = self.rng
+
+        def field(key, **test):
+            return models.FieldCondition(key=key, **test)
+
+        return r.choice([
+            lambda: field("city", match=models.MatchValue(value=r.choice(CITIES))),
+            lambda: field("n", match=models.MatchValue(value=r.randrange(10))),
+            lambda: field("ok", match=models.MatchValue(value=r.random() < 0.5)),
+            lambda: field("tags", match=models.MatchAny(any=r.sample(CITIES, 2))),
+            lambda: field("n", match=models.MatchAny(any=r.sample(range(10), 3))),
+            lambda: field("city", match=models.MatchExcept(**{"except": r.sample(CITIES, 2)})),
+            lambda: field("text", match=models.MatchText(text=r.choice(WORDS))),
+            lambda: field("text", match=models.MatchTextAny(text_any=" ".join(r.sample(WORDS, 2)))),
+            lambda: field("n", range=models.Range(gte=r.randrange(10))),
+            lambda: field("x", range=models.Range(gt=r.uniform(0, 3), lte=r.uniform(2, 5))),
+            lambda: field("when", range=models.DatetimeRange(gte=START + timedelta(hours=r.randrange(1000)))),
+            lambda: field("rooms[].area", range=models.Range(lt=r.randrange(5))),
+            lambda: field("deep.er.n", match=models.MatchValue(value=r.randrange(5))),
+            lambda: field("tags", values_count=models.ValuesCount(gte=1 + r.randrange(3))),
+            lambda: field("at", geo_radius=models.GeoRadius(
+                center=models.GeoPoint(lon=r.uniform(-180, 180), lat=r.uniform(-90, 90)),
+                radius=r.uniform(1e6, 1e7),
+            )),
+            lambda: field("at", geo_bounding_box=models.GeoBoundingBox(
+                top_left=models.GeoPoint(lon=r.uniform(-180, 0), lat=r.uniform(10, 90)),
+                bottom_right=models.GeoPoint(lon=r.uniform(0, 180), lat=r.uniform(-90, 0)),
+            )),
+            lambda: field("at", geo_polygon=models.GeoPolygon(exterior=models.GeoLineString(points=[
+                models.GeoPoint(lon=x, lat=y)
+                for x, y in [(-100, -50), (120, -60), (r.uniform(0, 90), 80), (-100, -50)]
+            ]))),
+        ])()
+
+    def condition(self, depth=0):
+        r = self.rng
+        if depth < 2 and r.random() < 0.15:
+            return self.filter(depth + 1)
+        return r.choice([
+            self.field_condition, self.field_condition, self.field_condition, self.field_condition,
+            lambda: models.HasIdCondition(has_id=[self.id() for _ in range(8)]),
+            lambda: models.IsEmptyCondition(is_empty=models.PayloadField(key=r.choice(["tags", "n", "none"]))),
+            lambda: models.IsNullCondition(is_null=models.PayloadField(key=r.choice(["nothing", "n"]))),
+            lambda: models.HasVectorCondition(has_vector=r.choice(list(self.vectors))),
+            lambda: models.NestedCondition(nested=models.Nested(key="rooms", filter=models.Filter(must=[
+                models.FieldCondition(key="area", range=models.Range(gte=r.randrange(5))),
+                models.FieldCondition(key="kind", match=models.MatchValue(value="bed")),
+            ]))),
+        ])()
+
+    def filter(self, depth=0):
+        r, parts = self.rng, {}
+        for part in ("must", "should", "must_not"):
+            if r.random() < 0.4:
+                parts[part] = [self.condition(depth) for _ in range(1 + r.randrange(2))]
+        if r.random() < 0.1:
+            conditions = [self.condition(depth) for _ in range(3)]
+            parts["min_should"] = models.MinShould(conditions=conditions, min_count=1 + r.randrange(2))
+        return models.Filter(**(parts or {"must": [self.condition(depth)]}))
+
+    def maybe_filter(self):
+        return self.filter() if self.rng.random() < 0.6 else None
+
+    def selector(self):
+        """Points that are there: the in-memory mode also finds some that were deleted."""
+        if self.rng.random() < 0.5 and self.alive:
+            return self.some_alive()
+        return self.filter()
+
+    def with_payload(self):
+        return self.rng.choice([
+            True, False, True, ["n", "deep.er.n"],
+            models.PayloadSelectorInclude(include=["rooms[].area", "city"]),
+            models.PayloadSelectorExclude(exclude=["deep.er.m", "tags", "rooms[].kind"]),
+        ])
+
+    def with_vectors(self):
+        return self.rng.choice([False, True, False, list(self.vectors)[:1]])
+
+    # The calls.
+
+    def both(self, call):
+        return call(self.remote), call(self.local)
+
+    def upsert(self):
+        count = 1 + self.rng.randrange(12)
+        points = [
+            models.PointStruct(id=self.id(), vector=self.vector(), payload=self.payload()) for _ in range(count)
+        ]
+        self.alive.update(point.id for point in points)
+        wait = self.rng.random() < 0.7
+        self.both(lambda client: client.upsert(self.name, [p.model_copy(deep=True) for p in points], wait=wait))
+
+    def upsert_batch(self):
+        ids = list({self.id() for _ in range(1 + self.rng.randrange(6))})
+        columns = {n: [self.numbers(size) for _ in ids] for n, (_, size) in self.vectors.items()}
+        self.alive.update(ids)
+        self.both(lambda client: client.upsert(self.name, models.Batch(
+            ids=ids,
+            vectors=columns[""] if "" in columns else columns,
+            payloads=[{"n": 3}] * len(ids),
+        )))
+
+    def delete(self):
+        selector = self.some_alive()[:2] if self.rng.random() < 0.7 else self.filter()
+        if isinstance(selector, models.Filter) and self.local.count(self.name, count_filter=selector).count > 6:
+            return
+        if selector:
+            self.both(lambda client: client.delete(self.name, points_selector=selector))
+            self.alive = {point.id for point in self.local.scroll(self.name, limit=EVERY)[0]}
+
+    def edit_payload(self):
+        r, selector = self.rng, self.selector()
+        if r.random() < 0.4:
+            args = {"payload": self.payload(), "points": selector}
+            self.both(lambda client: client.set_payload(self.name, **args))
+        elif r.random() < 0.3:
+            key = r.choice(["deep", "deep.er", "fresh.one", "rooms[0]", "rooms[]"])
+            args = {"payload": {"set": r.randrange(9)}, "points": selector, "key": key}
+            self.both(lambda client: client.set_payload(self.name, **args))
+        elif r.random() < 0.4:
+            keys = r.sample(["n", "x", "city", "tags", "deep"], 2)
+            self.both(lambda client: client.delete_payload(self.name, keys=keys, points=selector))
+        elif r.random() < 0.5:
+            payload = self.payload()
+            self.both(lambda client: client.overwrite_payload(self.name, payload=payload, points=selector))
+        elif isinstance(selector, list):
+            self.both(lambda client: client.clear_payload(self.name, points_selector=selector))
+
+    def edit_vectors(self):
+        ids = self.some_alive()
+        if not ids:
+            return
+        if "" not in self.vectors and self.rng.random() < 0.4:
+            names = self.rng.sample(list(self.vectors), 1)
+            self.both(lambda client: client.delete_vectors(self.name, vectors=names, points=ids))
+            return
+        name = self.rng.choice(list(self.vectors))
+        vectors = [self.numbers(self.vectors[name][1]) for _ in ids]
+        points = [
+            models.PointVectors(id=id, vector=vector if name == "" else {name: vector})
+            for id, vector in zip(ids, vectors)
+        ]
+        self.both(lambda client: client.update_vectors(self.name, points=points))
+
+    def batch(self):
+        ids = self.some_alive()
+        if not ids:
+            return
+        points = [models.PointStruct(id=self.id(), vector=self.vector(), payload=self.payload())]
+        self.alive.update(point.id for point in points)
+        self.both(lambda client: client.batch_update_points(self.name, [
+            models.UpsertOperation(upsert=models.PointsList(points=[p.model_copy(deep=True) for p in points])),
+            models.SetPayloadOperation(set_payload=models.SetPayload(payload={"batch": 1}, points=ids)),
+            models.DeletePayloadOperation(delete_payload=models.DeletePayload(keys=["x"], points=ids)),
+        ]))
+
+    def asked(self):
+        """The arguments of a question, and for what vectors it is."""
+        name = self.rng.choice(list(self.vectors))
+        distance, size = self.vectors[name]
+        query = self.numbers(size)
+        if self.rng.random() < 0.2:
+            records, _ = self.local.scroll(
+                self.name, limit=EVERY,
+                scroll_filter=models.Filter(must=[models.HasVectorCondition(has_vector=name)]),
+            )
+            query = self.rng.choice(records).id if records else query
+        asked = {"query": query, "using": name or None, "query_filter": self.maybe_filter()}
+        if self.rng.random() < 0.3:
+            asked["score_threshold"] = self.rng.uniform(-0.5, 2.0)
+        return asked, distance
+
+    def query(self):
+        asked, _ = self.asked()
+        limit, offset = 1 + self.rng.randrange(12), self.rng.choice([None, None, 0, 3])
+        how = {"with_payload": self.with_payload(), "with_vectors": self.with_vectors()}
+        found, right = self.both(
+            lambda client: client.query_points(self.name, limit=limit, offset=offset, **asked, **how).points
+        )
+        every = self.local.query_points(self.name, limit=EVERY, **asked, **how).points
+        same_scored(found, right, every)
+
+    def query_batch(self):
+        questions = []
+        for _ in range(3):
+            asked, _ = self.asked()
+            questions.append(models.QueryRequest(
+                query=asked["query"], using=asked["using"], filter=asked["query_filter"], limit=5,
+                score_threshold=asked.get("score_threshold"), with_payload=True,
+            ))
+        found, right = self.both(lambda client: client.query_batch_points(self.name, requests=questions))
+        assert len(found) == len(right) == 3
+        for question, ours, theirs in zip(questions, found, right):
+            every = self.local.query_batch_points(self.name, [question.model_copy(update={"limit": EVERY})])
+            same_scored(ours.points, theirs.points, every[0].points)
+
+    def scroll(self):
+        how = {
+            "scroll_filter": self.maybe_filter(), "limit": 1 + self.rng.randrange(9),
+            "with_payload": self.with_payload(), "with_vectors": self.with_vectors(),
+        }
+        offset = None
+        for _ in range(20):
+            found, right = self.both(lambda client: client.scroll(self.name, offset=offset, **how))
+            same_records(found[0], right[0])
+            assert found[1] == right[1], f"next page: {found[1]}, not {right[1]}"
+            offset = right[1]
+            if offset is None:
+                break
+
+    def scroll_in_order(self):
+        key = self.rng.choice(["n", "x", "when", "rooms[].area"])
+        direction = self.rng.choice([models.Direction.ASC, models.Direction.DESC])
+        order = models.OrderBy(key=key, direction=direction)
+        if key == "n" and self.rng.random() < 0.5:
+            order.start_from = self.rng.randrange(10)
+        how = {"scroll_filter": self.maybe_filter(), "order_by": order}
+        limit = 1 + self.rng.randrange(15)
+        found, right = self.both(lambda client: client.scroll(self.name, limit=limit, **how)[0])
+        every = self.local.scroll(self.name, limit=EVERY, **how)[0]
+        values = lambda records: [record.order_value for record in records]
+        assert values(found) == values(right), f"{values(found)}, not {values(right)}"
+        there = {(record.id, record.order_value): record for record in every}
+        pairs = [(record.id, record.order_value) for record in found]
+        assert len(set(pairs)) == len(pairs)
+        same_records(found, [there[pair] for pair in pairs])
+
+    def count(self):
+        filter = self.maybe_filter()
+        found, right = self.both(lambda client: client.count(self.name, count_filter=filter).count)
+        assert found == right, f"{found} points, not {right}"
+
+    def retrieve(self):
+        # The in-memory mode hands out deleted points, too.
+        ids = self.some_alive()
+        how = {"with_payload": self.with_payload(), "with_vectors": self.with_vectors()}
+        found, right = self.both(lambda client: client.retrieve(self.name, ids=ids, **how))
+        same_records(found, right)
+        assert self.remote.retrieve(self.name, ids=[10**18]) == []
+
+    def index(self):
+        fields = {
+            "n": models.PayloadSchemaType.INTEGER, "city": models.PayloadSchemaType.KEYWORD,
+            "tags": models.PayloadSchemaType.KEYWORD, "x": models.PayloadSchemaType.FLOAT,
+            "at": models.PayloadSchemaType.GEO, "when": models.PayloadSchemaType.DATETIME,
+            "ok": models.PayloadSchemaType.BOOL, "text": models.PayloadSchemaType.TEXT,
+        }
+        field = self.rng.choice(list(fields))
+        if self.rng.random() < 0.7:
+            self.remote.create_payload_index(self.name, field_name=field, field_schema=fields[field])
+        else:
+            self.remote.delete_payload_index(self.name, field_name=field)
+
+    CALLS = [
+        (upsert, 12), (upsert_batch, 4), (delete, 4), (edit_payload, 8), (edit_vectors, 4), (batch, 3),
+        (query, 24), (query_batch, 5), (scroll, 8), (scroll_in_order, 6), (count, 8), (retrieve, 5), (index, 2),
+    ]
+
+    def call(self):
+        calls, weights = zip(*self.CALLS)
+        call = self.rng.choices(calls, weights)[0]
+        call(self)
+        return call.__name__
+
+
+def close(a, b):
+    return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+
+
+def same_vectors(found, right):
+    if isinstance(right, dict):
+        assert isinstance(found, dict) and found.keys() == right.keys(), f"{found}, not {right}"
+        for name in right:
+            same_vectors(found[name], right[name])
+    elif right is None:
+        assert found is None, f"{found}, not None"
+    else:
+        assert len(found) == len(right) and all(map(close, found, right)), f"{found}, not {right}"
+
+
+def same_records(found, right):
+    ids = lambda records: [record.id for record in records]
+    assert ids(found) == ids(right), f"{ids(found)}, not {ids(right)}"
+    for ours, theirs in zip(found, right):
+        assert ours.payload == theirs.payload, f"{ours.id}: {ours.payload}, not {theirs.payload}"
+        same_vectors(ours.vector, theirs.vector)
+
+
+def same_scored(found, right, every):
+    scores = lambda points: [point.score for point in points]
+    assert len(found) == len(right) and all(map(close, scores(found), scores(right))), (
+        f"{[(p.id, p.score) for p in found]}, not {[(p.id, p.score) for p in right]}"
+    )
+    there = {point.id: point for point in every}
+    assert len({point.id for point in found}) == len(found)
+    for ours in found:
+        theirs = there[ours.id]
+        assert close(ours.score, theirs.score), f"{ours.id}: {ours.score}, not {theirs.score}"
+        assert ours.payload == theirs.payload, f"{ours.id}: {ours.payload}, not {theirs.payload}"
+        same_vectors(ours.vector, theirs.vector)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("url")
+    parser.add_argument("--calls", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    rng = random.Random(args.seed)
+    remote, local = QdrantClient(args.url, timeout=30), QdrantClient(":memory:")
+    for name in COLLECTIONS:
+        remote.delete_collection(name)
+    tests = [Test(name, remote, local, rng) for name in COLLECTIONS]
+    for test in tests:
+        test.upsert()
+    made = {}
+    for number in range(args.calls):
+        test = rng.choice(tests)
+        state = rng.getstate()
+        try:
+            name = test.call()
+        except Exception:
+            rng.setstate(state)
+            print(f"seed {args.seed}, call {number}, collection {test.name}")
+            raise
+        made[name] = made.get(name, 0) + 1
+    for test in tests:
+        everything = dict(limit=EVERY, with_vectors=True)
+        found, right = test.both(lambda client: client.scroll(test.name, **everything)[0])
+        same_records(found, right)
+        remote.delete_collection(test.name)
+    print(f"{args.calls} calls agree:", ", ".join(f"{name} {count}" for name, count in sorted(made.items())))
+
+
+if __name__ == "__main__":
+    main()

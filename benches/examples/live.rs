@@ -7,23 +7,23 @@
 //! Without files, vectors are generated. Writes wait while recall is measured; latencies are those of one thread that asks
 //! all the time while another writes.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use nearline::{Collection, Database, FieldType, Filter, Metric, Payload, Point, Query, Schema};
-use nearline_datasets::{ElementType, Kind, RowReader, VectorFile, generate, generate_queries};
+use nearline::{Collection, Database, FieldType, Filter, Metric, Query, Schema};
+use nearline_benches::live::{BATCH, K, recall, rss_bytes, upsert, vectors, while_asking};
+use nearline_benches::measure::percentile;
+use nearline_datasets::{ElementType, Kind, VectorFile, generate, generate_queries};
 
-/// Points of a call.
-const BATCH: u64 = 1_000;
 /// Points between two looks at the recall.
 const STEP: u64 = 50_000;
 /// Queries of a look, each answered exactly as well.
 const LOOK: usize = 50;
-const K: usize = 10;
+
+/// As the program `nearline` has it.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -54,22 +54,24 @@ fn run(folder: &Path, base: &VectorFile, queries: &[Vec<f32>], count: u64, memor
     points.create_field_index("n", FieldType::Integer)?;
     let mut rows = base.rows(0)?;
     let mut writing = 0.0;
-    println!("      points   points/s   p50 us   p99 us  recall  worst so far  not indexed  RSS MB");
+    println!("      points   points/s   p50 us   p99 us  recall  worst so far  not indexed  peak MiB");
     let mut worst: f64 = 1.0;
     for first in (0..count).step_by(STEP as usize) {
-        let ids = first..(first + STEP).min(count);
-        let (seconds, latency) = grow(&points, ids, &mut rows, queries)?;
+        let ids: Vec<u64> = (first..(first + STEP).min(count)).collect();
+        let (seconds, latency) = while_asking(&points, queries, || {
+            ids.chunks(BATCH as usize).try_for_each(|ids| upsert(&points, ids, &mut rows, base.dim()))
+        })?;
         writing += seconds;
-        let recall = recall(&points, queries, None)?;
+        let recall = recall(&points, look(queries), None)?;
         worst = worst.min(recall);
         let (done, stats) = (first + STEP.min(count - first), points.stats());
         println!(
-            "{done:>12} {:>10.0} {:>8.0} {:>8.0}  {recall:.3}   {worst:>10.3} {:>12} {:>7}",
+            "{done:>12} {:>10.0} {:>8.0} {:>8.0}  {recall:.3}   {worst:>10.3} {:>12} {:>9}",
             STEP.min(count - first) as f64 / seconds,
             percentile(&latency, 0.5),
             percentile(&latency, 0.99),
             stats.not_indexed + stats.points_in_memory,
-            peak_rss_mb(),
+            rss_bytes()?.1 >> 20,
         );
     }
     println!("{count} points in {writing:.1} s: {:.0} a second", count as f64 / writing);
@@ -80,66 +82,18 @@ fn run(folder: &Path, base: &VectorFile, queries: &[Vec<f32>], count: u64, memor
     drop((points, database));
     let started = Instant::now();
     let points = open()?.collection("points")?;
-    println!("opened in {:.1} ms; peak RSS {} MB", started.elapsed().as_secs_f64() * 1e3, peak_rss_mb());
+    println!(
+        "opened in {:.1} ms; peak RSS {} MiB",
+        started.elapsed().as_secs_f64() * 1e3,
+        rss_bytes()?.1 >> 20
+    );
     anyhow::ensure!(points.count(None)? == count);
     Ok(())
 }
 
-/// Writes vectors while another thread asks; the seconds that took, and the latencies in microseconds.
-fn grow(
-    points: &Collection,
-    ids: Range<u64>,
-    rows: &mut RowReader,
-    queries: &[Vec<f32>],
-) -> Result<(f64, Vec<f64>)> {
-    let (done, latency) = (AtomicBool::new(false), Mutex::new(Vec::new()));
-    let started = Instant::now();
-    let seconds = std::thread::scope(|scope| -> Result<f64> {
-        let asking = scope.spawn(|| -> Result<()> {
-            for query in queries.iter().cycle() {
-                if done.load(Ordering::Relaxed) {
-                    break;
-                }
-                let report = points.query(&Query::nearest(query.clone()).k(K))?.report;
-                latency.lock().expect("no thread panics").push(report.total_us);
-            }
-            Ok(())
-        });
-        let written = write(points, ids, rows, queries[0].len());
-        let seconds = started.elapsed().as_secs_f64();
-        done.store(true, Ordering::Relaxed);
-        asking.join().expect("no panic")?;
-        written.map(|()| seconds)
-    })?;
-    Ok((seconds, latency.into_inner()?))
-}
-
-fn write(points: &Collection, ids: Range<u64>, rows: &mut RowReader, dim: usize) -> Result<()> {
-    for first in ids.clone().step_by(BATCH as usize) {
-        let batch = vectors(rows, dim, BATCH.min(ids.end - first))?;
-        // The numbers come in no order that has to do with the vectors.
-        let payload = |id: u64| Payload::new().with("n", (id * 7_919) % 10_000);
-        points.upsert(
-            (first..).zip(batch).map(|(id, vector)| Point::new(id).vector(vector).payload(payload(id))),
-        )?;
-    }
-    Ok(())
-}
-
-/// The recall by exact answers of the same collection.
-fn recall(points: &Collection, queries: &[Vec<f32>], filter: Option<&Filter>) -> Result<f64> {
-    let (mut found, mut wanted) = (0, 0);
-    for query in queries.iter().take(LOOK) {
-        let mut query = Query::nearest(query.clone()).k(K);
-        if let Some(filter) = filter {
-            query = query.filter(filter.clone());
-        }
-        let (fast, exact) = (points.query(&query)?, points.query(&query.clone().target_recall(1.0))?);
-        wanted += exact.hits.len();
-        found += fast.hits.iter().filter(|hit| exact.hits.iter().any(|right| right.id == hit.id)).count();
-        anyhow::ensure!(fast.hits.len() == exact.hits.len(), "{} of {}", fast.hits.len(), exact.hits.len());
-    }
-    Ok(if wanted == 0 { 1.0 } else { found as f64 / wanted as f64 })
+/// The queries of a look.
+fn look(queries: &[Vec<f32>]) -> &[Vec<f32>] {
+    &queries[..queries.len().min(LOOK)]
 }
 
 /// Latencies at rest, without a filter and with filters of all kinds of selectivity.
@@ -161,41 +115,18 @@ fn searches(points: &Collection, queries: &[Vec<f32>], count: u64) -> Result<()>
             pages += report.pages;
             strategy = Some(report.strategy);
         }
+        latency.sort_by(f64::total_cmp);
         let n = queries.len() as f64;
         println!(
             "{:>13.0} {:>8.0} {:>8.0}  {:.3} {:>6.1} {:>6.1}  {:?}",
             share * count as f64,
             percentile(&latency, 0.5),
             percentile(&latency, 0.99),
-            recall(points, queries, filter.as_ref())?,
+            recall(points, look(queries), filter.as_ref())?,
             lists as f64 / n,
             pages as f64 / n,
             strategy.context("no queries")?,
         );
     }
     Ok(())
-}
-
-fn vectors(rows: &mut RowReader, dim: usize, count: u64) -> Result<Vec<Vec<f32>>> {
-    let mut out = Vec::with_capacity(count as usize);
-    let mut row = vec![0u8; dim * 4];
-    while (out.len() as u64) < count && rows.read(&mut row)? > 0 {
-        out.push(row.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect());
-    }
-    Ok(out)
-}
-
-fn percentile(values: &[f64], share: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted
-        .get(((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1)))
-        .copied()
-        .unwrap_or(0.0)
-}
-
-fn peak_rss_mb() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) / 1_024
 }

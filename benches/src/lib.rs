@@ -7,12 +7,14 @@
 //! | [`bench_index`] | a small index for micro-benchmarks |
 //! | [`data`] | generated vectors, queries and exact answers |
 //! | [`measure`] | build, search, and what both cost |
+//! | [`live`] | collections that change: recall, latencies under way, memory, bytes written |
 //! | [`tolerance`] | what may come out, from `tolerances.toml` |
 //! | [`report`] | tables and lines of JSON |
 #![forbid(unsafe_code)]
 
 pub mod bench_index;
 pub mod data;
+pub mod live;
 pub mod measure;
 pub mod report;
 pub mod scenario;

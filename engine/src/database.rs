@@ -86,7 +86,12 @@ pub struct DatabaseBuilder {
 }
 
 impl DatabaseBuilder {
-    /// Bytes of memory for points not flushed yet, and for what was read from files; 256 MiB unless told otherwise.
+    /// Bytes of memory for points not flushed yet, for what was read from files, and for indexes that are built and kept up;
+    /// 256 MiB unless told otherwise.
+    ///
+    /// What the allocator keeps for itself comes on top, and is much where each thread has an arena of its own: threads of a
+    /// database free what others allocated. With glibc set `MALLOC_ARENA_MAX=1`, or give the program an allocator with one
+    /// arena that returns memory soon, such as jemalloc with `narenas:1,dirty_decay_ms:200`.
     pub fn memory_budget(mut self, bytes: u64) -> Self {
         self.memory_bytes = bytes;
         self

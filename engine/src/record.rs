@@ -12,6 +12,8 @@ use crate::point_id::PointId;
 use crate::schema::Schema;
 use crate::value::Payload;
 
+/// What the allocator adds to a piece of memory, on average.
+pub(crate) const PIECE_BYTES: usize = 16;
 /// Bytes of an id.
 const ID_BYTES: usize = 17;
 /// No row.
@@ -30,11 +32,12 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    /// About how many bytes of memory it takes.
+    /// About how many bytes of memory it takes: each piece of the heap with what the allocator adds to it.
     pub(crate) fn ram_bytes(&self) -> usize {
-        let vectors: usize = self.vectors.iter().flatten().map(|vector| vector.len() + 16).sum();
-        // Objects in memory are about four times as large as encoded.
-        128 + vectors + 4 * self.payload.encoded_bytes().unwrap_or(0)
+        let own = size_of::<Self>() + 2 * size_of::<usize>() + PIECE_BYTES;
+        let places = size_of_val(&self.vectors[..]) + PIECE_BYTES;
+        let vectors: usize = self.vectors.iter().flatten().map(|vector| vector.len() + PIECE_BYTES).sum();
+        own + places + vectors + self.payload.ram_bytes()
     }
 }
 

@@ -350,7 +350,7 @@ impl<'a> SegmentWriter<'a> {
         number: u64,
         fields: Vec<FieldWriter>,
     ) -> Result<Self, OpenError> {
-        let options = TableOptions { block_bytes: POINTS_BLOCK_BYTES, filter_bits: 0 };
+        let options = TableOptions { block_bytes: POINTS_BLOCK_BYTES, filter_bits: 0, keys: None };
         let header = header(POINTS_KIND, store_id, number, 0);
         let points = TableWriter::create(disk, &points_name(number), header, options)?;
         let info = SegmentInfo {
@@ -400,7 +400,8 @@ impl<'a> SegmentWriter<'a> {
         self.info.bytes += self.points.finish()?.bytes;
         let header = header(IDS_KIND, self.store_id, self.info.number, 1);
         let name = ids_name(self.info.number);
-        let mut ids = TableWriter::create(self.disk, &name, header, TableOptions::default())?;
+        let options = TableOptions { keys: Some(self.info.points), ..TableOptions::default() };
+        let mut ids = TableWriter::create(self.disk, &name, header, options)?;
         for found in of_points {
             let (id, row) = found?;
             ids.push(&id.key(), &row_key(row))?;

@@ -6,6 +6,7 @@ pub use number::Number;
 
 mod codec;
 mod number;
+mod ram;
 #[cfg(feature = "serde")]
 mod serde;
 #[cfg(test)]

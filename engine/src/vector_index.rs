@@ -110,6 +110,8 @@ pub(crate) fn index_number(name: &str) -> Option<u64> {
 pub(crate) struct VectorIndex {
     pub(crate) info: VectorIndexInfo,
     pub(crate) index: Index,
+    /// Vectors added since `widen` was measured; all, where that is not known.
+    pub(crate) unmeasured: u64,
     /// Searchers that nobody uses now.
     searchers: Mutex<Vec<Searcher>>,
 }
@@ -208,7 +210,7 @@ impl VectorIndex {
             let file = disk.root().join(prefix(info.number, info.at));
             return Err(StorageError::corrupt(&file, 0, "vectors of an index", found, info.rows).into());
         }
-        Ok(Self { info, index, searchers: Mutex::default() })
+        Ok(Self { unmeasured: info.rows, info, index, searchers: Mutex::default() })
     }
 
     /// What a search goes by while nothing was added.

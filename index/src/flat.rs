@@ -23,7 +23,7 @@ pub use row_set::RowSet;
 /// The kind of the file.
 const FILE_KIND: [u8; 4] = *b"FLAT";
 /// Bytes read at a time while scanning.
-const SCAN_BYTES: usize = 1 << 20;
+const SCAN_BYTES: usize = 256 << 10;
 
 /// The nearest of all vectors offered, ties by row.
 #[derive(Debug, Default)]
@@ -409,7 +409,7 @@ impl Flat {
         self.page_of(&extent, range.offset)
     }
 
-    /// Reads the file from an extent to the end, a megabyte at a time.
+    /// Reads the file from an extent to the end, many extents at a time.
     fn scan(&self, from: u64, mut take: impl FnMut(&RowPage<'_>)) -> Result<()> {
         let together = (SCAN_BYTES / self.layout.bytes).max(1) as u64;
         let extents = self.rows.len().div_ceil(self.layout.rows as u64);

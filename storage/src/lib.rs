@@ -17,6 +17,7 @@
 //! Every byte is described in `docs/format.md`.
 
 pub mod atomic;
+mod background;
 pub mod blob;
 pub mod buffer;
 pub mod cache;
@@ -33,6 +34,7 @@ pub mod table;
 pub mod wal;
 
 pub use atomic::{is_temp_name, replace_file};
+pub use background::work_in_background;
 pub use blob::{BlobReader, BlobWriter, read_blob, write_blob};
 pub use buffer::prefer_huge_pages;
 pub use cache::{BlockCache, CacheCounters};

@@ -51,11 +51,14 @@ pub struct TableOptions {
     /// Bits of the filter for each key; 0 for no filter. With 10, about one of a hundred lookups of absent keys is
     /// let through.
     pub filter_bits: u32,
+    /// How many keys there will be, where that is known: the filter is filled as they come, and their hashes need not be
+    /// kept until then. The file is the same; with another number of keys the filter is as good as its size lets it be.
+    pub keys: Option<u64>,
 }
 
 impl Default for TableOptions {
     fn default() -> Self {
-        Self { block_bytes: PAGE, filter_bits: 10 }
+        Self { block_bytes: PAGE, filter_bits: 10, keys: None }
     }
 }
 

@@ -62,7 +62,8 @@ impl Truth {
         self
     }
 
-    /// How many of the first `k` hits are right: among the exact answers, or no farther than the last of them.
+    /// How many of the first `k` hits are right: among the exact answers, or no farther than the last of them, where that is
+    /// known: an estimated distance says nothing of it.
     pub(crate) fn right(&self, query: usize, hits: &[Hit]) -> u32 {
         let ids = &self.ids[query * self.k..(query + 1) * self.k];
         let worst = self.worst[query];
@@ -71,7 +72,7 @@ impl Truth {
         let mut rows: Vec<u32> = hits.iter().take(self.k).map(|hit| hit.row.0).collect();
         rows.sort_unstable();
         let twice = rows.windows(2).filter(|pair| pair[0] == pair[1]).count();
-        let right = |hit: &&Hit| hit.distance <= limit || ids.binary_search(&hit.row.0).is_ok();
+        let right = |hit: &&Hit| (hit.exact && hit.distance <= limit) || ids.binary_search(&hit.row.0).is_ok();
         (hits.iter().take(self.k).filter(right).count() - twice.min(hits.len())) as u32
     }
 }

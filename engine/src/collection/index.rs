@@ -32,13 +32,14 @@ const RETRY_MAX: Duration = Duration::from_secs(3_600);
 const QUIET: Duration = Duration::from_secs(5);
 
 /// Vectors that no list has yet, in those that make an index worth it, for which writers wait.
-const REST_MOST: u64 = 2;
+const REST_MOST: u64 = 1;
 /// For how long a call waits at most.
 const WAIT_MOST: Duration = Duration::from_secs(2);
 
-/// How widely an index must be searched is measured anew when it has so many times as many vectors, or as few, by about so
-/// many queries.
+/// How widely an index must be searched is measured anew when it has so many times as many vectors, or as few, or when one
+/// vector in so many was added since, by about so many queries.
 const MEASURED: f64 = 1.5;
+const MEASURED_SHARE: u64 = 4;
 const MEASURED_BY: u64 = 64;
 
 /// Rows that stand in for queries when an index is built.
@@ -52,6 +53,7 @@ const ADD: usize = 4_096;
 /// Does what there is to do about indexes, until the collection is closed.
 pub(super) fn start(inner: Arc<Inner>) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
+        nearline_storage::work_in_background();
         let mut pause = RETRY;
         while let Some((at, job)) = inner.next_index(pause) {
             let permit = inner.permit();
@@ -254,12 +256,13 @@ impl Inner {
         }
         let info = VectorIndexInfo { number, rows: report.rows, last: old.last, ..info.clone() };
         let info = listed(&self.disk, info).map_err(refused)?;
-        let new = VectorIndex::open(&self.disk, info, self.limits.index_cache)?;
+        let mut new = VectorIndex::open(&self.disk, info, self.limits.index_cache)?;
+        new.unmeasured = old.index.unmeasured.saturating_add(old.live.delta.rows());
         Ok(Some(self.measured(state, old, new)?))
     }
 
     /// An index that was folded, with what is known of how widely it must be searched; found out anew if it is much larger
-    /// or smaller than when it was last.
+    /// or smaller than when it was last, or has many other vectors.
     fn measured(
         &self,
         state: &Arc<State>,
@@ -267,7 +270,8 @@ impl Inner {
         mut new: VectorIndex,
     ) -> Result<VectorIndex, WriteError> {
         let (rows, measured) = (new.info.rows as f64, new.info.measured_rows.max(1) as f64);
-        if (1.0 / MEASURED..MEASURED).contains(&(rows / measured)) {
+        let is_alike = (1.0 / MEASURED..MEASURED).contains(&(rows / measured));
+        if is_alike && new.unmeasured * MEASURED_SHARE < new.info.rows {
             return Ok(new);
         }
         let info = &new.info;
@@ -284,6 +288,7 @@ impl Inner {
         let live = new.live(Arc::clone(&old.live.rows));
         new.info.widen = nearline_index::measure(&new.index, &live, &queries, &|row| state.is_dead(row))?;
         new.info.measured_rows = new.info.rows;
+        new.unmeasured = 0;
         Ok(new)
     }
 
@@ -462,7 +467,9 @@ impl Inner {
             names: Vec::new(),
         };
         let info = listed(&self.disk, info).map_err(refused)?;
-        Ok(Some(VectorIndex::open(&self.disk, info, self.limits.index_cache)?))
+        let mut built = VectorIndex::open(&self.disk, info, self.limits.index_cache)?;
+        built.unmeasured = 0;
+        Ok(Some(built))
     }
 }
 

@@ -204,6 +204,7 @@ impl Collection {
 /// Starts the background of a collection.
 pub(super) fn start(inner: Arc<Inner>) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
+        nearline_storage::work_in_background();
         while inner.next_work() {
             inner.work();
         }

@@ -23,7 +23,7 @@ const KEY_BYTES: usize = 96;
 /// What a row of a key costs.
 const ROW_BYTES: usize = 8;
 /// No filter: it would be in memory as a whole, while it is written and while it is read.
-const OPTIONS: TableOptions = TableOptions { block_bytes: PAGE, filter_bits: 0 };
+const OPTIONS: TableOptions = TableOptions { block_bytes: PAGE, filter_bits: 0, keys: None };
 
 /// Takes the payloads of a segment, in order of their rows, and writes the file of one field index.
 ///

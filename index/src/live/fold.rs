@@ -24,6 +24,7 @@ use crate::build::fresh_sizes;
 use crate::error::{IndexError, Result};
 use crate::manifest::Manifest;
 use crate::panels::Panels;
+use crate::posting::Codec;
 use crate::quantize::{CodeShape, Encoded};
 use crate::router::{CENTROID_BITS, CentroidCodes, Router};
 use crate::search::{Index, Inner};
@@ -33,6 +34,8 @@ use crate::vector::RowId;
 /// when it has fewer than this share of it.
 const SPLIT: f64 = 4.0 / 3.0;
 const DISSOLVE: f64 = 1.0 / 6.0;
+/// Vectors fetched together.
+const TOGETHER: usize = 4096;
 
 /// How an index is folded.
 #[derive(Clone, Copy)]
@@ -129,18 +132,11 @@ struct Part {
     primaries: usize,
 }
 
-/// Vectors that no list holds for the moment.
+/// Vectors that move, or may: their rows, and the vectors themselves where nothing but lists has them.
 #[derive(Debug, Default)]
 struct Strays {
     rows: Vec<u32>,
     vectors: Vec<u8>,
-}
-
-impl Strays {
-    fn push(&mut self, row: u32, vector: &[u8]) {
-        self.rows.push(row);
-        self.vectors.extend_from_slice(vector);
-    }
 }
 
 /// What the survey found.
@@ -188,6 +184,28 @@ impl<'a> Fold<'a> {
             }
             let old = Old::read(index, number, &mut extents, live.delta.list(number))?;
             each(self, &old)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a vector among strays.
+    fn stray(&self, strays: &mut Strays, row: u32, vector: &[u8]) {
+        strays.rows.push(row);
+        if self.index.layout.codec == Codec::Raw {
+            strays.vectors.extend_from_slice(vector);
+        }
+    }
+
+    /// Hands over the vectors of strays, with their places among them. Those that are nowhere to be found are passed over.
+    fn each_stray(&self, strays: &Strays, mut each: impl FnMut(usize, &[u8])) -> Result<()> {
+        if self.index.layout.codec == Codec::Raw {
+            let vectors = strays.vectors.chunks_exact(self.index.space.shape.row_bytes());
+            vectors.enumerate().for_each(|(at, vector)| each(at, vector));
+            return Ok(());
+        }
+        for (some, rows) in strays.rows.chunks(TOGETHER).enumerate() {
+            self.check_cancelled()?;
+            self.live.rows.fetch(rows, |at, vector| each(some * TOGETHER + at, vector))?;
         }
         Ok(())
     }

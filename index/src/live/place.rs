@@ -1,9 +1,10 @@
 //! The lists of new vectors: the nearest, and those where a copy helps.
 
-use crate::assign::PRICED;
 use crate::build::{RATIO_MAX, breadth};
 use crate::router::{Near, RouteScratch, Router};
 
+/// Nearest lists that are looked at for a copy: fewer than a build looks at, which finds them for many vectors together.
+const PRICED: usize = 24;
 /// λ of SOAR, as offline builds have it by default (`assign::CopyRule`).
 const LAMBDA: f32 = 1.0;
 

@@ -25,18 +25,26 @@ pub(super) struct Filter {
 struct Line([u64; WORDS]);
 
 impl Filter {
+    /// An empty filter of so many bits for each of so many keys.
+    pub(super) fn for_keys(keys: u64, bits_per_key: u32) -> Self {
+        let bits = keys.saturating_mul(bits_per_key.into());
+        let count = bits.div_ceil(LINE_BITS).clamp(1, u32::MAX.into());
+        Self { lines: vec![Line::default(); count as usize] }
+    }
+
     /// A filter of so many bits a key, given the keys' hashes.
     pub(super) fn build(hashes: &[u64], bits_per_key: u32) -> Self {
-        let bits = hashes.len() as u64 * u64::from(bits_per_key);
-        let count = bits.div_ceil(LINE_BITS).clamp(1, u32::MAX.into());
-        let mut filter = Self { lines: vec![Line::default(); count as usize] };
-        for &hash in hashes {
-            let line = filter.line(hash);
-            for (word, bit) in filter.lines[line].0.iter_mut().zip(bits_of(hash)) {
-                *word |= bit;
-            }
-        }
+        let mut filter = Self::for_keys(hashes.len() as u64, bits_per_key);
+        hashes.iter().for_each(|&hash| filter.insert(hash));
         filter
+    }
+
+    /// Takes the hash of a key.
+    pub(super) fn insert(&mut self, hash: u64) {
+        let line = self.line(hash);
+        for (word, bit) in self.lines[line].0.iter_mut().zip(bits_of(hash)) {
+            *word |= bit;
+        }
     }
 
     /// Whether a key with this hash may be there. `false` is certain.

@@ -14,8 +14,8 @@ use crate::table::{DATA, INDEX, MAX_BLOCK, MAX_KEY, MAX_VALUE, TOP, TableOptions
 
 /// Writes a table, entry by entry in ascending order of keys.
 ///
-/// Memory: a few blocks, 1 MiB of bytes to be written, the top index, and eight bytes a key for the filter. A file
-/// whose writer was dropped before [`TableWriter::finish`] does not open; removing it is up to the caller.
+/// Memory: a few blocks, 1 MiB of bytes to be written, the top index, and the filter, or eight bytes a key where the
+/// number of keys is not known ([`TableOptions::keys`]). A file whose writer was dropped before [`TableWriter::finish`] does not open; removing it is up to the caller.
 #[derive(Debug)]
 pub struct TableWriter {
     file: ExtentFileWriter,
@@ -25,9 +25,17 @@ pub struct TableWriter {
     /// Entries of the blocks that the index block names so far.
     indexed: u64,
     top: Encoder,
-    hashes: Vec<u64>,
+    filter: Option<FilterDraft>,
     entries: u64,
     smallest: Vec<u8>,
+}
+
+/// A filter that is being made.
+#[derive(Debug)]
+enum FilterDraft {
+    /// Its size depends on how many keys there will be.
+    Hashes(Vec<u64>),
+    Filter(Filter),
 }
 
 impl TableWriter {
@@ -36,6 +44,10 @@ impl TableWriter {
     /// # Errors
     /// If the file exists, or writing fails.
     pub fn create(disk: &dyn Disk, name: &str, header: FileHeader, options: TableOptions) -> Result<Self> {
+        let filter = (options.filter_bits > 0).then(|| match options.keys {
+            Some(keys) => FilterDraft::Filter(Filter::for_keys(keys, options.filter_bits)),
+            None => FilterDraft::Hashes(Vec::new()),
+        });
         let block_bytes = page_up(options.block_bytes.clamp(PAGE, MAX_BLOCK));
         Ok(Self {
             file: ExtentFileWriter::create(disk, name, header)?,
@@ -44,7 +56,7 @@ impl TableWriter {
             index: BlockBuilder::new(PAGE),
             indexed: 0,
             top: Encoder::new(),
-            hashes: Vec::new(),
+            filter,
             entries: 0,
             smallest: Vec::new(),
         })
@@ -69,8 +81,10 @@ impl TableWriter {
             self.end_block(Some(key))?;
         }
         self.block.push(key, elsewhere, value);
-        if self.options.filter_bits > 0 {
-            self.hashes.push(hash(key));
+        match &mut self.filter {
+            Some(FilterDraft::Hashes(hashes)) => hashes.push(hash(key)),
+            Some(FilterDraft::Filter(filter)) => filter.insert(hash(key)),
+            None => {}
         }
         if self.entries == 0 {
             self.smallest = key.to_vec();
@@ -92,11 +106,11 @@ impl TableWriter {
         self.end_block(None)?;
         self.end_index_block()?;
         let top = write_blob(&mut self.file, TOP, self.top.as_bytes())?;
-        let hashes = std::mem::take(&mut self.hashes);
-        let filter = match self.options.filter_bits {
-            0 => None,
-            bits => Some(Filter::build(&hashes, bits).write(&mut self.file)?),
-        };
+        let filter = self.filter.take().map(|draft| match draft {
+            FilterDraft::Hashes(hashes) => Filter::build(&hashes, self.options.filter_bits),
+            FilterDraft::Filter(filter) => filter,
+        });
+        let filter = filter.map(|filter| filter.write(&mut self.file)).transpose()?;
         let summary = TableSummary {
             entries: self.entries,
             bytes: self.file.position() + PAGE as u64,

@@ -260,6 +260,32 @@ fn lists_keep_up_with_writes_and_deletes() {
     on.verify().unwrap();
 }
 
+/// What was replaced makes an index as different as what was added.
+#[test]
+fn an_index_is_measured_anew_when_a_quarter_was_replaced() {
+    let (_disk, on) = indexed();
+    let unmeasured = |on: &Collection| {
+        let state = on.shared.inner.state();
+        let listed = state.indexes[0].as_ref().unwrap();
+        (listed.index.unmeasured, listed.index.info.rows)
+    };
+    assert_eq!(unmeasured(&on), (0, POINTS));
+    let mut measured = 0;
+    for round in 0..8 {
+        let share = POINTS / 10;
+        write(&on, round * share..(round + 1) * share, round + 1);
+        on.flush().unwrap();
+        let before = unmeasured(&on).0;
+        let folds = settle(&on).iter().filter(|job| **job == IndexJob::Fold).count();
+        let (now, rows) = unmeasured(&on);
+        assert!(rows <= POINTS + share && now < rows / 4, "{now} of {rows}");
+        assert!(now > before || now == 0 || folds == 0, "{before} before, {now} now");
+        measured += u64::from(folds > 0 && now == 0);
+    }
+    assert!((1..8).contains(&measured), "{measured} times");
+    assert!(recall(&on, None, &[Strategy::Index]) >= 0.95);
+}
+
 #[test]
 fn a_build_that_fails_or_is_cut_off_leaves_nothing_and_loses_nothing() {
     let (disk, on) = indexed();

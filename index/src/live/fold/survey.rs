@@ -42,7 +42,8 @@ impl Fold<'_> {
                     let members = fold.members(old)?;
                     let row_bytes = fold.index.space.shape.row_bytes();
                     let all = members.rows.iter().zip(members.vectors.chunks_exact(row_bytes));
-                    all.take(members.primaries).for_each(|(&row, vector)| survey.strays.push(row, vector));
+                    all.take(members.primaries)
+                        .for_each(|(&row, vector)| fold.stray(&mut survey.strays, row, vector));
                     Fate::Dissolved
                 }
                 some if some <= fold.sizes.most => Fate::Stays,
@@ -130,7 +131,7 @@ impl Fold<'_> {
             let nearest = distances.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
             let Some((part, distance)) = nearest else { continue };
             if at < members.primaries && distance > kernel.l2_f32(point, old) {
-                strays.push(members.rows[at], &members.vectors[at * row_bytes..][..row_bytes]);
+                self.stray(strays, members.rows[at], &members.vectors[at * row_bytes..][..row_bytes]);
                 continue;
             }
             // Vectors that are all the same are not told apart by distance.

@@ -121,15 +121,17 @@ impl Fold<'_> {
         let Draft { own: mut entries, copies } = draft;
         let mut arrived = HashSet::new();
         if let Some(strays) = lists.arrivals.to.get(&number) {
-            let mut points = vec![0.0; strays.rows.len() * space.dim()];
-            let vectors = strays.vectors.chunks_exact(space.shape.row_bytes());
-            points
-                .chunks_exact_mut(space.dim())
-                .zip(vectors)
-                .for_each(|(point, vector)| space.embed(vector, point));
-            let fresh = Entries::encode(layout, &centroid, &strays.rows, &strays.vectors, &points);
+            let (mut rows, mut vectors, mut points) = (Vec::new(), Vec::new(), Vec::new());
+            self.each_stray(strays, |at, vector| {
+                rows.push(strays.rows[at]);
+                vectors.extend_from_slice(vector);
+                points.resize(points.len() + space.dim(), 0.0);
+                let at = points.len() - space.dim();
+                space.embed(vector, &mut points[at..]);
+            })?;
+            let fresh = Entries::encode(layout, &centroid, &rows, &vectors, &points);
             entries.take_all(layout, &fresh);
-            arrived.extend(&strays.rows);
+            arrived.extend(rows);
         }
         let primaries = entries.len(layout);
         self.take_copies(&mut entries, &copies, &arrived, &centroid);

@@ -85,7 +85,7 @@ fn range() -> impl Strategy<Value = Range> {
 }
 
 fn options() -> impl Strategy<Value = TableOptions> {
-    let made = |(block_bytes, filter_bits)| TableOptions { block_bytes, filter_bits };
+    let made = |(block_bytes, filter_bits)| TableOptions { block_bytes, filter_bits, keys: None };
     (prop_oneof![Just(PAGE), Just(0), 1..80_000_usize], prop_oneof![Just(10), Just(0), 1..20_u32])
         .prop_map(made)
 }
@@ -111,6 +111,15 @@ proptest! {
                 check_range(&table, &map, &(Bound::Included(to), Bound::Excluded(from)));
             }
         }
+    }
+
+    #[test]
+    fn a_filter_filled_on_the_way_is_the_same(map in map(300), options in options(), wrong in 0..600_u64) {
+        let known = TableOptions { keys: Some(map.len() as u64), ..options };
+        let (kept, filled) = (table_of(&map, options).0, table_of(&map, known).0);
+        prop_assert!(kept.bytes("t").unwrap() == filled.bytes("t").unwrap());
+        let (_disk, table) = table_of(&map, TableOptions { keys: Some(wrong), ..options });
+        check_lookups(&table, &map);
     }
 
     #[test]

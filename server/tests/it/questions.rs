@@ -18,7 +18,7 @@ fn scores(points: &Value) -> Vec<f64> {
 fn scores_are_those_of_the_dialect() {
     for (distance, right_ids, right_scores, threshold) in [
         ("Dot", [json!(2), json!(1), json!(3), json!(UUID)], [3.0, 1.0, 0.0, -1.0], 0.5),
-        ("Cosine", [json!(1), json!(2), json!(3), json!(UUID)], [1.0, 0.6, 0.0, -0.707_106_8], 0.5),
+        ("Cosine", [json!(1), json!(2), json!(3), json!(UUID)], [1.0, 0.6, 0.0, -0.5_f64.sqrt()], 0.5),
         (
             "Euclid",
             [json!(1), json!(3), json!(UUID), json!(2)],

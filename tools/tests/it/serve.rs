@@ -153,7 +153,7 @@ fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
         server.signal(Signal::KILL);
         writers.into_iter().for_each(|writer| writer.join().unwrap());
         drop((sender, server));
-        acknowledged.extend(receiver.into_iter());
+        acknowledged.extend(receiver);
         server = Serving::start(&db);
         for ids in acknowledged.chunks(1_000) {
             let request = json!({ "ids": ids, "with_payload": true });

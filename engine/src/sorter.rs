@@ -8,7 +8,7 @@ use nearline_storage::{
 
 /// What a pair costs in memory beside its bytes.
 const PAIR_BYTES: usize = 64;
-const OPTIONS: TableOptions = TableOptions { block_bytes: PAGE, filter_bits: 0 };
+const OPTIONS: TableOptions = TableOptions { block_bytes: PAGE, filter_bits: 0, keys: None };
 
 /// Takes keys and values in any order. Of equal keys the last one counts.
 ///

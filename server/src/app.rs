@@ -1,7 +1,8 @@
 //! What requests share: the database, its open collections, the threads, the limits.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -22,6 +23,9 @@ use crate::routes;
 /// Downloads at a time: each has a thread.
 const DOWNLOADS: usize = 4;
 
+/// How long what clients did not wait for may be unsynced.
+const SYNC: Duration = Duration::from_secs(1);
+
 /// A server without a listener. Clones are handles on the same one.
 #[derive(Clone, Debug)]
 pub struct App(Arc<Inner>);
@@ -38,7 +42,11 @@ struct Inner {
     downloads: Arc<Semaphore>,
     config: Config,
     started: Instant,
+    /// The thread that syncs, and what is dropped to end it.
+    syncing: Mutex<Option<Syncing>>,
 }
+
+type Syncing = (mpsc::Sender<()>, JoinHandle<()>);
 
 /// What kind of thread does some work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +65,7 @@ impl App {
     pub fn new(database: Database, config: Config) -> std::io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let searchers = if config.search_threads == 0 { cores } else { config.search_threads };
-        Ok(Self(Arc::new(Inner {
+        let app = Self(Arc::new(Inner {
             database,
             open: Mutex::default(),
             search: Pool::start("search", searchers, config.queue)?,
@@ -67,7 +75,14 @@ impl App {
             downloads: Arc::new(Semaphore::new(DOWNLOADS)),
             config,
             started: Instant::now(),
-        })))
+            syncing: Mutex::default(),
+        }));
+        let (sender, ended) = mpsc::channel();
+        let inner = Arc::downgrade(&app.0);
+        let thread = std::thread::Builder::new().name("sync".to_owned());
+        let thread = thread.spawn(move || sync_now_and_then(&inner, &ended))?;
+        *app.syncing() = Some((sender, thread));
+        Ok(app)
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -104,6 +119,10 @@ impl App {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn syncing(&self) -> MutexGuard<'_, Option<Syncing>> {
+        self.0.syncing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A collection, by its name or an alias.
     pub(crate) fn collection(&self, name: &str) -> Result<Collection, ApiError> {
         let collection = self.database().collection(name)?;
@@ -128,12 +147,33 @@ impl App {
     pub fn close(&self) {
         self.0.search.close();
         self.0.write.close();
-        let open = std::mem::take(&mut *self.open());
-        for collection in open.into_values() {
-            // A call without points syncs what was acknowledged before it was synced. If that fails, so did the disk, and
-            // whoever writes next is told.
-            let _ = collection.upsert([]);
+        let syncing = self.syncing().take();
+        if let Some((sender, thread)) = syncing {
+            drop(sender);
+            // Whatever ended it, the sync that follows is the last.
+            let _ = thread.join();
         }
+        self.0.sync();
+        drop(std::mem::take(&mut *self.open()));
+    }
+}
+
+impl Inner {
+    /// Syncs what was acknowledged to clients that did not wait.
+    fn sync(&self) {
+        let open: Vec<Collection> =
+            self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for collection in open {
+            // If it fails, so did the disk: the collection takes no more writes, and whoever writes next is told.
+            let _ = collection.sync();
+        }
+    }
+}
+
+/// Syncs again and again, until the server is closed or gone.
+fn sync_now_and_then(app: &Weak<Inner>, ended: &mpsc::Receiver<()>) {
+    while let (Err(mpsc::RecvTimeoutError::Timeout), Some(app)) = (ended.recv_timeout(SYNC), app.upgrade()) {
+        app.sync();
     }
 }
 

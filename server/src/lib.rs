@@ -23,4 +23,4 @@ mod serve;
 pub use app::{App, router};
 pub use config::{Config, ConfigError};
 pub use error::ApiError;
-pub use serve::{ServeError, serve};
+pub use serve::{ServeError, serve, serve_until};

@@ -52,13 +52,27 @@ pub enum ServeError {
 /// # Errors
 /// As [`ServeError`] says. Once `ready` was called, nothing fails any more.
 pub fn serve(database: Database, config: &Config, ready: impl FnOnce(SocketAddr)) -> Result<(), ServeError> {
+    serve_until(database, config, ready, stop_signal)
+}
+
+/// As [`serve`], until something else says so: what `stop` gives is waited for. `stop` is called where there is an
+/// executor.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_until<S: Future<Output = ()>>(
+    database: Database,
+    config: &Config,
+    ready: impl FnOnce(SocketAddr),
+    stop: impl FnOnce() -> io::Result<S>,
+) -> Result<(), ServeError> {
     config.check()?;
     let app = App::new(database, config.clone())?;
     let runtime = Builder::new_multi_thread().worker_threads(IO_THREADS).enable_all().build()?;
     let served = runtime.block_on(async {
         let failed = |source| ServeError::Listen { listen: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
-        let stop = stop_signal()?;
+        let stop = stop()?;
         ready(listener.local_addr()?);
         accept(listener, router(app.clone()), config, stop).await;
         Ok(())

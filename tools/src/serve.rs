@@ -33,8 +33,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         return print::line(config.effective().trim_end());
     }
     let database = args.db.open_or_create(true)?;
-    print::note(config.effective().trim_end());
-    nearline_server::serve(database, &config, |listen| print::note(format!("listening on http://{listen}")))?;
+    nearline_server::serve(database, &config, |listen| {
+        print::note(config.effective().trim_end());
+        print::note(format!("listening on http://{listen}"));
+    })?;
     print::note("stopped");
     Ok(())
 }

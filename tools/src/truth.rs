@@ -72,7 +72,8 @@ impl Truth {
         let mut rows: Vec<u32> = hits.iter().take(self.k).map(|hit| hit.row.0).collect();
         rows.sort_unstable();
         let twice = rows.windows(2).filter(|pair| pair[0] == pair[1]).count();
-        let right = |hit: &&Hit| (hit.exact && hit.distance <= limit) || ids.binary_search(&hit.row.0).is_ok();
+        let right =
+            |hit: &&Hit| (hit.exact && hit.distance <= limit) || ids.binary_search(&hit.row.0).is_ok();
         (hits.iter().take(self.k).filter(right).count() - twice.min(hits.len())) as u32
     }
 }

@@ -119,6 +119,7 @@ enum Step {
         count: usize,
     },
     Compact,
+    Sync,
     Create {
         path: &'static str,
         field_type: FieldType,
@@ -138,6 +139,7 @@ impl Step {
         match random.below(24) {
             0..3 => Self::Flush,
             3..5 => Self::Merge { first: random.below(3) as usize, count: 1 + random.below(3) as usize },
+            5 if random.once_in(2) => Self::Sync,
             5 => Self::Compact,
             6 => {
                 let (path, field_type) = FIELDS[random.below(FIELDS.len() as u64) as usize];
@@ -164,7 +166,7 @@ impl Step {
     fn is_synced(&self) -> bool {
         match self {
             Self::Call(call) => call.is_synced(),
-            Self::Flush | Self::Merge { .. } | Self::Compact | Self::Index { .. } => true,
+            Self::Flush | Self::Merge { .. } | Self::Compact | Self::Sync | Self::Index { .. } => true,
             Self::Create { .. } | Self::Drop { .. } | Self::Build => false,
         }
     }
@@ -176,6 +178,7 @@ impl Step {
             Self::Flush => on.flush(),
             Self::Merge { first, count } => on.shared.inner.merge(*first, *count),
             Self::Compact => on.compact(),
+            Self::Sync => on.sync(),
             Self::Create { path, field_type } => {
                 let there = on.field_indexes().into_iter().find(|index| index.path == *path);
                 match (on.create_field_index(path, *field_type), there) {

@@ -132,6 +132,16 @@ impl Collection {
         self.submit(Request::Upsert(checked.collect::<Result<_, _>>()?), durability)
     }
 
+    /// Makes everything that was written before durable, as the next synced write would.
+    ///
+    /// # Errors
+    /// When the disk fails: the collection takes no more writes then.
+    pub fn sync(&self) -> Result<(), WriteError> {
+        let inner = &self.shared.inner;
+        let item = Item { request: Request::Upsert(Vec::new()), durability: Durability::Synced };
+        inner.group.submit(item, |items| inner.commit(items)).map(drop)
+    }
+
     /// Deletes points. Those that are not there are passed over.
     ///
     /// # Errors

@@ -59,10 +59,8 @@ fn remove(value: &mut Value, steps: &[Step]) {
         (Step::Key(key), Value::Object(members)) => {
             members.get_mut(key).into_iter().for_each(|value| remove(value, rest));
         }
-        (Step::Position(position), Value::Array(values)) if rest.is_empty() => {
-            if *position < values.len() {
-                values.remove(*position);
-            }
+        (Step::Position(position), Value::Array(values)) if rest.is_empty() && *position < values.len() => {
+            values.remove(*position);
         }
         (Step::Position(position), Value::Array(values)) => {
             values.get_mut(*position).into_iter().for_each(|value| remove(value, rest));

@@ -346,14 +346,16 @@ impl Settings {
 
     fn merge_vector(&mut self, name: &str, more: &Value) {
         let vectors = self.0.entry("vectors").or_insert_with(|| json!({}));
-        let mut more = more.clone();
-        if more["quantization_config"] == "Disabled" {
+        let mut vector = vectors.get(name).cloned().unwrap_or_else(|| json!({}));
+        let (mut more, quantization) = (more.clone(), more["quantization_config"].clone());
+        if !quantization.is_null() {
+            // Another kind takes the place of the one that is there.
+            let disabled = quantization == "Disabled";
+            vector["quantization_config"] = if disabled { Value::Null } else { quantization };
             more["quantization_config"] = Value::Null;
-            vectors[name]["quantization_config"] = Value::Null;
         }
-        let before = vectors.get(name).cloned().unwrap_or_else(|| json!({}));
-        vectors[name] = before;
-        merge(&mut vectors[name], &more);
+        merge(&mut vector, &more);
+        vectors[name] = vector;
     }
 
     fn replace(&mut self, key: &str, value: Option<&Value>) {
@@ -375,10 +377,15 @@ impl Settings {
 fn merge(there: &mut Value, more: &Value) {
     let (Value::Object(there), Value::Object(more)) = (there, more) else { return };
     for (key, value) in more.iter().filter(|(_, value)| !value.is_null()) {
-        match there.get_mut(key) {
-            Some(before @ Value::Object(_)) if value.is_object() => merge(before, value),
-            _ => drop(there.insert(key.clone(), value.clone())),
+        if !value.is_object() {
+            there.insert(key.clone(), value.clone());
+            continue;
         }
+        let before = there.entry(key).or_insert(Value::Null);
+        if !before.is_object() {
+            *before = json!({});
+        }
+        merge(before, value);
     }
 }
 

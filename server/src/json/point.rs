@@ -153,6 +153,9 @@ pub(crate) struct DeleteVectorsIn {
     pub(crate) selector: SelectorIn,
 }
 
+/// Vectors by name, ready to be written.
+type NamedVectors = BTreeMap<String, Vector>;
+
 /// Vectors of points to be replaced.
 #[derive(Debug, Deserialize)]
 pub(crate) struct UpdateVectorsIn {
@@ -169,7 +172,7 @@ struct PointVectorsIn {
 
 impl UpdateVectorsIn {
     /// Ids and their vectors, ready to be written.
-    pub(crate) fn read(self, schema: &Schema) -> Result<Vec<(PointId, BTreeMap<String, Vector>)>, ApiError> {
+    pub(crate) fn read(self, schema: &Schema) -> Result<Vec<(PointId, NamedVectors)>, ApiError> {
         no_shards(&self.shard_key)?;
         if self.update_filter.is_some() {
             return Err(ApiError::unsupported("update_filter"));

@@ -22,21 +22,23 @@ struct ChangesIn {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
 enum ActionIn {
-    CreateAlias { collection_name: String, alias_name: String },
-    DeleteAlias { alias_name: String },
-    RenameAlias { old_alias_name: String, new_alias_name: String },
+    #[serde(rename = "create_alias")]
+    Create { collection_name: String, alias_name: String },
+    #[serde(rename = "delete_alias")]
+    Delete { alias_name: String },
+    #[serde(rename = "rename_alias")]
+    Rename { old_alias_name: String, new_alias_name: String },
 }
 
 impl From<ActionIn> for AliasChange {
     fn from(action: ActionIn) -> Self {
         match action {
-            ActionIn::CreateAlias { collection_name, alias_name } => {
+            ActionIn::Create { collection_name, alias_name } => {
                 Self::Set { alias: alias_name, collection: collection_name }
             }
-            ActionIn::DeleteAlias { alias_name } => Self::Drop { alias: alias_name },
-            ActionIn::RenameAlias { old_alias_name, new_alias_name } => {
+            ActionIn::Delete { alias_name } => Self::Drop { alias: alias_name },
+            ActionIn::Rename { old_alias_name, new_alias_name } => {
                 Self::Rename { from: old_alias_name, to: new_alias_name }
             }
         }

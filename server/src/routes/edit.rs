@@ -104,11 +104,10 @@ impl Operation {
             Self::UpdateVectors(request) => {
                 let points = request.read(on.schema())?;
                 let ids = points.iter().map(|(id, _)| *id).collect();
-                let some = |(id, vectors)| (id, std::collections::BTreeMap::into_iter(vectors).map(some));
-                fn some((name, vector): (String, nearline::Vector)) -> (String, Option<nearline::Vector>) {
-                    (name, Some(vector))
-                }
-                all_there(on, ids, on.update_vectors_each(points.into_iter().map(some))?)
+                let each = points.into_iter().map(|(id, vectors)| {
+                    (id, vectors.into_iter().map(|(name, vector)| (name, Some(vector))))
+                });
+                all_there(on, ids, on.update_vectors_each(each)?)
             }
             Self::DeleteVectors(DeleteVectorsIn { vector, selector }) => {
                 let removed = vector.into_iter().map(|name| (name, None));

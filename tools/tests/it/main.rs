@@ -10,4 +10,5 @@ mod files;
 mod full_disk;
 mod plot;
 mod run;
+mod serve;
 mod walk;

@@ -1,0 +1,12 @@
+//! The server as its users meet it, without a network but where one is needed.
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod collections;
+mod limits;
+mod listening;
+mod points;
+mod questions;
+mod snapshots;
+mod support;

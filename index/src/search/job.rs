@@ -33,7 +33,7 @@ pub(crate) const STOP_STEP: usize = 4;
 /// Wanted neighbours for which these steps grow by one more.
 const STOP_K: usize = 256;
 /// The share of the vectors below which the settings, made for all of them, do not say when to stop.
-const FEW_SHARE: f32 = 0.5;
+const FEW_SHARE: f32 = 0.75;
 /// How much nearer to 1 the estimated recall has to be where few vectors are allowed, which may lie unevenly.
 const SURER: f32 = 0.5;
 /// Candidates kept when nothing was calibrated: so many times k, and so many more where only signs are known.
@@ -139,12 +139,7 @@ impl Course {
         let scale = |count: usize, most: usize| ((count as f32 / share).ceil() as usize).min(most);
         self.nprobe = scale(self.nprobe, index.info.lists as usize);
         self.breadth = scale(self.breadth, index.info.nodes as usize);
-        // The k nearest of a share lie as far out as so many more of all.
-        let (residency, among) = (index.held.residency, (options.k as f32 / share).ceil() as usize);
-        let measured = index.info.calibration.setting(residency, among, target).map(|setting| setting.stop);
-        if let Some(stop) = measured.filter(|&stop| stop <= 1.0) {
-            self.stop = self.stop.min(1.0).max(stop);
-        } else if share < FEW_SHARE {
+        if share < FEW_SHARE {
             // The estimate is for vectors that lie evenly; those that a filter allows need not.
             self.stop = if self.stop > 1.0 { target } else { self.stop + (1.0 - self.stop) * SURER };
         }

@@ -77,3 +77,20 @@ impl Truth {
         (hits.iter().take(self.k).filter(right).count() - twice.min(hits.len())) as u32
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nearline::RowId;
+
+    use super::*;
+
+    #[test]
+    fn an_estimated_distance_makes_nothing_right() {
+        let truth = Truth { k: 2, ids: vec![3, 8], worst: vec![1.0] };
+        let hit = |row: u32, distance: f32, exact: bool| Hit { id: row.into(), row: RowId(row), distance, exact };
+        assert_eq!(truth.right(0, &[hit(8, 2.0, false), hit(4, 0.5, false)]), 1);
+        // As near as the last of the exact answers, it is a tie.
+        assert_eq!(truth.right(0, &[hit(8, 2.0, false), hit(4, 1.0, true)]), 2);
+        assert_eq!(truth.right(0, &[hit(3, 0.1, true), hit(3, 0.1, true)]), 1);
+    }
+}

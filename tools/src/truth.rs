@@ -87,7 +87,8 @@ mod tests {
     #[test]
     fn an_estimated_distance_makes_nothing_right() {
         let truth = Truth { k: 2, ids: vec![3, 8], worst: vec![1.0] };
-        let hit = |row: u32, distance: f32, exact: bool| Hit { id: row.into(), row: RowId(row), distance, exact };
+        let hit =
+            |row: u32, distance: f32, exact: bool| Hit { id: row.into(), row: RowId(row), distance, exact };
         assert_eq!(truth.right(0, &[hit(8, 2.0, false), hit(4, 0.5, false)]), 1);
         // As near as the last of the exact answers, it is a tie.
         assert_eq!(truth.right(0, &[hit(8, 2.0, false), hit(4, 1.0, true)]), 2);

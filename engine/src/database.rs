@@ -240,16 +240,12 @@ impl Database {
         let inner = &self.inner;
         let mut catalog = locked(&inner.catalog);
         catalog.check_free(name)?;
-        let number = catalog.take_number();
-        let path = inner.disk.root().join(folder_name(number));
-        inner.or_remove(number, || {
+        inner.add(&mut catalog, name, |number| {
+            let path = inner.disk.root().join(folder_name(number));
             fs::create_dir(&path).map_err(|error| StorageError::io(&path, "make a folder", error))?;
             let disk = OsDisk::new(&path, inner.options.io)?;
             Collection::create(&disk, store_id(number), &schema)?;
-            inner.disk.sync_dir()?;
-            inner.adopt(&mut catalog, |catalog| {
-                catalog.collections.insert(name.to_owned(), Entry { number });
-            })
+            Ok(inner.disk.sync_dir()?)
         })?;
         drop(catalog);
         self.collection(name)
@@ -363,15 +359,11 @@ impl Database {
         let number = catalog.resolve(collection)?.1.number;
         catalog.check_free(name)?;
         let source = snapshot_folder(&inner.disk.root().join(folder_name(number)), snapshot)?;
-        let number = catalog.take_number();
-        let folder = inner.disk.root().join(folder_name(number));
-        inner.or_remove(number, || {
+        inner.add(&mut catalog, name, |number| {
+            let folder = inner.disk.root().join(folder_name(number));
             link_all(&source, &folder)?;
             Collection::set_apart(&OsDisk::new(&folder, inner.options.io)?, number)?;
-            sync(inner.disk.root())?;
-            inner.adopt(&mut catalog, |catalog| {
-                catalog.collections.insert(name.to_owned(), Entry { number });
-            })
+            Ok(sync(inner.disk.root())?)
         })?;
         drop(catalog);
         self.collection(name)
@@ -421,6 +413,22 @@ impl Inner {
             index_cache: self.options.memory_bytes / INDEX_CACHE_SHARE,
             log_segment_bytes,
         }
+    }
+
+    /// Adds a collection whose folder, by its number, `fill` makes and syncs.
+    fn add(
+        &self,
+        catalog: &mut Catalog,
+        name: &str,
+        fill: impl FnOnce(u64) -> Result<(), OpenError>,
+    ) -> Result<(), OpenError> {
+        let number = catalog.take_number();
+        self.or_remove(number, || {
+            fill(number)?;
+            self.adopt(catalog, |catalog| {
+                catalog.collections.insert(name.to_owned(), Entry { number });
+            })
+        })
     }
 
     /// Makes the folder of a new collection; what is there of it when that fails goes at once.

@@ -12,7 +12,6 @@ use nearline_storage::{Disk, OsDisk, Pair, StorageError};
 use roaring::RoaringBitmap;
 
 use super::{Database, Inner, check_name, folder_name, store_id};
-use crate::catalog::Entry;
 use crate::collection::{Collection, link};
 use crate::error::OpenError;
 use crate::manifest::{Manifest, write_dead};
@@ -99,13 +98,7 @@ impl Database {
         }
         let disk = OsDisk::new(&index.folder, inner.options.io)?;
         let adoption = Adoption::new(Arc::new(disk), false)?;
-        let number = catalog.take_number();
-        inner.or_remove(number, || {
-            inner.fill_from(number, &adoption, index)?;
-            inner.adopt(&mut catalog, |catalog| {
-                catalog.collections.insert(name.to_owned(), Entry { number });
-            })
-        })?;
+        inner.add(&mut catalog, name, |number| inner.fill_from(number, &adoption, index))?;
         drop(catalog);
         self.collection(name)
     }

@@ -170,6 +170,11 @@ impl WriteError {
         matches!(self, Self::Storage(error) if matches!(**error, StorageError::DiskFull { .. }))
     }
 
+    /// Whether it was given up because nobody needed it any more.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        matches!(self, Self::Index(error) if matches!(**error, IndexError::Interrupted))
+    }
+
     /// Whether the write may be found after the collection was opened anew, although this call failed.
     pub fn is_in_doubt(&self) -> bool {
         matches!(self, Self::Poisoned { .. })

@@ -28,11 +28,9 @@ use crate::vector_index::{Listed, VectorIndex, VectorIndexInfo, listed, open_row
 /// How long after a failure it is tried again, at first and at most: each time after twice as long.
 const RETRY: Duration = Duration::from_secs(10);
 const RETRY_MAX: Duration = Duration::from_secs(3_600);
-/// How long nothing was added when an index is built as a whole again.
-const QUIET: Duration = Duration::from_secs(5);
-
-/// Vectors that no list has yet, in those that make an index worth it, for which writers wait.
-const REST_MOST: u64 = 1;
+/// Writers wait when more than one in so many of the vectors that make an index worth it is in no list: every query reads
+/// and compares those.
+const REST_SHARE: u64 = 4;
 /// For how long a call waits at most.
 const WAIT_MOST: Duration = Duration::from_secs(2);
 
@@ -51,8 +49,8 @@ static BUILDING: Mutex<()> = Mutex::new(());
 const ADD: usize = 4_096;
 
 /// Does what there is to do about indexes, until the collection is closed.
-pub(super) fn start(inner: Arc<Inner>) -> std::thread::JoinHandle<()> {
-    std::thread::spawn(move || {
+pub(super) fn start(inner: Arc<Inner>) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name("nearline-index".to_owned()).spawn(move || {
         nearline_storage::work_in_background();
         let mut pause = RETRY;
         while let Some((at, job)) = inner.next_index(pause) {
@@ -87,7 +85,7 @@ impl Collection {
         inner.remove(&mut files, &old);
         drop(files);
         inner.wake();
-        while let Some((at, job)) = inner.due_index(true).filter(|_| !inner.has_background) {
+        while let Some((at, job)) = inner.due_index(Duration::MAX).filter(|_| !inner.has_background) {
             inner.run_index(at, job)?;
         }
         Ok(())
@@ -102,8 +100,8 @@ impl Inner {
             if background.stopping || self.is_dropped() {
                 return None;
             }
-            let is_quiet = self.is_awaited() || background.grown.is_none_or(|grown| grown.elapsed() > QUIET);
-            let due = self.due_index(is_quiet);
+            let quiet = background.grown.filter(|_| !self.is_awaited());
+            let due = self.due_index(quiet.map_or(Duration::MAX, |grown| grown.elapsed()));
             if due.is_none() {
                 background.index_failed = None;
             }
@@ -134,13 +132,15 @@ impl Inner {
         }
     }
 
-    /// The first name of vectors about whose index there is something to do.
-    pub(super) fn due_index(&self, is_quiet: bool) -> Option<(usize, IndexJob)> {
+    /// The first name of vectors about whose index there is something to do, when nothing was added for so long. Those that
+    /// are only to become better come last.
+    pub(super) fn due_index(&self, quiet: Duration) -> Option<(usize, IndexJob)> {
         let state = self.state();
-        (0..self.schema.len()).find_map(|at| {
-            let view = IndexView { is_quiet, ..self.index_view(&state, at) };
+        let due = |at| {
+            let view = IndexView { quiet, ..self.index_view(&state, at) };
             choose_index(&view).map(|job| (at, job))
-        })
+        };
+        (0..self.schema.len()).filter_map(due).min_by_key(|&(at, job)| (job == IndexJob::Rebuild, at))
     }
 
     pub(super) fn index_view(&self, state: &State, at: usize) -> IndexView {
@@ -159,7 +159,7 @@ impl Inner {
             widen: listed.live.widen,
             is_outgrown: locked(&self.outgrown).contains(&at),
         };
-        IndexView { listed: listed.map(view), rest, least, is_quiet: false }
+        IndexView { listed: listed.map(view), rest, least, quiet: Duration::ZERO }
     }
 
     /// Makes writers wait, for a while at most, as long as very many vectors are in no list and the background is at it: every
@@ -182,8 +182,9 @@ impl Inner {
     fn is_behind(&self) -> bool {
         let state = self.state();
         (0..self.schema.len()).any(|at| {
-            let IndexView { rest, least, .. } = self.index_view(&state, at);
-            rest > least.saturating_mul(REST_MOST)
+            let IndexView { listed, rest, least, .. } = self.index_view(&state, at);
+            rest > if listed.is_some() { least / REST_SHARE } else { least }
+                / std::env::var("REST").map_or(1, |n| n.parse().unwrap_or(1))
         })
     }
 
@@ -198,6 +199,7 @@ impl Inner {
     pub(crate) fn run_index(&self, at: usize, job: IndexJob) -> Result<(), WriteError> {
         match job {
             IndexJob::Build => self.build_index(at),
+            IndexJob::Rebuild => self.rebuild_index(at),
             IndexJob::Add => self.add_to_index(at),
             IndexJob::Fold => self.fold_index(at),
         }
@@ -218,10 +220,22 @@ impl Inner {
 
     /// Builds the index over all vectors of a name that are in segments.
     pub(crate) fn build_index(&self, at: usize) -> Result<(), WriteError> {
+        self.build_unless(at, &|| self.is_closing())
+    }
+
+    /// The same, unless so much is written meanwhile that adding that to lists is of more use.
+    fn rebuild_index(&self, at: usize) -> Result<(), WriteError> {
+        let gives_way = || !self.is_awaited() && self.is_behind();
+        let built = self.build_unless(at, &|| self.is_closing() || gives_way());
+        let is_given_up = built.as_ref().is_err_and(WriteError::is_interrupted) && !self.is_closing();
+        if is_given_up { Ok(()) } else { built }
+    }
+
+    fn build_unless(&self, at: usize, is_cancelled: &(dyn Fn() -> bool + Sync)) -> Result<(), WriteError> {
         let Some(config) = self.schema.config(at).copied() else { return Ok(()) };
         let (number, state) = self.begin_index()?;
         let last = state.segments.last().map(|segment| segment.info.last);
-        let built = self.build_files(&state, at, &config, number);
+        let built = self.build_files((&state, at), &config, number, is_cancelled);
         self.adopt_index((at, number), None, last, built)
     }
 
@@ -433,10 +447,10 @@ impl Inner {
     /// Writes the files of an index and opens it; `None` without vectors.
     pub(super) fn build_files(
         &self,
-        state: &Arc<State>,
-        at: usize,
+        (state, at): (&Arc<State>, usize),
         config: &VectorConfig,
         number: u64,
+        is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Option<VectorIndex>, WriteError> {
         let covered = covered(state, at);
         if covered.is_empty() {
@@ -454,7 +468,7 @@ impl Inner {
         };
         let options = BuildOptions { memory_bytes: enough(&source, &options)?, ..options };
         let disk = Arc::new(part(&self.disk, number, at));
-        let report = nearline_index::build_on(disk, &source, &options, &Closing { inner: self })?;
+        let report = nearline_index::build_on(disk, &source, &options, &Unless { is_cancelled })?;
         let info = VectorIndexInfo {
             number,
             at,
@@ -509,17 +523,17 @@ pub(super) fn live_in_lists(state: &State, listed: &Listed) -> u64 {
     all.sum::<u64>().min(listed.rows())
 }
 
-/// Ends a build when its collection is closed or dropped.
-struct Closing<'a> {
-    inner: &'a Inner,
+/// Ends a build when nobody needs it any more.
+struct Unless<'a> {
+    is_cancelled: &'a (dyn Fn() -> bool + Sync),
 }
 
-impl Progress for Closing<'_> {
+impl Progress for Unless<'_> {
     fn stage(&self, _: Stage, _: u64, _: u64) {}
 
     fn advance(&self, _: u64) {}
 
     fn cancelled(&self) -> bool {
-        self.inner.is_closing()
+        (self.is_cancelled)()
     }
 }

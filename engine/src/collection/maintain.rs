@@ -11,9 +11,10 @@ use super::index::live_in_lists;
 use super::{Collection, Inner, locked};
 use crate::error::WriteError;
 use crate::live_tier::LiveTierState;
-use crate::state::State;
 
-/// Segments side by side are merged when the older is not so many times as large as the newer.
+/// While points are written, segments side by side are merged when so many are about as large: within this factor.
+const FAN: u64 = 4;
+/// When none are, two are when the older is not so many times as large as the newer.
 const GROWTH: u64 = 3;
 /// A segment is rewritten when more than one in so many of its points is dead.
 const DEAD_SHARE: u64 = 8;
@@ -55,22 +56,23 @@ pub(crate) struct View {
     pub(crate) log_bytes: u64,
     /// Points of each segment, oldest first, and how many of them are dead.
     pub(crate) segments: Vec<(u64, u64)>,
-    /// Points in memory, if nothing was written for a while.
-    pub(crate) resting: usize,
+    /// Whether nothing was written for a while.
+    pub(crate) is_resting: bool,
+    /// Points in memory.
+    pub(crate) in_memory: usize,
     /// The first segment that lacks a file of a field index.
     pub(crate) unindexed: Option<usize>,
 }
 
 /// The next thing to do, if any.
 pub(crate) fn choose(view: &View) -> Option<Job> {
-    if view.delta_bytes >= view.flush_bytes || view.logged >= view.log_bytes || view.resting >= RESTING {
+    let rests = view.is_resting && view.in_memory >= RESTING;
+    if view.delta_bytes >= view.flush_bytes || view.logged >= view.log_bytes || rests {
         return Some(Job::Flush);
     }
-    let live = |at: usize| view.segments[at].0 - view.segments[at].1;
-    // The newest first: they are the smallest.
-    let pair = (1..view.segments.len()).rev().find(|&at| live(at - 1) < GROWTH * live(at).max(1));
-    if let Some(at) = pair {
-        return Some(Job::Merge { first: at - 1, count: 2 });
+    let live: Vec<u64> = view.segments.iter().map(|(points, dead)| points - dead).collect();
+    if let Some(job) = if view.is_resting { alike_pair(&live) } else { alike(&live) } {
+        return Some(job);
     }
     // What is merged gets its files then.
     if let Some(segment) = view.unindexed {
@@ -78,6 +80,27 @@ pub(crate) fn choose(view: &View) -> Option<Job> {
     }
     let decayed = view.segments.iter().position(|&(points, dead)| dead * DEAD_SHARE > points);
     decayed.map(|first| Job::Merge { first, count: 1 })
+}
+
+/// The newest run of `FAN` segments that are about as large, or older and smaller: each point is written once for each power
+/// of `FAN`.
+fn alike(live: &[u64]) -> Option<Job> {
+    let mut run = (0, 0);
+    for (at, points) in live.iter().enumerate().rev() {
+        let size = points.max(&1).ilog(FAN);
+        run = if size > run.0 { (size, 1) } else { (run.0, run.1 + 1) };
+        let is_last = at == 0 || live[at - 1].max(1).ilog(FAN) > run.0;
+        if is_last && run.1 >= FAN as usize {
+            return Some(Job::Merge { first: at, count: run.1 });
+        }
+    }
+    None
+}
+
+/// The newest two of which the older is not much larger.
+fn alike_pair(live: &[u64]) -> Option<Job> {
+    let pair = (1..live.len()).rev().find(|&at| live[at - 1] < GROWTH * live[at].max(1));
+    pair.map(|at| Job::Merge { first: at - 1, count: 2 })
 }
 
 /// What a collection is, and what its background is doing.
@@ -202,8 +225,8 @@ impl Collection {
 }
 
 /// Starts the background of a collection.
-pub(super) fn start(inner: Arc<Inner>) -> std::thread::JoinHandle<()> {
-    std::thread::spawn(move || {
+pub(super) fn start(inner: Arc<Inner>) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name("nearline-merge".to_owned()).spawn(move || {
         nearline_storage::work_in_background();
         while inner.next_work() {
             inner.work();
@@ -226,7 +249,8 @@ impl Inner {
                     (segment.info.points, dead_points(&segment.info, &state).min(segment.info.points))
                 })
                 .collect(),
-            resting: self.resting(&state),
+            is_resting: self.is_resting(),
+            in_memory: state.in_memory_len(),
             unindexed: state.segments.iter().position(|segment| !state.missing_fields(segment).is_empty()),
         }
     }
@@ -238,21 +262,18 @@ impl Inner {
 
     /// Whether nothing is done in the background, and nothing will be unless something is written.
     fn is_done(&self, background: &super::Background) -> bool {
-        let in_memory: usize = self.state().in_memory_len();
+        let resting = View { is_resting: true, ..self.view() };
         background.running.is_none()
             && background.indexing.is_none()
             && !background.has_work
-            && in_memory < RESTING
-            && self.due_index(true).is_none()
+            && choose(&resting).is_none()
+            && self.due_index(Duration::MAX).is_none()
     }
 
-    /// Points in memory, if nothing was written for a while.
-    fn resting(&self, state: &State) -> usize {
+    /// Whether nothing was written for a while, or somebody waits as if it were so.
+    fn is_resting(&self) -> bool {
         let is_fresh = locked(&self.written).is_some_and(|written| written.elapsed() < REST);
-        if is_fresh && !self.is_awaited() {
-            return 0;
-        }
-        state.in_memory_len()
+        !is_fresh || self.is_awaited()
     }
 
     /// Waits for something to do. Says whether to go on.
@@ -261,7 +282,8 @@ impl Inner {
         while !background.stopping && !background.has_work {
             let retry = background.failed.as_ref().map(|_| RETRY);
             background = wait(self, background, retry);
-            background.has_work |= background.failed.is_some() || self.resting(&self.state()) >= RESTING;
+            background.has_work |=
+                background.failed.is_some() || (self.is_resting() && choose(&self.view()).is_some());
         }
         background.has_work = false;
         // Others that wait learn that nothing is running only once the choice is made.
@@ -355,10 +377,13 @@ mod tests {
             logged: 0,
             log_bytes: 500,
             segments: segments.to_vec(),
-            resting: 0,
+            is_resting: false,
+            in_memory: 10_000,
             unindexed: None,
         };
+        let resting = |view: View| View { is_resting: true, in_memory: 0, ..view };
         let merge = |first, count| Some(Job::Merge { first, count });
+        let whole = |sizes: &[u64]| view(0, &sizes.iter().map(|size| (*size, 0)).collect::<Vec<_>>());
         let cases = [
             (view(0, &[]), None),
             (view(99, &[]), None),
@@ -366,23 +391,36 @@ mod tests {
             (view(0, &[(10, 0)]), None),
             (view(0, &[(10, 1)]), None),
             (view(0, &[(10, 2)]), merge(0, 1)),
-            (view(0, &[(10, 0), (10, 0)]), merge(0, 2)),
-            (view(0, &[(30, 0), (10, 0)]), None),
-            (view(0, &[(29, 0), (10, 0)]), merge(0, 2)),
-            (view(0, &[(900, 0), (90, 0), (10, 0), (5, 0)]), merge(2, 2)),
+            (view(0, &[(5, 5)]), merge(0, 1)),
+            (view(0, &[(16, 0), (16, 0), (90, 70), (16, 0)]), merge(0, 4)),
+            (view(0, &[(900, 200), (90, 0), (10, 0)]), merge(0, 1)),
+            (whole(&[63, 63, 16]), None),
+            (whole(&[63, 63, 16, 16]), merge(0, 4)),
+            (whole(&[64, 63, 16, 16]), None),
+            (whole(&[64, 16, 16, 16, 16]), merge(1, 4)),
+            (whole(&[64, 64, 64, 16, 16, 16, 16]), merge(3, 4)),
+            (whole(&[64, 1, 64, 16]), None),
+            (whole(&[64, 1, 64, 64, 16]), merge(0, 4)),
+            (whole(&[64, 1, 64, 64, 64, 16]), merge(0, 5)),
+            (whole(&[900, 16, 1, 1, 17]), merge(1, 4)),
+        ];
+        let at_rest = [
+            (whole(&[10, 10]), merge(0, 2)),
+            (whole(&[30, 10]), None),
+            (whole(&[29, 10]), merge(0, 2)),
+            (whole(&[900, 90, 10, 5]), merge(2, 2)),
             (view(0, &[(900, 0), (90, 70), (10, 0)]), merge(1, 2)),
             (view(0, &[(900, 200), (90, 0), (10, 0)]), merge(0, 1)),
-            (view(0, &[(5, 5)]), merge(0, 1)),
         ];
-        let logged = View { logged: 500, ..view(0, &[(10, 0), (10, 0)]) };
+        let logged = View { logged: 500, ..whole(&[10, 10]) };
         assert_eq!(choose(&logged), Some(Job::Flush));
-        let resting = |resting| View { resting, ..view(1, &[]) };
-        assert_eq!((choose(&resting(1_023)), choose(&resting(1_024))), (None, Some(Job::Flush)));
+        let few = |in_memory| View { in_memory, ..resting(view(1, &[])) };
+        assert_eq!((choose(&few(1_023)), choose(&few(1_024))), (None, Some(Job::Flush)));
         let unindexed = |view| View { unindexed: Some(1), ..view };
         assert_eq!(choose(&unindexed(view(100, &[]))), Some(Job::Flush));
-        assert_eq!(choose(&unindexed(view(0, &[(10, 0), (10, 0)]))), merge(0, 2));
+        assert_eq!(choose(&unindexed(resting(whole(&[10, 10])))), merge(0, 2));
         assert_eq!(choose(&unindexed(view(0, &[(40, 9), (10, 0)]))), Some(Job::Index { segment: 1 }));
-        for (view, right) in cases {
+        for (view, right) in cases.into_iter().chain(at_rest.map(|(view, job)| (resting(view), job))) {
             assert_eq!(choose(&view), right, "{view:?}");
         }
     }

@@ -12,7 +12,7 @@ use super::flush::{known_dead, orphans, remove_all};
 use super::index;
 use super::maintain;
 use super::tier::Keeper;
-use super::{Background, Collection, Files, Handle, Inner, Limits, Opening, Writer};
+use super::{Background, Collection, Files, Handle, Inner, Limits, Opening, Writer, locked};
 use crate::error::OpenError;
 use crate::manifest::{Manifest, read_dead};
 use crate::record::{Change, decode_changes};
@@ -67,12 +67,16 @@ impl Collection {
             _lock: lock,
             _database: opening.database,
         });
-        let threads = match opening.background {
-            true => vec![maintain::start(Arc::clone(&inner)), index::start(Arc::clone(&inner))],
-            false => Vec::new(),
-        };
+        let shared = Arc::new(Handle { inner, maintenance: Mutex::default() });
+        let inner = &shared.inner;
+        let starts = [maintain::start, index::start];
+        for start in starts.iter().filter(|_| opening.background) {
+            let thread = start(Arc::clone(inner))
+                .map_err(|error| StorageError::io(inner.disk.root(), "start a thread for", error))?;
+            locked(&shared.maintenance).push(thread);
+        }
         inner.tend_tier();
-        Ok(Self { shared: Arc::new(Handle { inner, maintenance: Mutex::new(threads) }) })
+        Ok(Self { shared })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nearline_storage::{BlockCache, Disk, Fault, Faults, SimDisk};
 
@@ -79,13 +80,13 @@ fn build(on: &Collection) -> Result<(), WriteError> {
 }
 
 fn due(on: &Collection) -> Option<IndexJob> {
-    on.shared.inner.due_index(true).map(|(_, job)| job)
+    on.shared.inner.due_index(Duration::MAX).map(|(_, job)| job)
 }
 
 /// Does all there is to do about indexes; says what that was.
 pub(super) fn settle(on: &Collection) -> Vec<IndexJob> {
     let mut done = Vec::new();
-    while let Some((at, job)) = on.shared.inner.due_index(true) {
+    while let Some((at, job)) = on.shared.inner.due_index(Duration::MAX) {
         on.shared.inner.run_index(at, job).unwrap();
         done.push(job);
         assert!(done.len() < 20, "{done:?}");
@@ -233,7 +234,7 @@ fn lists_keep_up_with_writes_and_deletes() {
     drop(on);
     let on = open(&disk).unwrap();
     assert_eq!((settle(&on), on.stats().not_indexed), (vec![IndexJob::Add], 0));
-    write(&on, (POINTS..POINTS + 200).chain(0..300), 1);
+    write(&on, (POINTS..POINTS + 200).chain(0..600), 1);
     on.flush().unwrap();
     assert_eq!((settle(&on), on.stats().not_indexed), (vec![IndexJob::Add, IndexJob::Fold], 0));
     on.verify().unwrap();
@@ -244,12 +245,12 @@ fn lists_keep_up_with_writes_and_deletes() {
     for first in many.clone().step_by(3_000) {
         write(&on, first..(first + 3_000).min(many.end), 0);
         on.flush().unwrap();
-        let (at, job) = on.shared.inner.due_index(false).unwrap();
+        let (at, job) = on.shared.inner.due_index(Duration::ZERO).unwrap();
         on.shared.inner.run_index(at, job).unwrap();
         let recall = recall(&on, None, &[Strategy::Index]);
         assert!(recall >= 0.93, "{recall} after {job:?}, {:?}", on.stats());
     }
-    assert_eq!(settle(&on).last(), Some(&IndexJob::Build));
+    assert_eq!(settle(&on).last(), Some(&IndexJob::Rebuild));
     assert!(recall(&on, None, &[Strategy::Index]) >= 0.93);
     on.verify().unwrap();
     // With all of them gone, the index goes.
@@ -284,6 +285,25 @@ fn an_index_is_measured_anew_when_a_quarter_was_replaced() {
     }
     assert!((1..8).contains(&measured), "{measured} times");
     assert!(recall(&on, None, &[Strategy::Index]) >= 0.95);
+}
+
+/// While somebody writes, keeping up is of more use than a better index.
+#[test]
+fn an_index_that_serves_is_not_built_anew_while_others_write() {
+    let (disk, on) = indexed();
+    let inner = &on.shared.inner;
+    let number = || inner.state().indexes[0].as_ref().unwrap().index.info.number;
+    let (files, first) = (disk.list().unwrap(), number());
+    inner.run_index(0, IndexJob::Rebuild).unwrap();
+    assert!(number() > first);
+    let second = number();
+    write(&on, POINTS..POINTS + 2 * inner.limits.index_rows, 0);
+    on.flush().unwrap();
+    inner.run_index(0, IndexJob::Rebuild).unwrap();
+    assert_eq!(number(), second, "the old one still serves");
+    assert!(indexes(&disk) == 1 && disk.list().unwrap().len() <= files.len() + 12, "{:?}", disk.list());
+    assert!(recall(&on, None, &[Strategy::Index]) >= 0.93);
+    on.verify().unwrap();
 }
 
 #[test]
@@ -347,7 +367,7 @@ fn what_dies_or_is_merged_while_an_index_is_built_stays_dead() {
         number
     };
     let config = *inner.schema.config(0).unwrap();
-    let built = inner.build_files(&state, 0, &config, number);
+    let built = inner.build_files((&state, 0), &config, number, &|| false);
     // The oldest die, and are merged away.
     on.delete((0..800).map(PointId::from).collect::<Vec<_>>()).unwrap();
     write(&on, [POINTS], 0);
@@ -429,7 +449,7 @@ fn what_was_made_of_an_index_that_is_gone_does_not_count() {
         number
     };
     let config = *inner.schema.config(0).unwrap();
-    let built = inner.build_files(&inner.state(), 0, &config, number);
+    let built = inner.build_files((&inner.state(), 0), &config, number, &|| false);
     on.rebuild_vector_indexes().unwrap();
     let rebuilt = inner.state().indexes[0].as_ref().unwrap().index.info.number;
     inner.adopt_index((0, number), Some(old), None, built).unwrap();

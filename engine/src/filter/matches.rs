@@ -150,5 +150,5 @@ mod tests {
         assert_eq!(some, FROZEN);
     }
 
-    const FROZEN: [u32; 4] = [0, 0, 0, 0];
+    const FROZEN: [u32; 4] = [746, 185, 873, 792];
 }

@@ -12,6 +12,7 @@ avoided:
 - filters around prefetches: the in-memory mode does not hand them on to the prefetches, and does not look at them at all when it
   fuses or has a formula; so it is asked with the filter in every prefetch
 - a prefetch that is no list: the in-memory mode takes the prefetches inside of it for others beside it
+- an id in the place of a query in a prefetch: the in-memory mode takes it only in `nearest`
 - ids as examples in prefetches of groups: the in-memory mode does not look up their vectors
 - `offset` with `mmr`: the in-memory mode leaves out candidates, not points of the answer
 - score thresholds of scores by several examples, where distances are compared: the in-memory mode takes these scores for distances
@@ -330,7 +331,7 @@ class Test:
                 return self.rng.choice(records).id
         return self.numbers(self.vectors[name][1])
 
-    def by_examples(self, name, ids=True):
+    def by_examples(self, name, ids=True, ties=True):
         r = self.rng
         some = lambda least, most: [self.example(name, ids) for _ in range(r.randint(least, most))]
         pairs = lambda: [
@@ -344,7 +345,7 @@ class Test:
         unlike = lambda which: models.RecommendQuery(recommend=models.RecommendInput(
             negative=some(1, 2), strategy=which,
         ))
-        return r.choice([
+        kinds = [
             lambda: strategy(r.choice([None, models.RecommendStrategy.AVERAGE_VECTOR])),
             lambda: strategy(models.RecommendStrategy.BEST_SCORE),
             lambda: strategy(models.RecommendStrategy.SUM_SCORES),
@@ -353,8 +354,10 @@ class Test:
             lambda: models.DiscoverQuery(discover=models.DiscoverInput(
                 target=self.example(name, ids), context=pairs()
             )),
-            lambda: models.ContextQuery(context=pairs()),
-        ])()
+        ]
+        if ties:
+            kinds.append(lambda: models.ContextQuery(context=pairs()))
+        return r.choice(kinds)()
 
     def expression(self, depth=0):
         """A formula that has a value for every point."""
@@ -399,17 +402,20 @@ class Test:
             "when": "2024-01-05T12:00:00Z", **self.rng.choice([{}, {"$score": 0.25, "$score[1]": 4}]),
         })
 
-    def prefetch(self, depth=0, ids=True, limit=None):
+    def prefetch(self, ties, depth=0, ids=True, limit=None):
+        """A prefetch; without ties, one whose points never have equal scores."""
         r = self.rng
         name = r.choice(list(self.vectors))
-        limit = limit or r.choice([3, 10, 50])
+        # Of equal ones it is open which are left out.
+        limit = limit or (1000 if ties else r.choice([3, 10, 50]))
         how = {"using": name or None, "filter": self.maybe_filter(), "limit": limit}
         if depth < 2 and r.random() < 0.3:
-            inner = [self.prefetch(depth + 1, ids, limit) for _ in range(r.randint(1, 3))]
-            return models.Prefetch(query=self.merging(len(inner), name, ids), prefetch=inner, **how)
+            query = self.merging(2, name, ids) if ties else models.NearestQuery(nearest=self.example(name, ids))
+            inner = [self.prefetch(not by_places(query), depth + 1, ids, limit) for _ in range(2)]
+            return models.Prefetch(query=query, prefetch=inner, **how)
         if r.random() < 0.3:
-            return models.Prefetch(query=self.by_examples(name, ids), **how)
-        return models.Prefetch(query=self.example(name, ids), **how)
+            return models.Prefetch(query=self.by_examples(name, ids, ties), **how)
+        return models.Prefetch(query=models.NearestQuery(nearest=self.example(name, ids)), **how)
 
     def merging(self, count, name, ids=True):
         """What puts so many prefetches together."""
@@ -422,7 +428,7 @@ class Test:
                 weights=r.choice([None, [round(r.uniform(0, 4), 2) for _ in range(count)]]),
             )),
             self.formula,
-            lambda: self.example(name, ids),
+            lambda: models.NearestQuery(nearest=self.example(name, ids)),
             lambda: self.by_examples(name, ids),
         ])()
 
@@ -433,9 +439,11 @@ class Test:
 
     def query_prefetched(self):
         name = self.rng.choice(list(self.vectors))
-        prefetch = [self.prefetch() for _ in range(self.rng.randint(1, 3))]
+        count = self.rng.randint(1, 3)
+        query = self.merging(count, name)
+        prefetch = [self.prefetch(not by_places(query)) for _ in range(count)]
         asked = {
-            "query": self.merging(len(prefetch), name), "using": name or None, "prefetch": prefetch,
+            "query": query, "using": name or None, "prefetch": prefetch,
             "query_filter": self.maybe_filter() if self.rng.random() < 0.5 else None,
             "with_payload": self.with_payload(), "with_vectors": self.with_vectors(),
         }
@@ -505,7 +513,7 @@ class Test:
         query = self.rng.choice([order, order, None])
         asked = {"query": query, "query_filter": self.maybe_filter()}
         if query and self.rng.random() < 0.5:
-            asked["prefetch"] = handed_on([self.prefetch(2)], asked["query_filter"])
+            asked["prefetch"] = handed_on([self.prefetch(False, 2)], asked["query_filter"])
         found, right = self.both(lambda client: client.query_points(self.name, limit=9, **asked).points)
         payloads = lambda points: [(point.score, (point.payload or {}).get("x")) for point in points]
         assert payloads(found) == payloads(right), f"{payloads(found)}, not {payloads(right)}"
@@ -529,7 +537,7 @@ class Test:
         if r.random() < 0.3:
             asked["query"] = self.by_examples(name)
         elif r.random() < 0.3:
-            prefetch = [self.prefetch(1, ids=False, limit=1000) for _ in range(2)]
+            prefetch = [self.prefetch(False, 1, ids=False, limit=1000) for _ in range(2)]
             prefetch = handed_on(prefetch, None)
             asked.update(query=models.FusionQuery(fusion=models.Fusion.RRF), query_filter=None, prefetch=prefetch)
         found, right = self.both(lambda client: client.query_points_groups(self.name, **asked).groups)
@@ -640,6 +648,11 @@ class Test:
         call = self.rng.choices(calls, weights)[0]
         call(self)
         return call.__name__
+
+
+def by_places(query):
+    """Whether the places of points decide, not their scores: then equal scores leave the answer open."""
+    return isinstance(query, models.RrfQuery) or getattr(query, "fusion", None) == models.Fusion.RRF
 
 
 def handed_on(prefetches, outer):

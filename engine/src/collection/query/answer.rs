@@ -334,7 +334,9 @@ impl Reader<'_> {
         let found = match self.without(among, named)? {
             Among::Filter(filter) => search.run(filter.as_ref())?,
             // What a prefetch found is few enough to be exact about.
-            Among::Rows(rows) => Search { by_index: None, ..search }.among(Some(&rows))?,
+            Among::Rows(rows) => {
+                Search { by_index: None, k: at_most(k, &rows), ..search }.among(Some(&rows))?
+            }
         };
         let rows = spent.search(found);
         Ok(rows
@@ -355,7 +357,9 @@ impl Reader<'_> {
         let (at, _) = self.vectors_named(&query.using)?;
         let search = Search { reader: *self, at, scorer: judge, k: query.wanted(), by_index: None };
         let rows = match self.without(among, named)? {
-            Among::Rows(rows) => spent.search(search.among(Some(&rows))?),
+            Among::Rows(rows) => {
+                spent.search(Search { k: at_most(search.k, &rows), ..search }.among(Some(&rows))?)
+            }
             Among::Filter(filter) => {
                 let matching = match filter {
                     None => None,
@@ -520,6 +524,11 @@ impl Query {
         ranked.drain(..self.offset.min(ranked.len()));
         ranked
     }
+}
+
+/// So many, or as many as there are.
+fn at_most(k: usize, rows: &RoaringBitmap) -> usize {
+    k.min(rows.len() as usize).max(1)
 }
 
 /// Levels of prefetches below a question.

@@ -58,7 +58,7 @@ pub(super) fn write(on: &Collection, ids: impl IntoIterator<Item = u64>, version
 }
 
 /// A collection with an index over all its points, and its disk.
-fn indexed() -> (SimDisk, Collection) {
+pub(super) fn indexed() -> (SimDisk, Collection) {
     let (disk, on) = filled();
     build(&on).unwrap();
     (disk, on)

@@ -407,8 +407,8 @@ class Test:
         r = self.rng
         name = r.choice(list(self.vectors))
         # Of equal ones it is open which are left out.
-        limit = limit or (1000 if ties else r.choice([3, 10, 50]))
-        how = {"using": name or None, "filter": self.maybe_filter(), "limit": limit}
+        most = limit or (1000 if ties else r.choice([3, 10, 50]))
+        how = {"using": name or None, "filter": self.maybe_filter(), "limit": most}
         if depth < 2 and r.random() < 0.3:
             query = self.merging(2, name, ids) if ties else models.NearestQuery(nearest=self.example(name, ids))
             inner = [self.prefetch(not by_places(query), depth + 1, ids, limit) for _ in range(2)]

@@ -23,7 +23,7 @@ use crate::schema::VectorConfig;
 use crate::value::Value;
 
 /// Nearest points to an example that are looked at first, and how many times more each time these do not tell enough.
-const SEEDS_FIRST: usize = 64;
+const SEEDS_FIRST: usize = 16;
 const SEEDS_MORE: usize = 4;
 /// How often more are looked at before all are.
 const SEEDS_TRIES: usize = 3;

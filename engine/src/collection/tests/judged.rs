@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::index::{POINTS, indexed, vector, write};
+use super::index::{indexed, indexed_of, vector, write};
 use crate::{
     Collection, Condition, Example, Filter, PointId, Query, QueryAnswer, Recommend, RecommendStrategy,
     Strategy,
@@ -15,6 +15,9 @@ fn ids(answer: &QueryAnswer) -> BTreeSet<PointId> {
 fn near(id: u64) -> Example {
     vector(id, 55).into()
 }
+
+/// Enough for it to cost less to ask for what is near to a few examples than to compare all.
+const MANY: u64 = 12_000;
 
 /// Questions that have scores by several examples.
 fn questions(round: u64) -> Vec<Query> {
@@ -59,8 +62,8 @@ fn recalls(on: &Collection, filter: Option<&Filter>) -> Vec<(f64, BTreeSet<Strin
 
 #[test]
 fn the_index_helps_where_nothing_better_can_be_left_out() {
-    let (_disk, on) = indexed();
-    write(&on, POINTS..POINTS + 30, 0);
+    let (_disk, on) = indexed_of(MANY);
+    write(&on, MANY..MANY + 30, 0);
     let group = Filter::must([Condition::matches("group", "other")]);
     on.create_field_index("group", crate::FieldType::Keyword).unwrap();
     on.shared.inner.build_all_fields().unwrap();
@@ -78,7 +81,7 @@ fn the_index_helps_where_nothing_better_can_be_left_out() {
 #[test]
 fn prefetches_by_the_index_are_ranked_exactly() {
     let (_disk, on) = indexed();
-    let inner = |id: u64| Query::nearest(vector(id, 55)).k(40);
+    let inner = |id: u64| Query::nearest(vector(id, 55)).k(25);
     let found: BTreeSet<PointId> =
         [3, 4].iter().flat_map(|&id| ids(&on.query(&inner(id)).unwrap())).collect();
     let outer = Query::nearest(vector(5, 55)).k(10).prefetch(inner(3)).prefetch(inner(4));

@@ -158,7 +158,7 @@ impl ObjectIn {
         if let Some(PowIn { base, exponent }) = self.pow {
             return Ok(Expression::pow(base.read()?, exponent.read()?));
         }
-        let functions: [(Option<ExpressionIn>, fn(Box<Expression>) -> Expression); 6] = [
+        let functions: [(_, fn(Box<Expression>) -> Expression); 6] = [
             (self.neg, Expression::Neg),
             (self.abs, Expression::Abs),
             (self.sqrt, Expression::Sqrt),
@@ -171,7 +171,7 @@ impl ObjectIn {
                 return Ok(function(Box::new(part.read()?)));
             }
         }
-        let decays: [(Option<DecayIn>, fn(Expression) -> Decay); 3] = [
+        let decays: [(_, fn(Expression) -> Decay); 3] = [
             (self.lin_decay, |x| Expression::lin_decay(x)),
             (self.exp_decay, |x| Expression::exp_decay(x)),
             (self.gauss_decay, |x| Expression::gauss_decay(x)),

@@ -94,6 +94,9 @@ impl Recommend {
     }
 }
 
+/// Two vectors as they are stored: to be nearer to the first than to the second.
+pub(super) type Pair = (Box<[u8]>, Box<[u8]>);
+
 /// The examples of one question: where their vectors come from, and which points were named.
 pub(super) struct Examples<'a> {
     pub(super) reader: Reader<'a>,
@@ -135,10 +138,7 @@ impl<'a> Examples<'a> {
         examples.iter().map(|example| self.bytes(example)).collect()
     }
 
-    pub(super) fn pair_bytes(
-        &mut self,
-        pairs: &[(Example, Example)],
-    ) -> Result<Vec<(Box<[u8]>, Box<[u8]>)>, QueryError> {
+    pub(super) fn pair_bytes(&mut self, pairs: &[(Example, Example)]) -> Result<Vec<Pair>, QueryError> {
         let most = EXAMPLES_MAX / 2;
         if pairs.len() > most {
             return Err(QueryError::bad("pairs of the context", pairs.len(), format!("at most {most}")));

@@ -6,7 +6,7 @@
 
 use nearline_index::{Distances, ElementType, Metric, Scorer};
 
-use super::example::{numbers, query_bytes, stored_as};
+use super::example::{Pair, numbers, query_bytes, stored_as};
 use crate::point::Vector;
 use crate::schema::VectorConfig;
 
@@ -65,17 +65,13 @@ impl Judge {
         Self::new(config, Rule::Sum(like.len()), [like, unlike].concat(), seeds)
     }
 
-    pub(super) fn discover(
-        config: &VectorConfig,
-        target: Box<[u8]>,
-        pairs: Vec<(Box<[u8]>, Box<[u8]>)>,
-    ) -> Self {
+    pub(super) fn discover(config: &VectorConfig, target: Box<[u8]>, pairs: Vec<Pair>) -> Self {
         let mut examples = flat(pairs);
         examples.push(target.clone());
         Self::new(config, Rule::Discover, examples, vec![target])
     }
 
-    pub(super) fn context(config: &VectorConfig, pairs: Vec<(Box<[u8]>, Box<[u8]>)>) -> Self {
+    pub(super) fn context(config: &VectorConfig, pairs: Vec<Pair>) -> Self {
         let seeds = pairs.iter().map(|(positive, _)| positive.clone()).collect();
         Self::new(config, Rule::Context, flat(pairs), seeds)
     }
@@ -163,7 +159,7 @@ fn half_open(x: f32) -> f32 {
     if x.is_finite() { 0.5 * (squashed(x) + 1.0) } else { x }
 }
 
-fn flat(pairs: Vec<(Box<[u8]>, Box<[u8]>)>) -> Vec<Box<[u8]>> {
+fn flat(pairs: Vec<Pair>) -> Vec<Box<[u8]>> {
     pairs.into_iter().flat_map(|(positive, negative)| [positive, negative]).collect()
 }
 
@@ -317,8 +313,8 @@ mod tests {
             let config = VectorConfig::new(3, metric);
             let judge = Judge::sum(&config, bytes(&config, &like), bytes(&config, &unlike));
             let Some(seed) = judge.seeds.first() else { return Ok(()) };
-            let both = |row: &Box<[u8]>| (seed.scorer.distance(row), -Distances::distance(&judge, row));
-            let all: Vec<(f32, f32)> = bytes(&config, &rows).iter().map(both).collect();
+            let both = |row: &[u8]| (seed.scorer.distance(row), -Distances::distance(&judge, row));
+            let all: Vec<(f32, f32)> = bytes(&config, &rows).iter().map(|row| both(row)).collect();
             for (a, b) in all.iter().flat_map(|a| all.iter().map(move |b| (a, b))) {
                 let slack = 1e-3 * (1.0 + a.0.abs());
                 prop_assert!(a.0 > b.0 - slack || a.1 >= b.1 - 1e-3 * (1.0 + a.1.abs()), "{a:?} {b:?}");

@@ -58,6 +58,10 @@ pub(crate) struct ObjectIn {
     condition: ConditionIn,
 }
 
+/// What makes an expression of another one, or of what falls with it.
+type OfOne = fn(Box<Expression>) -> Expression;
+type OfDecay = fn(Expression) -> Decay;
+
 #[derive(Debug, Deserialize)]
 struct GeoDistanceIn {
     origin: PlaceIn,
@@ -158,7 +162,7 @@ impl ObjectIn {
         if let Some(PowIn { base, exponent }) = self.pow {
             return Ok(Expression::pow(base.read()?, exponent.read()?));
         }
-        let functions: [(_, fn(Box<Expression>) -> Expression); 6] = [
+        let functions: [(_, OfOne); 6] = [
             (self.neg, Expression::Neg),
             (self.abs, Expression::Abs),
             (self.sqrt, Expression::Sqrt),
@@ -171,7 +175,7 @@ impl ObjectIn {
                 return Ok(function(Box::new(part.read()?)));
             }
         }
-        let decays: [(_, fn(Expression) -> Decay); 3] = [
+        let decays: [(_, OfDecay); 3] = [
             (self.lin_decay, |x| Expression::lin_decay(x)),
             (self.exp_decay, |x| Expression::exp_decay(x)),
             (self.gauss_decay, |x| Expression::gauss_decay(x)),
@@ -186,7 +190,7 @@ impl ObjectIn {
 }
 
 impl DecayIn {
-    fn read(self, function: fn(Expression) -> Decay) -> Result<Expression, ApiError> {
+    fn read(self, function: OfDecay) -> Result<Expression, ApiError> {
         let mut decay = function(self.x.read()?);
         if let Some(target) = self.target {
             decay = decay.target(target.read()?);

@@ -3,10 +3,13 @@
 //! Writes go to the log, then into memory; readers hold an immutable state and never wait. In the background, points in
 //! memory are flushed into segments, and segments merged.
 
+mod facet;
 mod fields;
 mod flush;
+mod groups;
 mod index;
 mod maintain;
+mod matrix;
 mod metadata;
 mod nearest;
 mod order;
@@ -37,20 +40,26 @@ use crate::manifest::Manifest;
 use crate::schema::Schema;
 use crate::state::State;
 
+pub use facet::{FACET_VALUES_MAX, Facet, FacetHit};
 pub use fields::FieldIndex;
 pub(crate) use flush::{live_ids, orphans};
+pub use groups::{Groups, GroupsAnswer, PointGroup};
 pub use maintain::{Job, Stats};
+pub use matrix::{MATRIX_SAMPLE_MAX, Matrix, MatrixAnswer};
 pub(crate) use metadata::METADATA;
 pub use order::OrderBy;
 pub use plan::Strategy;
-pub use query::{K_MAX, Query, QueryAnswer, QueryReport, ScoredPoint};
+pub use query::{
+    EXAMPLES_MAX, Example, Fusion, K_MAX, MMR_CANDIDATES_MAX, Mmr, PREFETCH_DEPTH_MAX, PREFETCHES_MAX, Query,
+    QueryAnswer, QueryReport, Recommend, RecommendStrategy, ScoredPoint,
+};
 pub use read::{Page, Scroll};
 use reader::Reader;
 pub use select::FilterReport;
 pub use snapshot::{SnapshotFile, SnapshotInfo};
 pub(crate) use snapshot::{link, link_all, snapshot_draft, snapshot_folder, sync};
 pub use version::Version;
-pub use write::{Durability, Selector, WriteReport};
+pub use write::{Durability, Selector, UpdateMode, WriteReport};
 
 /// An open collection. Clones are handles on the same one; any number of threads may use it.
 ///

@@ -11,6 +11,7 @@ use nearline_storage::StorageError;
 use crate::field::FieldType;
 use crate::filter::FilterError;
 use crate::path::PathError;
+use crate::point_id::PointId;
 use crate::value::ValueError;
 
 /// Why a database or a collection could not be opened, created or dropped.
@@ -195,6 +196,20 @@ pub enum QueryError {
         /// What would be right.
         expected: String,
     },
+    /// A point that is an example is not there.
+    #[error("there is no point {id}, which is an example")]
+    NoPoint {
+        /// Its id.
+        id: PointId,
+    },
+    /// A point that is an example has no vector of the name.
+    #[error("point {id}, which is an example, has no vector {name:?}")]
+    NoVector {
+        /// Its id.
+        id: PointId,
+        /// The name.
+        name: String,
+    },
     /// A filter cannot be understood.
     #[error(transparent)]
     Filter(#[from] FilterError),
@@ -207,6 +222,14 @@ pub enum QueryError {
 }
 
 impl QueryError {
+    pub(crate) fn bad(
+        what: &'static str,
+        found: impl std::fmt::Display,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Bad { what, found: found.to_string(), expected: expected.into() }
+    }
+
     /// Whether the same question may be answered later without anything being mended; never so far.
     pub fn is_retryable(&self) -> bool {
         false

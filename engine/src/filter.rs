@@ -82,6 +82,13 @@ pub enum Condition {
     HasId(Vec<PointId>),
     /// The point has the vector of this name.
     HasVector(String),
+    /// The point is in one of so many parts of all points.
+    Slice {
+        /// Parts.
+        total: u32,
+        /// The number of the part, counted from 0.
+        index: u32,
+    },
     /// A filter holds for an object in an array.
     Nested {
         /// The path to the array, as text.
@@ -377,6 +384,22 @@ impl Condition {
         Self::HasVector(name.into())
     }
 
+    /// The point is in one of `total` parts of about the same size, numbers counted from 0. In which one depends on its id alone,
+    /// so all points can be gone through part by part, at different times or by several threads.
+    ///
+    /// ```
+    /// use nearline::{Condition, Filter, Payload, PointId};
+    ///
+    /// let is_in = |part| {
+    ///     let filter = Filter::must([Condition::slice(3, part)]).check().unwrap();
+    ///     filter.matches(PointId::from(42), &Payload::new(), |_| false)
+    /// };
+    /// assert_eq!((0..3).filter(|&part| is_in(part)).count(), 1);
+    /// ```
+    pub fn slice(total: u32, index: u32) -> Self {
+        Self::Slice { total, index }
+    }
+
     /// A filter holds for one and the same object in an array.
     ///
     /// ```
@@ -439,6 +462,7 @@ impl Condition {
             Self::Field { test, .. } => test.name(),
             Self::HasId(_) => "has_id",
             Self::HasVector(_) => "has_vector",
+            Self::Slice { .. } => "slice",
             Self::Nested { .. } => "nested",
             Self::Filter(_) => "filter",
             Self::Misplaced { condition, .. } => condition.name(),

@@ -36,6 +36,7 @@ mod database;
 mod error;
 pub mod field;
 pub mod filter;
+mod formula;
 mod live_tier;
 mod manifest;
 mod path;
@@ -50,9 +51,11 @@ mod value;
 mod vector_index;
 
 pub use collection::{
-    Collection, Durability, FieldIndex, FilterReport, Job, K_MAX, OrderBy, Page, Query, QueryAnswer,
-    QueryReport, ScoredPoint, Scroll, Selector, SnapshotFile, SnapshotInfo, Stats, Strategy, Version,
-    WriteReport,
+    Collection, Durability, EXAMPLES_MAX, Example, FACET_VALUES_MAX, Facet, FacetHit, FieldIndex,
+    FilterReport, Fusion, Groups, GroupsAnswer, Job, K_MAX, MATRIX_SAMPLE_MAX, MMR_CANDIDATES_MAX, Matrix,
+    MatrixAnswer, Mmr, OrderBy, PREFETCH_DEPTH_MAX, PREFETCHES_MAX, Page, PointGroup, Query, QueryAnswer,
+    QueryReport, Recommend, RecommendStrategy, ScoredPoint, Scroll, Selector, SnapshotFile, SnapshotInfo,
+    Stats, Strategy, UpdateMode, Version, WriteReport,
 };
 pub use database::{AliasChange, Damage, Database, DatabaseBuilder, DatabaseReport, FromIndex};
 pub use error::{OpenError, QueryError, WriteError};
@@ -64,6 +67,7 @@ pub use field::{FIELD_INDEXES_MAX, FieldType};
 pub use filter::{
     Checked, Condition, Filter, FilterError, GeoPoint, MatchValue, RangeBound, TextOptions, Tokenizer,
 };
+pub use formula::{Decay, Expression, FORMULA_DEPTH_MAX, FORMULA_PARTS_MAX, Formula};
 pub use path::{FieldPath, PATH_BYTES_MAX, PATH_STEPS_MAX, PathError, elements_at, values_at};
 pub use point_id::{PointId, PointIdError, Uuid};
 pub use value::{Number, Object, PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX, Payload, Value, ValueError};

@@ -188,7 +188,11 @@ fn row_files(segments: &[Arc<Segment>], at: usize) -> Vec<(RangeInclusive<RowId>
 pub(crate) struct Ask<'a> {
     pub(crate) query: &'a [u8],
     pub(crate) k: usize,
-    pub(crate) target_recall: f32,
+    pub(crate) probe: Probe,
+    /// Bytes that may be read.
+    pub(crate) max_bytes_read: Option<u64>,
+    /// Microseconds after which no more reads are begun.
+    pub(crate) max_us: Option<u64>,
     /// Whether a row may be answered.
     pub(crate) allows: &'a (dyn Fn(RowId) -> bool + Sync),
     /// About how many of its vectors that are.
@@ -225,9 +229,10 @@ impl VectorIndex {
         let rows = self.info.rows + live.delta.rows();
         let options = SearchOptions {
             k: ask.k.min(rows as usize),
-            probe: Probe::TargetRecall(ask.target_recall),
+            probe: ask.probe,
             rerank: Rerank::Exact,
-            ..SearchOptions::default()
+            max_bytes_read: ask.max_bytes_read,
+            max_us: ask.max_us,
         };
         let filter = Filter { allows: ask.allows, share: ask.allowed as f32 / rows.max(1) as f32 };
         let answer = searcher.search_live(ask.query, &options, filter, live)?;

@@ -12,7 +12,7 @@ use nearline_storage::{Disk, Extent, ExtentFile, FileHeader, PAGE, ReadRange, St
 
 use crate::error::{IndexError, Result};
 use crate::manifest::FileRole;
-use crate::metric::Scorer;
+use crate::metric::Distances;
 use crate::rows::{RowLayout, RowPage, RowWriter};
 use crate::topk::{Candidate, TopK};
 use crate::vector::{RowId, Shape};
@@ -52,7 +52,7 @@ impl Nearest {
     /// When there are not as many vectors as rows.
     pub fn push_all(
         &mut self,
-        scorer: &Scorer,
+        scorer: &dyn Distances,
         rows: &[RowId],
         vectors: &[u8],
         allowed: impl Fn(RowId) -> bool,
@@ -286,13 +286,20 @@ impl Flat {
         Err(StorageError::corrupt(path, offset, "row of a vector", found, row.0.into()).into())
     }
 
+    /// Reads that [`Flat::nearest_from`] takes from a slot on.
+    pub fn reads_from(&self, slot: u64) -> u64 {
+        let per_extent = self.layout.rows as u64;
+        let extents = self.rows().div_ceil(per_extent).saturating_sub(slot / per_extent);
+        extents.div_ceil(self.together())
+    }
+
     /// Compares all vectors whose row is allowed with a query of `scorer`; says how many those were.
     ///
     /// # Errors
     /// When the file cannot be read or is damaged.
     pub fn nearest(
         &self,
-        scorer: &Scorer,
+        scorer: &dyn Distances,
         allowed: impl Fn(RowId) -> bool,
         nearest: &mut Nearest,
     ) -> Result<u64> {
@@ -306,7 +313,7 @@ impl Flat {
     pub fn nearest_from(
         &self,
         slot: u64,
-        scorer: &Scorer,
+        scorer: &dyn Distances,
         allowed: impl Fn(RowId) -> bool,
         nearest: &mut Nearest,
     ) -> Result<u64> {
@@ -409,9 +416,14 @@ impl Flat {
         self.page_of(&extent, range.offset)
     }
 
+    /// Extents of one read while scanning.
+    fn together(&self) -> u64 {
+        (SCAN_BYTES / self.layout.bytes).max(1) as u64
+    }
+
     /// Reads the file from an extent to the end, many extents at a time.
     fn scan(&self, from: u64, mut take: impl FnMut(&RowPage<'_>)) -> Result<()> {
-        let together = (SCAN_BYTES / self.layout.bytes).max(1) as u64;
+        let together = self.together();
         let extents = self.rows.len().div_ceil(self.layout.rows as u64);
         let mut buffer = Vec::new();
         for first in (from..extents).step_by(together as usize) {

@@ -57,7 +57,7 @@ pub use calibration::{CALIBRATED_K, CALIBRATED_TARGETS, Calibration, Residency, 
 pub use error::{IndexError, Result, SourceError};
 pub use flat::{Flat, FlatSummary, FlatWriter, Nearest, Picked, RowSet};
 pub use live::{Delta, FoldOptions, FoldReport, Grown, Live, RowFiles, fold, measure};
-pub use metric::{Metric, Scorer};
+pub use metric::{Distances, Metric, Scorer};
 pub use posting::Codec;
 pub use search::{
     Answer, Cost, FileInfo, Filter, Hit, Index, Info, OpenOptions, Pin, Pinned, Probe, Rerank, SearchOptions,

@@ -61,6 +61,26 @@ impl fmt::Display for Metric {
     }
 }
 
+/// What tells how far stored vectors are from what is looked for.
+pub trait Distances {
+    /// The distances of consecutive stored rows, one into each element of `out`; smaller is nearer. The rows lie as planes
+    /// of extents do.
+    fn distances(&self, rows: &[u8], out: &mut [f32]);
+
+    /// The distance of one stored row, wherever its bytes lie in memory.
+    fn distance(&self, row: &[u8]) -> f32 {
+        let (mut copy, mut distance) = (Vec::new(), [0.0]);
+        self.distances(crate::search::aligned(row, &mut copy), &mut distance);
+        distance[0]
+    }
+}
+
+impl Distances for Scorer {
+    fn distances(&self, rows: &[u8], out: &mut [f32]) {
+        Self::distances(self, rows, out);
+    }
+}
+
 /// Computes distances from one query to stored vectors of the same shape.
 ///
 /// Sums are exact for integers and in `f64` for floats; the result is rounded to `f32` once, so that an
@@ -97,9 +117,7 @@ impl Scorer {
     /// # Panics
     /// When `row` is not of the scorer's shape.
     pub fn distance(&self, row: &[u8]) -> f32 {
-        let (mut copy, mut distance) = (Vec::new(), [0.0]);
-        self.distances(crate::search::aligned(row, &mut copy), &mut distance);
-        distance[0]
+        Distances::distance(self, row)
     }
 
     /// The distances of consecutive stored rows, one into each element of `out`.

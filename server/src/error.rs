@@ -74,6 +74,11 @@ impl ApiError {
         Self::not_found(format_args!("No point with id {id} found"))
     }
 
+    /// A name that no vectors have.
+    pub(crate) fn no_vector(name: &str) -> Self {
+        Self::wrong_input(format_args!("Not existing vector name error: {name}"))
+    }
+
     /// A method that a path does not have.
     pub(crate) fn method() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "Bad request: this path has no such method")
@@ -161,6 +166,8 @@ impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
         match error {
             QueryError::Storage(error) => Self::storage(&error),
+            QueryError::NoPoint { id } => Self::no_point(id),
+            QueryError::NoVector { name, .. } => Self::no_vector(&name),
             error @ QueryError::Index(_) => Self::internal(error),
             error @ QueryError::Filter(_) => Self::bad_request(error),
             error => Self::wrong_input(error),

@@ -2,6 +2,7 @@
 
 pub(crate) mod collection;
 pub(crate) mod filter;
+pub(crate) mod formula;
 pub(crate) mod index;
 pub(crate) mod one_or_many;
 pub(crate) mod payload;

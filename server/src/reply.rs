@@ -74,7 +74,10 @@ pub(crate) struct Usage {
     lists: u64,
     compared: u64,
     pages: u64,
+    reads: u64,
     bytes: u64,
+    /// Whether a limit cut any of them short.
+    cut: bool,
     payloads_asked: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unindexed: Vec<String>,
@@ -90,8 +93,20 @@ impl Usage {
         let mut reports = reports.into_iter();
         let mut usage = Self::one(reports.next()?);
         for report in reports {
-            let Self { lists, compared, pages, bytes, payloads_asked, microseconds, unindexed, .. } =
-                Self::one(report);
+            let Self {
+                lists,
+                compared,
+                pages,
+                reads,
+                bytes,
+                cut,
+                payloads_asked,
+                microseconds,
+                unindexed,
+                ..
+            } = Self::one(report);
+            usage.reads += reads;
+            usage.cut |= cut;
             usage.lists += lists;
             usage.compared += compared;
             usage.pages += pages;
@@ -112,6 +127,8 @@ impl Usage {
             lists: report.lists,
             compared: report.compared,
             pages: report.pages,
+            reads: report.reads,
+            cut: report.cut,
             bytes: report.pages * PAGE_BYTES,
             payloads_asked: report.filter.payloads_asked,
             unindexed: report.filter.unindexed.clone(),

@@ -4,7 +4,10 @@ mod aliases;
 mod collections;
 mod count;
 mod edit;
+mod facet;
+mod groups;
 mod indexes;
+mod matrix;
 mod points;
 mod query;
 mod scroll;
@@ -35,6 +38,9 @@ pub(crate) fn limited() -> Router<App> {
         .merge(scroll::routes())
         .merge(count::routes())
         .merge(query::routes())
+        .merge(groups::routes())
+        .merge(facet::routes())
+        .merge(matrix::routes())
         .merge(snapshots::routes())
         .merge(unsupported::routes())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use nearline_index::{CALIBRATED_TARGETS, Flat, Nearest, RowId, Scorer};
+use nearline_index::{CALIBRATED_TARGETS, Distances, Flat, Nearest, Picked, Probe, RowId};
 use nearline_storage::PAGE;
 use roaring::RoaringBitmap;
 
@@ -17,15 +17,33 @@ use crate::filter::Checked;
 use crate::vector_index::{Ask, Listed};
 
 /// A question about the vectors of one name.
+#[derive(Clone, Copy)]
 pub(super) struct Search<'a> {
     pub(super) reader: Reader<'a>,
     /// The place of the name in the schema.
     pub(super) at: usize,
-    pub(super) scorer: &'a Scorer,
+    pub(super) scorer: &'a dyn Distances,
     pub(super) k: usize,
+    /// What the vector index is asked, if it can tell what is near.
+    pub(super) by_index: Option<ByIndex<'a>>,
+}
+
+/// A question to a vector index.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ByIndex<'a> {
     /// The query as it is stored.
     pub(super) query: &'a [u8],
+    pub(super) effort: Effort,
+}
+
+/// How much a vector index is to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Effort {
     pub(super) target_recall: f32,
+    /// So many lists, whatever the recall.
+    pub(super) nprobe: Option<usize>,
+    pub(super) max_bytes_read: Option<u64>,
+    pub(super) max_us: Option<u64>,
 }
 
 /// What was found.
@@ -46,24 +64,31 @@ pub(super) struct Compared {
     pub(super) compared: u64,
     /// Pages read.
     pub(super) pages: u64,
+    /// Reads of the disk.
+    pub(super) reads: u64,
     /// Posting lists looked at.
     pub(super) lists: u64,
+    /// Whether a budget cut it short.
+    pub(super) cut: bool,
+}
+
+impl Compared {
+    pub(super) fn add(&mut self, other: Self) {
+        self.compared += other.compared;
+        self.pages += other.pages;
+        self.reads += other.reads;
+        self.lists += other.lists;
+        self.cut |= other.cut;
+    }
+
+    fn add_picked(&mut self, Picked { compared, pages, reads }: Picked) {
+        self.add(Self { compared, pages, reads, ..Self::default() });
+    }
 }
 
 impl Search<'_> {
     pub(super) fn run(&self, filter: Option<&Checked>) -> Result<Found, QueryError> {
-        let Some(filter) = filter else {
-            let choice = choose_strategy(&self.estimate(None, 0));
-            let (rows, picked) = self.compare(None, choice.reads, self.k)?;
-            return Ok(Found {
-                rows,
-                choice,
-                matching: None,
-                filter: FilterReport::default(),
-                filter_us: 0.0,
-                picked,
-            });
-        };
+        let Some(filter) = filter else { return self.among(None) };
         let started = Instant::now();
         let mut doubt = self.reader.doubt(filter)?;
         let mut filter_us = micros(started);
@@ -85,11 +110,17 @@ impl Search<'_> {
             choice.why = format!("{}; then {}", first.why, choice.why);
         }
         let (rows, picked) = self.compare(Some(&doubt.certain), choice.reads, self.k)?;
-        sum.compared += picked.compared;
-        sum.pages += picked.pages;
-        sum.lists += picked.lists;
+        sum.add(picked);
         let (filter, matching) = (doubt.report(), Some(doubt.certain.len()));
         Ok(Found { rows, choice, matching, filter, filter_us, picked: sum })
+    }
+
+    /// The nearest of rows that are known to match, all of them alive.
+    pub(super) fn among(&self, matching: Option<&RoaringBitmap>) -> Result<Found, QueryError> {
+        let choice = choose_strategy(&self.estimate(matching, 0));
+        let (rows, picked) = self.compare(matching, choice.reads, self.k)?;
+        let (filter, matching) = (FilterReport::default(), matching.map(RoaringBitmap::len));
+        Ok(Found { rows, choice, matching, filter, filter_us: 0.0, picked })
     }
 
     /// Compares all that may match and asks the nearest. `None` if too few of them match to go on so.
@@ -106,9 +137,7 @@ impl Search<'_> {
         for _ in 0..2 {
             let may = &doubt.certain | &doubt.unsure;
             let (mut rows, picked) = self.compare(Some(&may), reads, tries as usize)?;
-            sum.compared += picked.compared;
-            sum.pages += picked.pages;
-            sum.lists += picked.lists;
+            sum.add(picked);
             let asking = Instant::now();
             let (is_all, looked_at) = ((rows.len() as u64) < tries, rows.len() as u64);
             doubt.settle(&rows.iter().map(|(row, _)| row.0).collect())?;
@@ -137,7 +166,7 @@ impl Search<'_> {
             k: self.k as u64,
             all_pages: 0,
             matching_pages: 0,
-            index: self.listed().map(|listed| {
+            index: self.listed().map(|(listed, _)| {
                 let live = live_in_lists(self.reader.state, listed);
                 IndexEstimate { live, matching: allowed_in(listed, live, matching), rest_pages: 0 }
             }),
@@ -148,7 +177,7 @@ impl Search<'_> {
             let part = matching.map(|rows| rows.range_cardinality(info.first.0..=info.last.0));
             estimate.matching = estimate.matching.zip(part).map(|(sum, part)| sum + part);
             if let Some(vectors) = &segment.vectors[self.at] {
-                if let (Some(index), Some(listed)) = (&mut estimate.index, self.listed()) {
+                if let (Some(index), Some((listed, _))) = (&mut estimate.index, self.listed()) {
                     let rest = rest_of(self.reader.state, segment, self.at, Some(listed.last));
                     index.rest_pages += pages_in_a_row(vectors, rest);
                 }
@@ -159,10 +188,12 @@ impl Search<'_> {
         estimate
     }
 
-    /// The vector index, unless the answer has to be better than it can be known to be.
-    fn listed(&self) -> Option<&Listed> {
+    /// The vector index and what it is asked, unless the answer has to be better than it can be known to be.
+    fn listed(&self) -> Option<(&Listed, ByIndex<'_>)> {
         let best = CALIBRATED_TARGETS.last().copied().unwrap_or(0.0);
-        self.reader.state.indexes.get(self.at)?.as_ref().filter(|_| self.target_recall <= best)
+        let ask = self.by_index?;
+        let listed = self.reader.state.indexes.get(self.at)?.as_ref()?;
+        (ask.effort.nprobe.is_some() || ask.effort.target_recall <= best).then_some((listed, ask))
     }
 
     /// The `k` rows nearest to the query, of those that match or of all, and what finding them took.
@@ -178,9 +209,13 @@ impl Search<'_> {
         };
         let (mut nearest, mut sum) = (Nearest::new(k), Compared::default());
         let mut last = None;
-        if let (Reads::Index, Some(listed)) = (reads, self.listed()) {
+        if let (Reads::Index, Some((listed, ask))) = (reads, self.listed()) {
             last = Some(listed.last);
-            self.search_lists(listed, matching, &allowed, k, &mut nearest, &mut sum)?;
+            let allowed_rows = allowed_in(listed, live_in_lists(self.reader.state, listed), matching);
+            if allowed_rows > 0 || matching.is_none() {
+                let ask = ask.of(k, &allowed, allowed_rows);
+                sum.add(search_lists(listed, &ask, &mut nearest)?);
+            }
         }
         for segment in &self.reader.state.segments {
             let Some(vectors) = &segment.vectors[self.at] else { continue };
@@ -190,13 +225,13 @@ impl Search<'_> {
             if let Some(matching) = matching.filter(|_| reads == Reads::Matching) {
                 let rows = part_of(segment, matching).into_iter().map(RowId);
                 let picked = vectors.nearest_of(self.scorer, rows, &mut nearest)?;
-                sum.compared += picked.compared;
-                sum.pages += picked.pages;
+                sum.add_picked(picked);
                 continue;
             }
             let from = last.map_or(0, |last| vectors.slot_after(last));
             sum.compared += vectors.nearest_from(from, self.scorer, allowed, &mut nearest)?;
             sum.pages += pages_in_a_row(vectors, vectors.rows() - from);
+            sum.reads += vectors.reads_from(from);
         }
         for run in self.reader.state.frozen.iter().chain(&self.reader.state.runs) {
             let Some(block) = run.vectors.get(self.at) else { continue };
@@ -205,30 +240,28 @@ impl Search<'_> {
         }
         Ok((nearest.into_sorted(), sum))
     }
+}
 
-    /// Searches the lists.
-    fn search_lists(
-        &self,
-        listed: &Listed,
-        matching: Option<&RoaringBitmap>,
-        allows: &(dyn Fn(RowId) -> bool + Sync),
-        k: usize,
-        nearest: &mut Nearest,
-        sum: &mut Compared,
-    ) -> Result<(), QueryError> {
-        let allowed = allowed_in(listed, live_in_lists(self.reader.state, listed), matching);
-        if allowed == 0 && matching.is_some() {
-            return Ok(());
-        }
-        let (query, target_recall) = (self.query, self.target_recall);
-        let ask = Ask { query, k, target_recall, allows, allowed };
-        let answer = listed.index.search(&ask, &listed.live)?;
-        answer.hits.iter().for_each(|hit| nearest.push(hit.row, hit.distance));
-        sum.compared += answer.cost.entries + answer.cost.reranked;
-        sum.pages += answer.cost.bytes / PAGE as u64;
-        sum.lists += answer.cost.lists;
-        Ok(())
+impl<'a> ByIndex<'a> {
+    /// The question for the `k` nearest that are allowed, about so many.
+    fn of(&self, k: usize, allows: &'a (dyn Fn(RowId) -> bool + Sync), allowed: u64) -> Ask<'a> {
+        let Effort { target_recall, nprobe, max_bytes_read, max_us } = self.effort;
+        let probe = nprobe.map_or(Probe::TargetRecall(target_recall), Probe::Lists);
+        Ask { query: self.query, k, probe, max_bytes_read, max_us, allows, allowed }
     }
+}
+
+/// Searches the lists.
+fn search_lists(listed: &Listed, ask: &Ask<'_>, nearest: &mut Nearest) -> Result<Compared, QueryError> {
+    let answer = listed.index.search(ask, &listed.live)?;
+    answer.hits.iter().for_each(|hit| nearest.push(hit.row, hit.distance));
+    Ok(Compared {
+        compared: answer.cost.entries + answer.cost.reranked,
+        pages: answer.cost.bytes / PAGE as u64,
+        reads: answer.cost.reads,
+        lists: answer.cost.lists,
+        cut: answer.cut,
+    })
 }
 
 /// About how many of the vectors in lists may be answered; none only if there are none.

@@ -4,10 +4,11 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use nearline_index::RowId;
+use roaring::RoaringBitmap;
 
 use super::Reader;
 use crate::error::QueryError;
-use crate::filter::{Checked, parse_datetime};
+use crate::filter::parse_datetime;
 use crate::path::{FieldPath, elements_at};
 use crate::point_id::PointId;
 use crate::value::{Number, Payload, Value};
@@ -164,16 +165,15 @@ impl First {
 }
 
 impl Reader<'_> {
-    /// The first rows in an order, so many at most, each with the value that put it there.
+    /// The first of some rows in an order, so many at most, each with the value that put it there.
     pub(super) fn ordered(
         &self,
         order: &OrderBy,
-        filter: Option<&Checked>,
+        among: Option<&RoaringBitmap>,
         limit: usize,
     ) -> Result<Vec<(RowId, Value)>, QueryError> {
         let order = order.check()?;
-        let matching = filter.map(|filter| self.matching(filter)).transpose()?.map(|(rows, _)| rows);
-        let is_wanted = |row: RowId| match &matching {
+        let is_wanted = |row: RowId| match among {
             Some(rows) => rows.contains(row.0),
             None => !self.state.is_dead(row),
         };

@@ -33,6 +33,12 @@ pub enum Strategy {
     CompareFirst,
     /// Most payloads were asked first, because no field index could narrow the filter down; then as by one of the others.
     PayloadsFirst,
+    /// The vector index was searched for what is near to several examples, and what it found was scored by all of them.
+    Candidates,
+    /// What prefetches found was fused, scored by a formula, or compared.
+    Prefetched,
+    /// No vectors were compared: points in the order of ids or of a field, or by chance.
+    InOrder,
 }
 
 /// What is known when vectors are about to be compared.

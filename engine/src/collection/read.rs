@@ -8,7 +8,7 @@ use std::path::Path;
 use nearline_index::RowId;
 use nearline_storage::StorageError;
 
-use super::select::Doubt;
+use super::select::{Doubt, FilterReport};
 use super::{Collection, OrderBy, Reader};
 use crate::error::{OpenError, QueryError};
 use crate::filter::{Checked, Filter};
@@ -257,6 +257,18 @@ impl Reader<'_> {
         Ok(Page { points, order_values: Vec::new(), next })
     }
 
+    /// The rows of the first points in order of their ids, so many at most, of those that match; and what the filter took.
+    pub(super) fn first_by_id(
+        &self,
+        filter: Option<&Checked>,
+        wanted: usize,
+    ) -> Result<(Vec<RowId>, FilterReport), QueryError> {
+        let mut doubt = filter.map(|filter| self.doubt(filter)).transpose()?;
+        let found = first_matching(by_id(self.state, Bound::Unbounded), doubt.as_mut(), wanted)?;
+        let report = doubt.map(|doubt| doubt.report()).unwrap_or_default();
+        Ok((found.into_iter().map(|(_, row)| row).collect(), report))
+    }
+
     pub(super) fn count(&self, filter: Option<&Filter>) -> Result<u64, QueryError> {
         match filter {
             None => Ok(self.state.live),
@@ -274,8 +286,9 @@ impl Reader<'_> {
             let expected = "no id with order_by: start from a value instead".to_owned();
             return Err(QueryError::Bad { what: "id to scroll from", found: id.to_string(), expected });
         }
+        let among = filter.map(|filter| self.matching(filter)).transpose()?.map(|(rows, _)| rows);
         let (rows, order_values): (Vec<RowId>, Vec<Value>) =
-            self.ordered(order, filter, scroll.limit)?.into_iter().unzip();
+            self.ordered(order, among.as_ref(), scroll.limit)?.into_iter().unzip();
         let points = self.points(&rows, scroll.with_vectors)?;
         Ok(Page { points, order_values, next: None })
     }

@@ -156,7 +156,7 @@ fn collect_unindexed(state: &State, group: &Group, outer: Option<&FieldPath>, pa
             }
             Node::Nested { path, group } => collect_unindexed(state, group, Some(&whole(path)), paths),
             Node::Group(group) => collect_unindexed(state, group, outer, paths),
-            Node::HasId(_) | Node::HasVector(_) => {}
+            Node::HasId(_) | Node::HasVector(_) | Node::Slice { .. } => {}
         }
     }
 }

@@ -5,6 +5,7 @@ mod damage;
 mod faults;
 mod fields;
 mod index;
+mod judged;
 mod kill;
 mod ledger;
 mod model;

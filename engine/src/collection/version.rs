@@ -8,7 +8,10 @@ use nearline_storage::{Disk, OsDisk};
 use super::reader::Reader;
 use super::recover::open_state;
 use super::snapshot::snapshot_folder;
-use super::{Collection, FieldIndex, Handle, Page, Query, QueryAnswer, Scroll, SnapshotInfo, locked};
+use super::{
+    Collection, Facet, FacetHit, FieldIndex, Groups, GroupsAnswer, Handle, Matrix, MatrixAnswer, Page, Query,
+    QueryAnswer, Scroll, SnapshotInfo, locked,
+};
 use crate::error::{OpenError, QueryError};
 use crate::filter::Filter;
 use crate::manifest::Manifest;
@@ -155,6 +158,30 @@ impl Version {
     /// That of the first question that cannot be answered.
     pub fn query_batch(&self, queries: &[Query]) -> Result<Vec<QueryAnswer>, QueryError> {
         self.reader().answer_all(queries)
+    }
+
+    /// The best points of each value of a field, as [`Collection::query_groups`].
+    ///
+    /// # Errors
+    /// As [`Collection::query_groups`].
+    pub fn query_groups(&self, groups: &Groups) -> Result<GroupsAnswer, QueryError> {
+        self.reader().groups(groups)
+    }
+
+    /// The most frequent values of a field, as [`Collection::facet`].
+    ///
+    /// # Errors
+    /// As [`Collection::facet`].
+    pub fn facet(&self, facet: &Facet) -> Result<Vec<FacetHit>, QueryError> {
+        self.reader().facet(facet)
+    }
+
+    /// Compares some points with each other, as [`Collection::matrix`].
+    ///
+    /// # Errors
+    /// As [`Collection::matrix`].
+    pub fn matrix(&self, matrix: &Matrix) -> Result<MatrixAnswer, QueryError> {
+        self.reader().matrix(matrix)
     }
 
     fn reader(&self) -> Reader<'_> {

@@ -69,6 +69,18 @@ impl<I: Into<PointId>> From<Vec<I>> for Selector {
     }
 }
 
+/// Which points of an upsert are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UpdateMode {
+    /// All.
+    #[default]
+    Upsert,
+    /// Only those whose ids are new.
+    InsertOnly,
+    /// Only those whose ids are there.
+    UpdateOnly,
+}
+
 /// What a write did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriteReport {
@@ -87,7 +99,7 @@ pub(super) struct Item {
 
 #[derive(Debug)]
 enum Request {
-    Upsert(Vec<NewPoint>),
+    Upsert(Vec<NewPoint>, UpdateMode, Option<Checked>),
     Delete(Chosen),
     Edit(Chosen, Edit),
     /// Each point its own edits, one after the other.
@@ -128,8 +140,40 @@ impl Collection {
         points: impl IntoIterator<Item = Point>,
         durability: Durability,
     ) -> Result<WriteReport, WriteError> {
-        let checked = points.into_iter().map(|point| self.check_point(point));
-        self.submit(Request::Upsert(checked.collect::<Result<_, _>>()?), durability)
+        self.upsert_if(points, UpdateMode::Upsert, None, durability)
+    }
+
+    /// As [`Collection::upsert_with`], of some of the points: as the mode says, and, in place of points that are there, only if
+    /// those match. Whether they do is decided at the moment of the write, whoever else writes.
+    ///
+    /// ```
+    /// # use nearline::*;
+    /// # let folder = std::env::temp_dir().join(format!("nearline-doc-upsert-if-{}", std::process::id()));
+    /// # let database = Database::builder(&folder).open()?;
+    /// # let on = database.create_collection("c", Schema::new())?;
+    /// let point = |version: u64| Point::new(1).payload(Payload::new().with("version", version));
+    /// on.upsert([point(7)])?;
+    /// let older = |version: u64| Filter::must([Condition::range("version").lt(version)]);
+    /// let write = |version| on.upsert_if([point(version)], UpdateMode::Upsert, Some(&older(version)), Durability::Synced);
+    /// assert_eq!((write(6)?.points, write(8)?.points), (0, 1));
+    /// # drop((on, database));
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Collection::upsert`].
+    pub fn upsert_if(
+        &self,
+        points: impl IntoIterator<Item = Point>,
+        mode: UpdateMode,
+        filter: Option<&Filter>,
+        durability: Durability,
+    ) -> Result<WriteReport, WriteError> {
+        let inner = &self.shared.inner;
+        let filter = filter.map(|filter| inner.reader(&inner.state()).check(filter)).transpose()?;
+        let points = points.into_iter().map(|point| self.check_point(point)).collect::<Result<_, _>>()?;
+        self.submit(Request::Upsert(points, mode, filter), durability)
     }
 
     /// Makes everything that was written before durable, as the next synced write would.
@@ -138,7 +182,8 @@ impl Collection {
     /// When the disk fails: the collection takes no more writes then.
     pub fn sync(&self) -> Result<(), WriteError> {
         let inner = &self.shared.inner;
-        let item = Item { request: Request::Upsert(Vec::new()), durability: Durability::Synced };
+        let request = Request::Upsert(Vec::new(), UpdateMode::Upsert, None);
+        let item = Item { request, durability: Durability::Synced };
         inner.group.submit(item, |items| inner.commit(items)).map(drop)
     }
 
@@ -276,19 +321,24 @@ impl Inner {
         request: Request,
     ) -> Result<Vec<Change>, WriteError> {
         match request {
-            Request::Upsert(points) => {
-                // The last of an id counts, and they get their rows in the order they came.
-                let mut last: BTreeMap<PointId, usize> = BTreeMap::new();
-                points.iter().enumerate().for_each(|(at, point)| {
-                    last.insert(point.id, at);
-                });
-                let counts = |(at, point): &(usize, NewPoint)| last.get(&point.id) == Some(at);
-                points
-                    .into_iter()
-                    .enumerate()
-                    .filter(counts)
-                    .map(|(_, point)| put(state, writer, point))
-                    .collect()
+            Request::Upsert(mut points, mode, filter) => {
+                // The last of an id counts, of those that are new only the first is; they get their rows in the order they came.
+                let mut counts: BTreeMap<PointId, usize> = BTreeMap::new();
+                for (at, point) in points.iter().enumerate() {
+                    let first = counts.entry(point.id).or_insert(at);
+                    if mode != UpdateMode::InsertOnly {
+                        *first = at;
+                    }
+                }
+                let mut at = 0..;
+                points.retain(|point| counts.get(&point.id).copied() == at.next());
+                let mut changes = Vec::with_capacity(points.len());
+                for point in points {
+                    if self.is_wanted(state, point.id, mode, filter.as_ref())? {
+                        changes.push(put(state, writer, point)?);
+                    }
+                }
+                Ok(changes)
             }
             Request::Delete(chosen) => {
                 let rows = self.rows_of(state, &chosen)?;
@@ -316,6 +366,26 @@ impl Inner {
         }
     }
 
+    /// Whether a point is to be written in place of what its id has now.
+    fn is_wanted(
+        &self,
+        state: &State,
+        id: PointId,
+        mode: UpdateMode,
+        filter: Option<&Checked>,
+    ) -> Result<bool, WriteError> {
+        if mode == UpdateMode::Upsert && filter.is_none() {
+            return Ok(true);
+        }
+        let Some(row) = state.find(id)? else { return Ok(mode != UpdateMode::UpdateOnly) };
+        if mode == UpdateMode::InsertOnly {
+            return Ok(false);
+        }
+        let (Some(filter), Some(old)) = (filter, state.stored(row)?) else { return Ok(true) };
+        let has_vector = |name: &str| self.schema.find(name).is_some_and(|(at, _)| old.vectors[at].is_some());
+        Ok(filter.matches(id, &old.payload, has_vector))
+    }
+
     /// The rows of points that are there, each once, in ascending order.
     fn rows_of(&self, state: &State, chosen: &Chosen) -> Result<Vec<RowId>, WriteError> {
         let mut rows = Vec::new();
@@ -329,8 +399,8 @@ impl Inner {
                 let (matching, _) = self.reader(state).matching(filter).map_err(|error| match error {
                     QueryError::Storage(error) => WriteError::Storage(error),
                     QueryError::Index(error) => WriteError::Index(error),
-                    // Filters were checked before.
-                    QueryError::Bad { .. } | QueryError::Filter(_) => unreachable!("{error}"),
+                    // Filters were checked before, and there is nothing else.
+                    _ => unreachable!("{error}"),
                 })?;
                 rows.extend(matching.iter().map(RowId));
             }

@@ -89,7 +89,9 @@ impl Checker<'_> {
             return Err(FilterError::TooManyConditions { limit: FILTER_CONDITIONS_MAX });
         }
         let name = condition.name();
-        if let (Condition::HasId(_) | Condition::HasVector(_), Some(outer)) = (condition, place.outer) {
+        let is_about_points =
+            matches!(condition, Condition::HasId(_) | Condition::HasVector(_) | Condition::Slice { .. });
+        if let (true, Some(outer)) = (is_about_points, place.outer) {
             return Err(FilterError::InNested { condition: name, field: outer.to_string() });
         }
         match condition {
@@ -103,6 +105,10 @@ impl Checker<'_> {
                 Ok(Node::HasId(ids.iter().copied().collect()))
             }
             Condition::HasVector(vector) => Ok(Node::HasVector(vector.clone())),
+            Condition::Slice { total, index } if index < total => {
+                Ok(Node::Slice { total: *total, index: *index })
+            }
+            Condition::Slice { total, index } => Err(FilterError::Slice { total: *total, index: *index }),
             Condition::Nested { key, filter } => {
                 let path = parse(key, name)?.every_element();
                 let whole = place.outer.map_or_else(|| path.clone(), |outer| outer.of_element(&path));

@@ -11,12 +11,18 @@ use crate::point_id::PointId;
 use crate::value::{Number, Value};
 
 /// A filter that was checked, ready to be asked about points or to be planned.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checked {
     pub(crate) root: Group,
 }
 
 impl Checked {
+    /// What holds for points for which both hold.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let must = vec![Node::Group(self.root), Node::Group(other.root)];
+        Self { root: Group { must, ..Group::default() } }
+    }
+
     /// The outermost group of conditions.
     pub fn group(&self) -> &Group {
         &self.root
@@ -50,6 +56,13 @@ pub enum Node {
     HasId(BTreeSet<PointId>),
     /// The point has the vector of this name.
     HasVector(String),
+    /// The point is in this one of so many parts.
+    Slice {
+        /// Parts, 1 at least.
+        total: u32,
+        /// The number of the part.
+        index: u32,
+    },
     /// The group holds for an object at the path.
     Nested {
         /// The path of the objects; it ends in `[]`.

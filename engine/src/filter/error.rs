@@ -61,6 +61,14 @@ pub enum FilterError {
     /// At least no condition would have to hold.
     #[error("min_should: min_count is 0; expected 1 at least, or no min_should")]
     MinCount,
+    /// A part of all points that there is not.
+    #[error("slice: part {index} of {total}; expected a part below their number, which is 1 at least")]
+    Slice {
+        /// Parts.
+        total: u32,
+        /// The number of the part.
+        index: u32,
+    },
     /// A condition about whole points stands inside of a nested one.
     #[error("{condition} in nested of {field}: elements have neither ids nor vectors; move it outside")]
     InNested {

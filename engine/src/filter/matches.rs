@@ -42,6 +42,7 @@ impl Node {
             Self::Field { path, test } => test.holds_at(path, object),
             Self::HasId(ids) => ids.contains(&point.id),
             Self::HasVector(name) => (point.has_vector)(name),
+            Self::Slice { total, index } => slice_of(point.id, *total) == *index,
             Self::Nested { path, group } => {
                 let objects = path.select(object).into_iter().filter_map(Value::as_object);
                 objects.into_iter().any(|object| group.holds(point, object))
@@ -86,6 +87,19 @@ impl Test {
     }
 }
 
+/// The part of all points that an id is in. What is asked today and tomorrow must be the same: this never changes.
+fn slice_of(id: PointId, total: u32) -> u32 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in id.key() {
+        // FNV-1a.
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    // Its high bits are no good by themselves: those of the finaliser of SplitMix64 are.
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((u128::from(hash ^ (hash >> 31)) * u128::from(total)) >> 64) as u32
+}
+
 /// How many values a value counts as.
 pub(crate) fn count(value: &Value) -> usize {
     match value {
@@ -117,4 +131,24 @@ impl TextQuery {
             }
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_about_as_large_and_stay_what_they_are() {
+        for total in [1, 2, 7] {
+            let mut counts = vec![0; total as usize];
+            (0..7_000_u64).for_each(|id| counts[slice_of(id.into(), total) as usize] += 1);
+            let even = 7_000 / total as i32;
+            assert!(counts.iter().all(|count: &i32| (count - even).abs() < even / 8), "{counts:?}");
+        }
+        let uuid = "f47ac10b-58cc-4372-a567-0e02b2c3d479".parse().unwrap();
+        let some = [0_u64.into(), 1_u64.into(), u64::MAX.into(), uuid].map(|id| slice_of(id, 1000));
+        assert_eq!(some, FROZEN);
+    }
+
+    const FROZEN: [u32; 4] = [746, 185, 873, 792];
 }

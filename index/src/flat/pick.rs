@@ -4,7 +4,7 @@ use nearline_storage::{BatchReader, PAGE, ReadRange, StorageError, Window};
 
 use super::{Flat, Nearest};
 use crate::error::Result;
-use crate::metric::Scorer;
+use crate::metric::Distances;
 use crate::vector::RowId;
 
 /// Rows looked for together, and those in the last one's extent.
@@ -22,6 +22,8 @@ pub struct Picked {
     pub compared: u64,
     /// Pages read.
     pub pages: u64,
+    /// Reads of the disk.
+    pub reads: u64,
 }
 
 /// A row, the number of the extent that it is in, and its place there.
@@ -33,16 +35,29 @@ struct Wanted {
 }
 
 impl Flat {
-    /// Compares the vectors of some rows, in ascending order, with a query of `scorer`. Rows that are not in the file are
-    /// passed over.
+    /// Compares the vectors of some rows, in ascending order, with what `scorer` looks for. Rows that are not in the file
+    /// are passed over.
     ///
     /// # Errors
     /// When the file cannot be read or is damaged.
     pub fn nearest_of(
         &self,
-        scorer: &Scorer,
+        scorer: &dyn Distances,
         rows: impl IntoIterator<Item = RowId>,
         nearest: &mut Nearest,
+    ) -> Result<Picked> {
+        self.each_of(rows, |row, vector| nearest.push(row, scorer.distance(vector)))
+    }
+
+    /// Hands over the vectors of some rows that are given in ascending order, in any order. Rows that are not in the file
+    /// are passed over.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is damaged.
+    pub fn each_of(
+        &self,
+        rows: impl IntoIterator<Item = RowId>,
+        mut take: impl FnMut(RowId, &[u8]),
     ) -> Result<Picked> {
         let mut wanted = rows.into_iter().filter_map(|row| self.wanted(row)).peekable();
         let (mut picked, mut some) = (Picked::default(), Vec::<Wanted>::new());
@@ -54,7 +69,9 @@ impl Flat {
                 some.push(want);
             }
             picked.compared += some.len() as u64;
-            picked.pages += self.pick(&some, |row, vector| nearest.push(row, scorer.distance(vector)))?;
+            let (pages, reads) = self.pick(&some, &mut take)?;
+            picked.pages += pages;
+            picked.reads += reads;
         }
         Ok(picked)
     }
@@ -75,8 +92,9 @@ impl Flat {
         Some(Wanted { row, extent: slot / per_extent, at: (slot % per_extent) as usize })
     }
 
-    /// Reads the vectors of rows in ascending order and hands them over, in any order. Says how many pages that took.
-    fn pick(&self, wanted: &[Wanted], mut take: impl FnMut(RowId, &[u8])) -> Result<u64> {
+    /// Reads the vectors of rows in ascending order and hands them over, in any order. Says how many pages and
+    /// reads that took.
+    fn pick(&self, wanted: &[Wanted], take: &mut impl FnMut(RowId, &[u8])) -> Result<(u64, u64)> {
         let reads = reads(wanted, (READ_BYTES / self.layout.bytes).max(1) as u64);
         let ranges: Vec<ReadRange> = reads.iter().map(|read| self.range(read)).collect();
         self.read_ranges(&ranges, |number, bytes| {
@@ -90,7 +108,8 @@ impl Flat {
             }
             Ok(())
         })?;
-        Ok(ranges.iter().map(|range| (range.bytes / PAGE) as u64).sum())
+        let pages = ranges.iter().map(|range| (range.bytes / PAGE) as u64).sum();
+        Ok((pages, ranges.len() as u64))
     }
 
     /// The range from the extent of the first to that of the last.

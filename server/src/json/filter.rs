@@ -26,7 +26,7 @@ struct MinShouldIn {
 /// A condition: the members say which it is.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct ConditionIn {
+pub(crate) struct ConditionIn {
     key: Option<String>,
     r#match: Option<MatchIn>,
     range: Option<RangeIn>,
@@ -38,7 +38,7 @@ struct ConditionIn {
     is_null: Option<IsIn>,
     has_id: Option<Vec<PointId>>,
     has_vector: Option<String>,
-    slice: Option<serde::de::IgnoredAny>,
+    slice: Option<SliceIn>,
     nested: Option<NestedIn>,
     must: Option<OneOrMany<ConditionIn>>,
     should: Option<OneOrMany<ConditionIn>>,
@@ -107,7 +107,7 @@ enum IsIn {
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
-struct PlaceIn {
+pub(crate) struct PlaceIn {
     lon: f64,
     lat: f64,
 }
@@ -133,6 +133,12 @@ struct RingIn {
 struct PolygonIn {
     exterior: RingIn,
     interiors: Option<Vec<RingIn>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SliceIn {
+    total: u32,
+    index: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -173,7 +179,8 @@ fn filter(
 }
 
 impl ConditionIn {
-    fn read(self) -> Result<Condition, ApiError> {
+    /// The condition of the library.
+    pub(crate) fn read(self) -> Result<Condition, ApiError> {
         let is_filter = self.must.is_some()
             || self.should.is_some()
             || self.must_not.is_some()
@@ -181,8 +188,11 @@ impl ConditionIn {
         if is_filter {
             return filter(self.must, self.should, self.must_not, self.min_should).map(Condition::Filter);
         }
-        if self.slice.is_some() {
-            return Err(ApiError::unsupported("a condition `slice`"));
+        if let Some(SliceIn { total, index }) = self.slice {
+            return match total {
+                0 => Err(ApiError::invalid("slice.total", 0, "must be 1 or larger")),
+                _ => Ok(Condition::slice(total, index)),
+            };
         }
         if let Some(key) = self.key.clone() {
             return self.field(key);
@@ -200,7 +210,7 @@ impl ConditionIn {
             (Some(IsIn::Key { key }), _) => Ok(Condition::is_empty(key)),
             (_, Some(IsIn::Key { key })) => Ok(Condition::is_null(key)),
             _ => Err(ApiError::bad_request(
-                "a condition without `key` and without any of has_id, has_vector, nested, is_empty, is_null, must, \
+                "a condition without `key` and without any of has_id, has_vector, slice, nested, is_empty, is_null, must, \
                  should, must_not, min_should",
             )),
         }
@@ -296,7 +306,8 @@ impl CountIn {
 }
 
 impl PlaceIn {
-    fn read(self) -> GeoPoint {
+    /// The place of the library.
+    pub(crate) fn read(self) -> GeoPoint {
         GeoPoint { lat: self.lat, lon: self.lon }
     }
 }
@@ -360,6 +371,7 @@ mod tests {
             (r#"{"is_null":{"key":"a"}}"#, Condition::is_null("a")),
             (r#"{"has_id":[1,2]}"#, Condition::has_id([1, 2])),
             (r#"{"has_vector":"v"}"#, Condition::has_vector("v")),
+            (r#"{"slice":{"total":3,"index":1}}"#, Condition::slice(3, 1)),
             (
                 r#"{"nested":{"key":"a","filter":{"must":{"key":"b","match":{"value":1}}}}}"#,
                 Condition::nested("a", Filter::must([Condition::matches("b", 1)])),
@@ -392,7 +404,8 @@ mod tests {
             (r#"{"must":[{"key":"a[","match":{"value":1}}]}"#.to_owned(), "bracket"),
             (r#"{"must":[{"has_id":["x"]}]}"#.to_owned(), "no point id"),
             (r#"{"min_should":{"conditions":[],"min_count":0}}"#.to_owned(), "1 or larger"),
-            (r#"{"must":[{"slice":{"total":2,"index":0}}]}"#.to_owned(), "not supported yet"),
+            (r#"{"must":[{"slice":{"total":2,"index":2}}]}"#.to_owned(), "part 2 of 2"),
+            (r#"{"must":[{"slice":{"total":0,"index":0}}]}"#.to_owned(), "slice.total: value 0"),
             (deep(17), "nested deeper than 16"),
             (deep(2000), "recursion limit"),
         ] {

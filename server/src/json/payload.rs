@@ -126,7 +126,7 @@ impl WithVector {
     pub(crate) fn check(&self, schema: &Schema) -> Result<(), ApiError> {
         let Self::Names(names) = self else { return Ok(()) };
         match names.iter().find(|name| config_of(schema, name).is_none()) {
-            Some(name) => Err(ApiError::wrong_input(format_args!("Not existing vector name error: {name}"))),
+            Some(name) => Err(ApiError::no_vector(name)),
             None => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nearline::{Payload, Point, PointId, Schema, Selector, Value, Vector};
+use nearline::{Filter, Payload, Point, PointId, Schema, Selector, UpdateMode, Value, Vector};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ pub(crate) struct UpsertIn {
     points: Option<Vec<PointIn>>,
     batch: Option<BatchIn>,
     shard_key: Option<IgnoredAny>,
-    update_filter: Option<IgnoredAny>,
+    update_filter: Option<FilterIn>,
     update_mode: Option<ModeIn>,
 }
 
@@ -43,7 +43,7 @@ enum Columns {
     Named(BTreeMap<String, Vec<Dense>>),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum ModeIn {
     Upsert,
@@ -51,21 +51,35 @@ enum ModeIn {
     UpdateOnly,
 }
 
+impl From<ModeIn> for UpdateMode {
+    fn from(mode: ModeIn) -> Self {
+        match mode {
+            ModeIn::Upsert => Self::Upsert,
+            ModeIn::InsertOnly => Self::InsertOnly,
+            ModeIn::UpdateOnly => Self::UpdateOnly,
+        }
+    }
+}
+
+/// Points ready to be written, and which of them are.
+#[derive(Debug)]
+pub(crate) struct Upsert {
+    pub(crate) points: Vec<Point>,
+    pub(crate) mode: UpdateMode,
+    pub(crate) filter: Option<Filter>,
+}
+
 impl UpsertIn {
     /// The points, ready to be written.
-    pub(crate) fn read(self, schema: &Schema) -> Result<Vec<Point>, ApiError> {
+    pub(crate) fn read(self, schema: &Schema) -> Result<Upsert, ApiError> {
         no_shards(&self.shard_key)?;
-        if self.update_filter.is_some() {
-            return Err(ApiError::unsupported("update_filter"));
-        }
-        if self.update_mode.is_some_and(|mode| mode != ModeIn::Upsert) {
-            return Err(ApiError::unsupported("update_mode"));
-        }
-        match (self.points, self.batch) {
-            (Some(points), None) => Ok(points.into_iter().map(|point| point.read(schema)).collect()),
-            (None, Some(batch)) => batch.read(schema),
-            _ => Err(ApiError::bad_request("expected `points` or `batch`, and not both")),
-        }
+        let points = match (self.points, self.batch) {
+            (Some(points), None) => points.into_iter().map(|point| point.read(schema)).collect(),
+            (None, Some(batch)) => batch.read(schema)?,
+            _ => return Err(ApiError::bad_request("expected `points` or `batch`, and not both")),
+        };
+        let filter = self.update_filter.map(FilterIn::read).transpose()?;
+        Ok(Upsert { points, mode: self.update_mode.map(UpdateMode::from).unwrap_or_default(), filter })
     }
 }
 
@@ -210,11 +224,6 @@ impl Record {
         self.order_value = Some(moment.map_or(value, Value::from));
         self
     }
-
-    /// The point as an answer to a question without a vector.
-    pub(crate) fn unscored(self) -> Scored {
-        Scored { version: 0, score: 1.0, record: self }
-    }
 }
 
 /// A point that was found.
@@ -230,7 +239,6 @@ impl Scored {
     /// What is wanted of a point that was found.
     pub(crate) fn new(
         hit: nearline::ScoredPoint,
-        score: f32,
         with_payload: &WithPayload,
         with_vector: &WithVector,
     ) -> Self {
@@ -240,6 +248,10 @@ impl Scored {
             vector: hit.vectors.and_then(|vectors| with_vector.select(vectors)),
             order_value: None,
         };
-        Self { version: 0, score, record }
+        let record = match hit.order_value {
+            Some(value) => record.ordered_by(value),
+            None => record,
+        };
+        Self { version: 0, score: hit.score, record }
     }
 }

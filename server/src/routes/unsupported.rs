@@ -7,17 +7,7 @@ use crate::app::App;
 use crate::error::ApiError;
 
 /// Paths behind that of a collection.
-const PATHS: [&str; 18] = [
-    "/facet",
-    "/points/discover",
-    "/points/discover/batch",
-    "/points/query/groups",
-    "/points/recommend",
-    "/points/recommend/batch",
-    "/points/recommend/groups",
-    "/points/search/groups",
-    "/points/search/matrix/offsets",
-    "/points/search/matrix/pairs",
+const PATHS: [&str; 8] = [
     "/shards",
     "/shards/delete",
     "/shards/{shard}/snapshot",

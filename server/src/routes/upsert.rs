@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::call::{Answer, Call, write};
 use crate::error::ApiError;
-use crate::json::point::{SelectorIn, UpsertIn};
+use crate::json::point::{SelectorIn, Upsert, UpsertIn};
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -37,7 +37,8 @@ pub(super) fn upsert_in(
     collection: &Collection,
     request: UpsertIn,
 ) -> Result<WriteReport, ApiError> {
-    Ok(collection.upsert_with(request.read(collection.schema())?, call.durability())?)
+    let Upsert { points, mode, filter } = request.read(collection.schema())?;
+    Ok(collection.upsert_if(points, mode, filter.as_ref(), call.durability())?)
 }
 
 fn delete(call: &Call, request: SelectorIn) -> Answer<Updated> {

@@ -9,6 +9,19 @@ avoided:
 - words of which one is a part of another: without an index, the in-memory mode looks for parts of words
 - lists and objects given to several points at once: the in-memory mode lets them share one, and changes it in all of them
 - payload calls on points that are not there: the in-memory mode ends in a KeyError
+- filters around prefetches: the in-memory mode does not hand them on to the prefetches, and does not look at them at all when it
+  fuses or has a formula; so it is asked with the filter in every prefetch
+- a prefetch that is no list: the in-memory mode takes the prefetches inside of it for others beside it
+- an id in the place of a query in a prefetch: the in-memory mode takes it only in `nearest`
+- ids as examples in prefetches of groups: the in-memory mode does not look up their vectors
+- `offset` with `mmr`: the in-memory mode leaves out candidates, not points of the answer
+- score thresholds of scores by several examples, where distances are compared: the in-memory mode takes these scores for distances
+- ids of both kinds in a matrix: the in-memory mode cannot sort them; and points without the vector, on which it ends in a KeyError
+- upserts of new points only, or of those that are there, by ids that were deleted: the in-memory mode still has them
+- conditions `slice`, which the in-memory mode does not know
+- a matrix, and a sample by chance, of fewer points than there are
+- groups by a field of several values, when there are more groups than wanted: which of a point's values comes first is open
+- `with_lookup` of points that were deleted: the in-memory mode still finds them
 """
 
 import argparse
@@ -41,6 +54,7 @@ class Test:
         self.name, self.remote, self.local, self.rng = name, remote, local, rng
         self.vectors = COLLECTIONS[name]
         self.alive = set()
+        self.fresh = 1000
         params = {n: models.VectorParams(size=size, distance=d) for n, (d, size) in self.vectors.items()}
         config = params[""] if "" in params else params
         for client in (remote, local):
@@ -187,6 +201,18 @@ class Test:
         wait = self.rng.random() < 0.7
         self.both(lambda client: client.upsert(self.name, [p.model_copy(deep=True) for p in points], wait=wait))
 
+    def upsert_some(self):
+        """Only new points, or only those that are there, or those that match."""
+        ids = self.some_alive()
+        self.fresh += 1
+        ids.append(self.fresh)
+        points = [models.PointStruct(id=id, vector=self.vector(), payload=self.payload()) for id in ids]
+        how = {"update_mode": self.rng.choice([None, *models.UpdateMode])}
+        if self.rng.random() < 0.6:
+            how["update_filter"] = self.filter()
+        self.both(lambda client: client.upsert(self.name, [p.model_copy(deep=True) for p in points], **how))
+        self.alive = {point.id for point in self.local.scroll(self.name, limit=EVERY)[0]}
+
     def upsert_batch(self):
         ids = list({self.id() for _ in range(1 + self.rng.randrange(6))})
         columns = {n: [self.numbers(size) for _ in ids] for n, (_, size) in self.vectors.items()}
@@ -292,6 +318,267 @@ class Test:
             every = self.local.query_batch_points(self.name, [question.model_copy(update={"limit": EVERY})])
             same_scored(ours.points, theirs.points, every[0].points)
 
+    # Questions of other kinds.
+
+    def example(self, name, ids=True):
+        """A vector, or a point that has one."""
+        if ids and self.rng.random() < 0.4:
+            records, _ = self.local.scroll(
+                self.name, limit=EVERY,
+                scroll_filter=models.Filter(must=[models.HasVectorCondition(has_vector=name)]),
+            )
+            if records:
+                return self.rng.choice(records).id
+        return self.numbers(self.vectors[name][1])
+
+    def by_examples(self, name, ids=True, ties=True):
+        r = self.rng
+        some = lambda least, most: [self.example(name, ids) for _ in range(r.randint(least, most))]
+        pairs = lambda: [
+            models.ContextPair(positive=self.example(name, ids), negative=self.example(name, ids))
+            for _ in range(r.randint(1, 3))
+        ]
+        strategy = lambda which: models.RecommendQuery(recommend=models.RecommendInput(
+            positive=some(1, 3), negative=some(0, 2), strategy=which,
+        ))
+        # Unlike some and like none: both strategies can do with that.
+        unlike = lambda which: models.RecommendQuery(recommend=models.RecommendInput(
+            negative=some(1, 2), strategy=which,
+        ))
+        kinds = [
+            lambda: strategy(r.choice([None, models.RecommendStrategy.AVERAGE_VECTOR])),
+            lambda: strategy(models.RecommendStrategy.BEST_SCORE),
+            lambda: strategy(models.RecommendStrategy.SUM_SCORES),
+            lambda: unlike(models.RecommendStrategy.BEST_SCORE),
+            lambda: unlike(models.RecommendStrategy.SUM_SCORES),
+            lambda: models.DiscoverQuery(discover=models.DiscoverInput(
+                target=self.example(name, ids), context=pairs()
+            )),
+        ]
+        if ties:
+            kinds.append(lambda: models.ContextQuery(context=pairs()))
+        return r.choice(kinds)()
+
+    def expression(self, depth=0):
+        """A formula that has a value for every point."""
+        r = self.rng
+        inner = lambda: self.expression(depth + 1)
+        leaves = [
+            lambda: round(r.uniform(-3, 3), 2),
+            lambda: r.choice(["$score", "$score[0]", "$score[1]", "$score[7]"]),
+            lambda: r.choice(["n", "x", "deep.er.n", "gone"]),
+            self.field_condition,
+            lambda: models.GeoDistance(geo_distance=models.GeoDistanceParams(
+                origin=models.GeoPoint(lon=r.uniform(-180, 180), lat=r.uniform(-90, 90)), to="at",
+            )),
+        ]
+        positive = lambda: models.SumExpression(sum=[0.5, models.AbsExpression(abs=inner())])
+        decay = lambda: models.DecayParamsExpression(
+            x=r.choice([inner(), models.DatetimeKeyExpression(datetime_key="when")]),
+            target=r.choice([None, inner(), models.DatetimeExpression(datetime="2024-01-20T00:00:00Z")]),
+            scale=r.choice([None, round(r.uniform(0.5, 1e5), 2)]),
+            midpoint=r.choice([None, round(r.uniform(0.1, 0.9), 2)]),
+        )
+        branches = [
+            lambda: models.SumExpression(sum=[inner() for _ in range(r.randint(1, 3))]),
+            lambda: models.MultExpression(mult=[inner() for _ in range(r.randint(1, 3))]),
+            lambda: models.NegExpression(neg=inner()),
+            lambda: models.AbsExpression(abs=inner()),
+            lambda: models.DivExpression(div=models.DivParams(left=inner(), right=inner(), by_zero_default=1.5)),
+            lambda: models.SqrtExpression(sqrt=positive()),
+            lambda: models.LnExpression(ln=positive()),
+            lambda: models.Log10Expression(log10=positive()),
+            lambda: models.PowExpression(pow=models.PowParams(base=positive(), exponent=0.5)),
+            lambda: models.LinDecayExpression(lin_decay=decay()),
+            lambda: models.ExpDecayExpression(exp_decay=decay()),
+            lambda: models.GaussDecayExpression(gauss_decay=decay()),
+            lambda: models.ExpExpression(exp=models.LinDecayExpression(lin_decay=decay())),
+        ]
+        return r.choice(leaves if depth > 2 or r.random() < 0.3 else branches)()
+
+    def formula(self):
+        return models.FormulaQuery(formula=self.expression(), defaults={
+            "n": 2, "x": 0.75, "deep.er.n": [3], "gone": -1, "at": {"lon": 10, "lat": 50},
+            "when": "2024-01-05T12:00:00Z", **self.rng.choice([{}, {"$score": 0.25, "$score[1]": 4}]),
+        })
+
+    def prefetch(self, ties, depth=0, ids=True, limit=None):
+        """A prefetch; without ties, one whose points never have equal scores."""
+        r = self.rng
+        name = r.choice(list(self.vectors))
+        # Of equal ones it is open which are left out.
+        most = limit or (1000 if ties else r.choice([3, 10, 50]))
+        how = {"using": name or None, "filter": self.maybe_filter(), "limit": most}
+        if depth < 2 and r.random() < 0.3:
+            query = self.merging(2, name, ids) if ties else models.NearestQuery(nearest=self.example(name, ids))
+            inner = [self.prefetch(not by_places(query), depth + 1, ids, limit) for _ in range(2)]
+            return models.Prefetch(query=query, prefetch=inner, **how)
+        if r.random() < 0.3:
+            return models.Prefetch(query=self.by_examples(name, ids, ties), **how)
+        return models.Prefetch(query=models.NearestQuery(nearest=self.example(name, ids)), **how)
+
+    def merging(self, count, name, ids=True):
+        """What puts so many prefetches together."""
+        r = self.rng
+        return r.choice([
+            lambda: models.FusionQuery(fusion=models.Fusion.RRF),
+            lambda: models.FusionQuery(fusion=models.Fusion.DBSF),
+            lambda: models.RrfQuery(rrf=models.Rrf(
+                k=r.choice([None, 1, 2, 60]),
+                weights=r.choice([None, [round(r.uniform(0, 4), 2) for _ in range(count)]]),
+            )),
+            self.formula,
+            lambda: models.NearestQuery(nearest=self.example(name, ids)),
+            lambda: self.by_examples(name, ids),
+        ])()
+
+    def both_queried(self, call, **asked):
+        """Answers of both to a question with prefetches, whose filter the in-memory mode is given in each of them."""
+        found = call(self.remote, asked)
+        return found, call(self.local, {**asked, "prefetch": handed_on(asked["prefetch"], asked["query_filter"])})
+
+    def query_prefetched(self):
+        name = self.rng.choice(list(self.vectors))
+        count = self.rng.randint(1, 3)
+        query = self.merging(count, name)
+        prefetch = [self.prefetch(not by_places(query)) for _ in range(count)]
+        asked = {
+            "query": query, "using": name or None, "prefetch": prefetch,
+            "query_filter": self.maybe_filter() if self.rng.random() < 0.5 else None,
+            "with_payload": self.with_payload(), "with_vectors": self.with_vectors(),
+        }
+        limit, offset = 1 + self.rng.randrange(12), self.rng.choice([None, 2])
+        if self.rng.random() < 0.2 and isinstance(asked["query"], (models.FusionQuery, models.FormulaQuery)):
+            asked["score_threshold"] = self.rng.uniform(0, 1)
+        ask = lambda client, asked: client.query_points(self.name, limit=limit, offset=offset, **asked).points
+        found, right = self.both_queried(ask, **asked)
+        local = {**asked, "prefetch": handed_on(prefetch, asked["query_filter"])}
+        same_scored(found, right, self.local.query_points(self.name, limit=EVERY, **local).points)
+
+    def query_by_examples(self):
+        name = self.rng.choice(list(self.vectors))
+        query = self.by_examples(name)
+        asked = {"query": query, "using": name or None, "query_filter": self.maybe_filter(), "with_payload": True}
+        if self.vectors[name][0] in (models.Distance.DOT, models.Distance.COSINE) and self.rng.random() < 0.3:
+            asked["score_threshold"] = self.rng.uniform(-1, 1)
+        limit, offset = 1 + self.rng.randrange(12), self.rng.choice([None, 2])
+        found, right = self.both(
+            lambda client: client.query_points(self.name, limit=limit, offset=offset, **asked).points
+        )
+        same_scored(found, right, self.local.query_points(self.name, limit=EVERY, **asked).points)
+
+    def query_looked_up(self):
+        """Examples of another collection."""
+        name = self.rng.choice(list(self.vectors))
+        points = [models.PointStruct(id=i, vector={"w": self.numbers(self.vectors[name][1])}) for i in (1, 2, 3)]
+        other = f"{self.name}-other"
+        distance, size = self.vectors[name]
+        for client in (self.remote, self.local):
+            client.delete_collection(other)
+            client.create_collection(other, vectors_config={"w": models.VectorParams(size=size, distance=distance)})
+            client.upsert(other, [p.model_copy(deep=True) for p in points])
+        query = self.rng.choice([
+            2,
+            models.RecommendQuery(recommend=models.RecommendInput(positive=[1, 2], negative=[3])),
+            models.DiscoverQuery(discover=models.DiscoverInput(
+                target=1, context=[models.ContextPair(positive=2, negative=3)]
+            )),
+        ])
+        asked = {
+            "query": query, "using": name or None,
+            "lookup_from": models.LookupLocation(collection=other, vector="w"),
+        }
+        found, right = self.both(lambda client: client.query_points(self.name, limit=7, **asked).points)
+        same_scored(found, right, self.local.query_points(self.name, limit=EVERY, **asked).points)
+        self.both(lambda client: client.delete_collection(other))
+
+    def query_mmr(self):
+        r, name = self.rng, self.rng.choice(list(self.vectors))
+        mmr = models.Mmr(
+            diversity=r.choice([None, 0.0, 1.0, round(r.random(), 2)]), candidates_limit=r.choice([None, 5, 30])
+        )
+        asked = {
+            "query": models.NearestQuery(nearest=self.example(name), mmr=mmr), "using": name or None,
+            "query_filter": self.maybe_filter(), "limit": 1 + r.randrange(10), "with_payload": False,
+        }
+        found, right = self.both(lambda client: client.query_points(self.name, **asked).points)
+        ids = lambda points: [point.id for point in points]
+        assert ids(found) == ids(right), f"{ids(found)}, not {ids(right)}"
+        assert all(close(ours.score, theirs.score) for ours, theirs in zip(found, right))
+
+    def query_in_order(self):
+        order = models.OrderByQuery(order_by=models.OrderBy(
+            key="x", direction=self.rng.choice([models.Direction.ASC, models.Direction.DESC])
+        ))
+        query = self.rng.choice([order, order, None])
+        asked = {"query": query, "query_filter": self.maybe_filter()}
+        if query and self.rng.random() < 0.5:
+            asked["prefetch"] = handed_on([self.prefetch(False, 2)], asked["query_filter"])
+        found, right = self.both(lambda client: client.query_points(self.name, limit=9, **asked).points)
+        payloads = lambda points: [(point.score, (point.payload or {}).get("x")) for point in points]
+        assert payloads(found) == payloads(right), f"{payloads(found)}, not {payloads(right)}"
+
+    def query_sampled(self):
+        asked = {"query": models.SampleQuery(sample=models.Sample.RANDOM), "query_filter": self.maybe_filter()}
+        found, right = self.both(lambda client: client.query_points(self.name, limit=EVERY, **asked).points)
+        by_id = lambda points: sorted(((str(p.id), p.score, p.payload) for p in points), key=lambda p: p[0])
+        assert by_id(found) == by_id(right)
+        some = self.remote.query_points(self.name, limit=3, **asked).points
+        assert len(some) == min(3, len(right)) and {p.id for p in some} <= {p.id for p in right}
+
+    def groups(self):
+        r = self.rng
+        key, limit = r.choice([("n", 4), ("city", 2), ("n", 50), ("tags", 50), ("rooms[].area", 50), ("deep.er.n", 3)])
+        name = r.choice(list(self.vectors))
+        asked = {
+            "query": self.example(name), "using": name or None, "query_filter": self.maybe_filter(),
+            "group_by": key, "limit": limit, "group_size": 1 + r.randrange(4), "with_payload": self.with_payload(),
+        }
+        if r.random() < 0.3:
+            asked["query"] = self.by_examples(name)
+        elif r.random() < 0.3:
+            prefetch = [self.prefetch(False, 1, ids=False, limit=1000) for _ in range(2)]
+            prefetch = handed_on(prefetch, None)
+            asked.update(query=models.FusionQuery(fusion=models.Fusion.RRF), query_filter=None, prefetch=prefetch)
+        found, right = self.both(lambda client: client.query_points_groups(self.name, **asked).groups)
+        best = lambda groups: [group.hits[0].score for group in groups]
+        assert len(found) == len(right) and all(map(close, best(found), best(right))), f"{found}, not {right}"
+        every = {group.id: group.hits for group in self.local.query_points_groups(
+            self.name, **{**asked, "limit": EVERY, "group_size": EVERY}
+        ).groups}
+        sizes = {group.id: len(group.hits) for group in right}
+        for group in found:
+            hits = every[group.id]
+            same_scored(group.hits, hits[:sizes.get(group.id, len(group.hits))], hits)
+
+    def groups_looked_up(self):
+        lookup = models.WithLookup(collection=self.name, with_payload=["n"], with_vectors=False)
+        for group in self.remote.query_points_groups(
+            self.name, group_by="n", limit=20, with_lookup=self.rng.choice([lookup, self.name])
+        ).groups:
+            right = self.local.retrieve(self.name, [group.id]) if group.id in self.alive else []
+            assert (group.lookup and group.lookup.id) == (right[0].id if right else None)
+
+    def facet(self):
+        key = self.rng.choice(["n", "city", "tags", "ok", "deep.er.n", "rooms[].area", "x", "none"])
+        asked = {"key": key, "facet_filter": self.maybe_filter(), "limit": 1 + self.rng.randrange(8)}
+        found, right = self.both(lambda client: client.facet(self.name, **asked).hits)
+        assert found == right, f"{found}, not {right}"
+
+    def matrix(self):
+        name = self.rng.choice(list(self.vectors))
+        must = [models.HasIdCondition(has_id=list(range(40))), models.HasVectorCondition(has_vector=name)]
+        asked = {
+            "query_filter": models.Filter(must=must), "sample": 1000, "limit": 1 + self.rng.randrange(4),
+            "using": name or None,
+        }
+        found, right = self.both(lambda client: client.search_matrix_pairs(self.name, **asked).pairs)
+        assert [pair.a for pair in found] == [pair.a for pair in right]
+        assert all(close(ours.score, theirs.score) for ours, theirs in zip(found, right))
+        found, right = self.both(lambda client: client.search_matrix_offsets(self.name, **asked))
+        assert found.ids == right.ids and found.offsets_row == right.offsets_row
+        assert len(found.offsets_col) == len(right.offsets_col) and all(map(close, found.scores, right.scores))
+
     def scroll(self):
         how = {
             "scroll_filter": self.maybe_filter(), "limit": 1 + self.rng.randrange(9),
@@ -350,8 +637,10 @@ class Test:
             self.remote.delete_payload_index(self.name, field_name=field)
 
     CALLS = [
-        (upsert, 12), (upsert_batch, 4), (delete, 4), (edit_payload, 8), (edit_vectors, 4), (batch, 3),
-        (query, 24), (query_batch, 5), (scroll, 8), (scroll_in_order, 6), (count, 8), (retrieve, 5), (index, 2),
+        (upsert, 12), (upsert_some, 4), (upsert_batch, 4), (delete, 4), (edit_payload, 8), (edit_vectors, 4), (batch, 3),
+        (query, 20), (query_batch, 5), (query_prefetched, 16), (query_by_examples, 12), (query_looked_up, 2),
+        (query_mmr, 5), (query_in_order, 3), (query_sampled, 2), (groups, 8), (groups_looked_up, 1), (facet, 5),
+        (matrix, 3), (scroll, 8), (scroll_in_order, 6), (count, 8), (retrieve, 5), (index, 2),
     ]
 
     def call(self):
@@ -359,6 +648,20 @@ class Test:
         call = self.rng.choices(calls, weights)[0]
         call(self)
         return call.__name__
+
+
+def by_places(query):
+    """Whether the places of points decide, not their scores: then equal scores leave the answer open."""
+    return isinstance(query, models.RrfQuery) or getattr(query, "fusion", None) == models.Fusion.RRF
+
+
+def handed_on(prefetches, outer):
+    """Prefetches that have the filters of the questions around them, too."""
+    all_of = lambda own: models.Filter(must=[outer, own]) if outer and own else outer or own
+    return [inner.model_copy(update={
+        "filter": all_of(inner.filter),
+        "prefetch": handed_on(inner.prefetch, all_of(inner.filter)) if inner.prefetch else None,
+    }) for inner in prefetches]
 
 
 def close(a, b):

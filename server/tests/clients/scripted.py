@@ -160,8 +160,9 @@ def refusals():
     refused(400, "Not existing vector name", lambda: client.query_points("walk", [1.0, 2.0], using="x"))
     refused(404, "No point with id 9 found", lambda: client.query_points("walk", 9))
     refused(404, "No point with id 9 found", lambda: client.set_payload("walk", {"a": 1}, points=[1, 9]))
-    refused(400, "not supported yet", lambda: client.query_points("walk", models.SampleQuery(sample="random")))
-    refused(400, "not supported yet", lambda: client.facet("walk", "a"))
+    refused(400, "prefetches: none", lambda: client.query_points("walk", models.FusionQuery(fusion="rrf")))
+    refused(400, "Not existing vector name", lambda: client.search_matrix_pairs("walk", using="x"))
+    refused(422, "Validation error", lambda: client.facet("walk", "a", limit=0))
     refused(422, "Validation error", lambda: client.query_points("walk", [1.0, 2.0], limit=0))
     refused(404, "Not found", lambda: client.query_points("nowhere", [1.0, 2.0]))
 

@@ -192,9 +192,11 @@ fn points_that_do_not_fit_are_refused_whole() {
     ] {
         assert_eq!(server.put("/collections/c/points", json!({ "batch": batch })).status.as_u16(), status);
     }
-    for extra in
-        [json!({ "update_mode": "insert_only" }), json!({ "update_filter": {} }), json!({ "shard_key": "a" })]
-    {
+    for extra in [
+        json!({ "update_mode": "merge" }),
+        json!({ "update_filter": { "musts": [] } }),
+        json!({ "shard_key": "a" }),
+    ] {
         let mut request = json!({ "points": [good] });
         request.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         assert_eq!(server.put("/collections/c/points", request).status.as_u16(), 400);

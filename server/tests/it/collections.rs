@@ -108,9 +108,7 @@ fn what_is_not_there_yet_is_said_so() {
         assert!(refused.error().contains("not supported yet"), "{refused:?}");
     }
     server.put("/collections/c", json!({ "vectors": dense })).result();
-    for path in
-        ["facet", "points/recommend", "points/query/groups", "points/search/matrix/pairs", "points/discover"]
-    {
+    for path in ["shards", "shards/delete"] {
         let refused = server.post(&format!("/collections/c/{path}"), json!({}));
         assert_eq!(refused.status.as_u16(), 400, "{path}");
         assert!(refused.error().contains("not supported yet"), "{refused:?}");

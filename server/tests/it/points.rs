@@ -159,3 +159,27 @@ fn scrolls_go_through_all_points_once() {
     assert_eq!(both.status.as_u16(), 400);
     assert_eq!(server.post(path, json!({ "limit": 0 })).status.as_u16(), 422);
 }
+
+#[test]
+fn upserts_are_of_new_points_or_of_those_that_are_there_or_of_those_that_match() {
+    let server = Server::with_points("Dot");
+    let put = |id: u64, n: u64, how: Value| {
+        let mut body = json!({ "points": [{ "id": id, "vector": [1, 0], "payload": { "n": n } }] });
+        body.as_object_mut().unwrap().extend(how.as_object().unwrap().clone());
+        server.put("/collections/c/points?wait=true", body).result();
+        let found = server.post("/collections/c/points", json!({ "ids": [id] })).result();
+        found[0]["payload"]["n"].as_u64()
+    };
+    let older = json!({ "must": [{ "key": "n", "range": { "lt": 5 } }] });
+    for (id, n, how, right) in [
+        (1, 9, json!({ "update_mode": "insert_only" }), Some(1)),
+        (7, 9, json!({ "update_mode": "update_only" }), None),
+        (7, 4, json!({ "update_mode": "insert_only" }), Some(4)),
+        (7, 5, json!({ "update_mode": "update_only", "update_filter": older }), Some(5)),
+        (7, 6, json!({ "update_filter": older }), Some(5)),
+        (7, 6, json!({ "update_mode": "upsert" }), Some(6)),
+        (8, 1, json!({ "update_filter": older }), Some(1)),
+    ] {
+        assert_eq!(put(id, n, how.clone()), right, "{id} {n} {how}");
+    }
+}

@@ -112,13 +112,17 @@ fn answers_say_what_they_cost() {
         json!({ "query": [1, 0], "params": { "target_recall": 0.9, "hnsw_ef": 128, "exact": false } });
     let usage = server.post("/collections/c/points/query", request).json()["usage"].clone();
     assert_eq!((&usage["strategy"], &usage["compared"]), (&json!("exact"), &json!(4)));
-    for name in ["lists", "pages", "bytes", "microseconds"] {
+    for name in ["lists", "pages", "reads", "bytes", "microseconds"] {
         assert!(usage[name].is_u64(), "{name}: {usage}");
     }
+    assert_eq!(usage["cut"], json!(false));
+    let limited = json!({ "query": [1, 0], "params": { "nprobe": 3, "max_bytes_read": 1, "max_ms": 0.5 } });
+    assert_eq!(ids(&query(&server, limited)).len(), 4);
     let filtered = json!({ "query": [1, 0], "filter": { "must": { "key": "n", "range": { "gt": 1 } } } });
     let usage = server.post("/collections/c/points/query", filtered).json()["usage"].clone();
     assert_eq!(usage["unindexed"], json!(["n"]));
-    assert_eq!(server.post("/collections/c/points/query", json!({})).json().get("usage"), None);
+    let usage = server.post("/collections/c/points/query", json!({})).json()["usage"].clone();
+    assert_eq!((&usage["strategy"], &usage["compared"]), (&json!("in_order"), &json!(0)));
 }
 
 #[test]
@@ -133,11 +137,9 @@ fn questions_that_cannot_be_answered_are_refused() {
         (json!({ "query": [1, 0], "limit": 100_000, "with_payload": true }), 422, "must be 65536 or less"),
         (json!({ "query": [1, 0], "limit": -1 }), 400, "Format error in JSON body"),
         (json!({ "query": [1, 0], "params": { "target_recall": 2 } }), 400, "target recall"),
-        (json!({ "query": [1, 0], "params": { "nprobe": 3 } }), 400, "params.nprobe: not supported yet"),
-        (json!({ "query": [1, 0], "prefetch": { "query": [1, 0] } }), 400, "prefetch: not supported yet"),
-        (json!({ "query": { "fusion": "rrf" } }), 400, "not supported yet"),
-        (json!({ "query": { "sample": "random" } }), 400, "not supported yet"),
-        (json!({ "query": { "nearest": [1, 0], "mmr": {} } }), 400, "not supported yet"),
+        (json!({ "query": [1, 0], "params": { "nprobe": 0 } }), 422, "params.nprobe: value 0"),
+        (json!({ "query": [1, 0], "params": { "max_ms": -1 } }), 422, "params.max_ms: value -1"),
+        (json!({ "query": { "relevance_feedback": {} } }), 400, "not supported yet"),
         (json!({ "query": { "indices": [1], "values": [1] } }), 400, "not supported yet"),
         (json!({ "query": { "text": "hello", "model": "m" } }), 400, "not supported yet"),
         (json!({ "query": {} }), 400, "no query"),
@@ -150,4 +152,181 @@ fn questions_that_cannot_be_answered_are_refused() {
         assert_eq!(refused.status.as_u16(), status, "{request}: {}", refused.error());
         assert!(refused.error().contains(part), "{request}: {}", refused.error());
     }
+}
+
+/// Prefetches nested so deep.
+fn nested(depth: usize) -> Value {
+    let inner = json!({ "query": [1, 0] });
+    (0..depth).fold(inner, |inner, _| json!({ "query": [1, 0], "prefetch": [inner] }))
+}
+
+#[test]
+fn questions_with_parts_that_cannot_be_are_refused() {
+    let server = Server::with_points("Dot");
+    let formula =
+        |formula: Value| json!({ "query": { "formula": formula }, "prefetch": { "query": [1, 0] } });
+    let fetched =
+        |query: Value| json!({ "query": query, "prefetch": [{ "query": [1, 0] }, { "query": [0, 1] }] });
+    for (request, status, part) in [
+        (json!({ "query": { "fusion": "rrf" } }), 400, "Wrong input: prefetches: none"),
+        (json!({ "query": { "formula": 1 } }), 400, "Wrong input: prefetches: none"),
+        (json!({ "query": { "fusion": "sum" } }), 400, "unknown variant `sum`"),
+        (json!({ "prefetch": { "query": [1, 0] } }), 400, "prefetch: in a question for all points"),
+        (
+            json!({ "query": [1, 0], "prefetch": { "query": [1, 0], "limit": 0 } }),
+            422,
+            "prefetch.limit: value 0",
+        ),
+        (json!({ "query": [1, 0], "prefetch": { "query": [1] } }), 400, "query: 1 elements"),
+        (nested(6), 400, "prefetch: 6 levels; expected at most 5 levels"),
+        (nested(60), 400, "prefetch: 6 levels"),
+        (json!({ "query": [1, 0], "prefetch": vec![json!({}); 65] }), 400, "number of prefetches: 65"),
+        (fetched(json!({ "rrf": { "k": 0 } })), 422, "rrf.k: value 0"),
+        (fetched(json!({ "rrf": { "weights": [1] } })), 400, "as many as prefetches: 2"),
+        (fetched(json!({ "rrf": { "k": 3 }, "fusion": "rrf" })), 400, "two queries at once"),
+        (json!({ "query": { "nearest": [1, 0], "mmr": { "diversity": 2 } } }), 422, "mmr.diversity"),
+        (json!({ "query": { "nearest": [1, 0], "mmr": { "candidates_limit": 99999 } } }), 422, "0 to 16384"),
+        (json!({ "query": { "sample": "biased" } }), 400, "unknown variant `biased`"),
+        (json!({ "query": { "recommend": {} } }), 400, "examples to be like: none"),
+        (json!({ "query": { "recommend": { "strategy": "best_score" } } }), 400, "examples: none"),
+        (json!({ "query": { "recommend": { "positive": [99] } } }), 404, "No point with id 99 found"),
+        (json!({ "query": { "recommend": { "positive": [[1]] } } }), 400, "query: 1 elements"),
+        (json!({ "query": { "recommend": { "positive": [1] } }, "using": "x" }), 400, "vector name error: x"),
+        (json!({ "query": { "discover": { "context": [] } } }), 400, "missing field `target`"),
+        (json!({ "query": { "context": [] } }), 400, "pairs of the context: none"),
+        (json!({ "query": { "context": { "positive": 1, "negative": 98 } } }), 404, "No point with id 98"),
+        (formula(json!("city")), 400, "formula: a string at city of point"),
+        (formula(json!("nothing")), 400, "no value of point"),
+        (formula(json!("$score[")), 400, "variable of a formula"),
+        (formula(json!({ "sqrt": -1 })), 400, "sqrt(-1) is no finite number"),
+        (formula(json!({ "lin_decay": { "x": 1, "scale": 0 } })), 400, "scale of a decay"),
+        (formula(json!({ "datetime": "soon" })), 400, "datetime"),
+        (formula(json!({ "key": "n" })), 422, "at least one field condition"),
+        (formula(json!(null)), 400, "no query"),
+    ] {
+        let refused = server.post("/collections/c/points/query", request.clone());
+        assert_eq!(refused.status.as_u16(), status, "{request}: {}", refused.error());
+        assert!(refused.error().contains(part), "{request}: {}", refused.error());
+    }
+    for (path, request, status, part) in [
+        ("points/query/groups", json!({ "query": [1, 0] }), 400, "missing field `group_by`"),
+        ("points/query/groups", json!({ "query": [1, 0], "group_by": "" }), 422, "group_by"),
+        ("points/query/groups", json!({ "group_by": "n", "group_size": 0 }), 422, "group_size: value 0"),
+        ("points/query/groups", json!({ "group_by": "n", "limit": 0 }), 422, "limit: value 0"),
+        ("points/query/groups", json!({ "group_by": "a[", "query": [1, 0] }), 400, "path to group by"),
+        ("points/query/groups", json!({ "group_by": "n", "with_lookup": "x" }), 404, "Collection `x`"),
+        ("points/search/groups", json!({ "group_by": "n", "vector": [1, 0] }), 400, "missing field `limit`"),
+        ("points/search/matrix/pairs", json!({ "sample": 1 }), 422, "sample: value 1"),
+        ("points/search/matrix/offsets", json!({ "limit": 0 }), 422, "limit: value 0"),
+        ("points/search/matrix/pairs", json!({ "using": "x" }), 400, "vector name error: x"),
+        ("points/recommend", json!({ "limit": 1 }), 400, "examples to be like: none"),
+        ("points/discover", json!({ "limit": 1 }), 400, "pairs of the context: none"),
+        ("facet", json!({}), 400, "missing field `key`"),
+        ("facet", json!({ "key": "a[" }), 400, "path of a facet"),
+        ("facet", json!({ "key": "n", "limit": 0 }), 422, "limit: value 0"),
+    ] {
+        let refused = server.post(&format!("/collections/c/{path}"), request.clone());
+        assert_eq!(refused.status.as_u16(), status, "{path} {request}: {}", refused.error());
+        assert!(refused.error().contains(part), "{path} {request}: {}", refused.error());
+    }
+}
+
+#[test]
+fn prefetches_are_put_together() {
+    let server = Server::with_points("Dot");
+    let ask = |query: Value| {
+        let prefetch = json!([{ "query": [1, 0], "limit": 2 }, { "query": [0, 1], "limit": 2 }]);
+        query_of(&server, json!({ "query": query, "prefetch": prefetch }))
+    };
+    let (first, second) =
+        (query(&server, json!({ "query": [1, 0] })), query(&server, json!({ "query": [0, 1] })));
+    let (first, second) = (&ids(&first)[..2], &ids(&second)[..2]);
+    let place = |list: &[Value], id: &Value| list.iter().position(|other| other == id);
+    let fused = ask(json!({ "fusion": "rrf" }));
+    for (id, score) in &fused {
+        let part = |list| place(list, id).map_or(0.0, |place| 1.0 / (place as f64 + 2.0));
+        assert!((score - part(first) - part(second)).abs() < 1e-6, "{fused:?}");
+    }
+    let only_second = ask(json!({ "rrf": { "k": 1, "weights": [0, 1] } }));
+    assert_eq!(only_second[0], (second[0].clone(), 1.0));
+    let formula =
+        ask(json!({ "formula": { "sum": ["$score[1]", { "mult": [100, "n"] }] }, "defaults": { "n": 7 } }));
+    assert!(formula.iter().all(|(_, score)| *score > 90.0) && formula.len() == fused.len(), "{formula:?}");
+    // What prefetches did not find is not found, whatever else is asked.
+    let nearest = ask(json!([1, 0]));
+    assert_eq!(nearest.len(), fused.len());
+    assert_eq!(ask(json!({ "sample": "random" })).len(), fused.len());
+}
+
+fn query_of(server: &Server, request: Value) -> Vec<(Value, f64)> {
+    let points = query(server, request);
+    ids(&points).into_iter().zip(scores(&points)).collect()
+}
+
+#[test]
+fn older_forms_ask_the_same() {
+    let server = Server::with_points("Dot");
+    let post = |path: &str, body: &Value| {
+        server.post(&format!("/collections/c/points/{path}"), body.clone()).result()
+    };
+    for (path, older, newer) in [
+        (
+            "recommend",
+            json!({ "positive": [1], "negative": [[0, 1]], "limit": 3 }),
+            json!({ "recommend": { "positive": [1], "negative": [[0, 1]] } }),
+        ),
+        (
+            "recommend",
+            json!({ "positive": [1, 2], "strategy": "best_score", "limit": 3, "using": "" }),
+            json!({ "recommend": { "positive": [1, 2], "strategy": "best_score" } }),
+        ),
+        (
+            "discover",
+            json!({ "target": [1, 1], "context": [{ "positive": 1, "negative": 2 }], "limit": 3 }),
+            json!({ "discover": { "target": [1, 1], "context": [{ "positive": 1, "negative": 2 }] } }),
+        ),
+        (
+            "discover",
+            json!({ "context": [{ "positive": 1, "negative": 2 }], "limit": 3 }),
+            json!({ "context": { "positive": 1, "negative": 2 } }),
+        ),
+    ] {
+        let right = query(&server, json!({ "query": newer, "limit": 3 }));
+        assert_eq!(post(path, &older), right, "{older}");
+        assert_eq!(post(&format!("{path}/batch"), &json!({ "searches": [older] })), json!([right]));
+    }
+    let groups = json!({ "positive": [1], "group_by": "city", "group_size": 1, "limit": 5 });
+    assert_eq!(post("recommend/groups", &groups)["groups"][0]["hits"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn groups_facets_and_matrices() {
+    let server = Server::with_points("Dot");
+    let post = |path: &str, body: Value| server.post(&format!("/collections/c/{path}"), body).result();
+    let groups = post(
+        "points/query/groups",
+        json!({ "query": [1, 0], "group_by": "n", "group_size": 1, "limit": 2, "with_lookup": "c", "with_payload": ["n"] }),
+    );
+    let groups = groups["groups"].as_array().unwrap().clone();
+    assert_eq!(groups.len(), 2);
+    for group in &groups {
+        assert_eq!((&group["hits"][0]["payload"]["n"], &group["lookup"]["id"]), (&group["id"], &group["id"]));
+    }
+    let older = json!({ "vector": [1, 0], "group_by": "n", "group_size": 1, "limit": 2 });
+    let older = post("points/search/groups", older);
+    assert_eq!(older["groups"][1]["id"], groups[1]["id"]);
+    let hits =
+        post("facet", json!({ "key": "city", "filter": { "must": { "has_id": [1] } }, "exact": true }));
+    assert_eq!(hits, json!({ "hits": [{ "value": "Oslo", "count": 1 }] }));
+    let pairs = post("points/search/matrix/pairs", json!({ "limit": 1 }));
+    let offsets = post("points/search/matrix/offsets", json!({ "limit": 1 }));
+    let ids = offsets["ids"].as_array().unwrap();
+    assert_eq!((ids.len(), pairs["pairs"].as_array().unwrap().len()), (4, 4));
+    for (at, pair) in pairs["pairs"].as_array().unwrap().iter().enumerate() {
+        let id = |name: &str| &ids[offsets[name][at].as_u64().unwrap() as usize];
+        assert_eq!((&pair["a"], &pair["b"]), (id("offsets_row"), id("offsets_col")));
+        assert_eq!(pair["score"], offsets["scores"][at]);
+    }
+    let none = post("points/search/matrix/pairs", json!({ "filter": { "must": { "has_id": [1] } } }));
+    assert_eq!(none, json!({ "pairs": [] }));
 }

@@ -24,19 +24,28 @@ impl Reader<'_> {
         rows: &RoaringBitmap,
     ) -> Result<(u64, RoaringBitmap), QueryError> {
         let (mut asked, mut matching) = (0, RoaringBitmap::new());
+        self.each_flushed(rows, |segment, row, id, payload| {
+            asked += 1;
+            if self.holds(segment, filter, row, id, payload) {
+                matching.insert(row.0);
+            }
+            Ok(())
+        })?;
+        Ok((asked, matching))
+    }
+
+    /// Hands over the points of rows in segments, one segment after the other.
+    pub(in crate::collection) fn each_flushed(
+        &self,
+        rows: &RoaringBitmap,
+        mut take: impl FnMut(&Segment, RowId, PointId, &Payload) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
         for segment in &self.state.segments {
             let part = part_of(segment, rows);
-            let mut take = |row: RowId, id: PointId, payload: &Payload| {
-                asked += 1;
-                if self.holds(segment, filter, row, id, payload) {
-                    matching.insert(row.0);
-                }
-                Ok::<_, QueryError>(())
-            };
             if part.len() * SCAN_SHARE > segment.info.points {
                 for point in segment.scan_some(&part) {
                     let (row, id, payload) = point?;
-                    take(row, id, &payload)?;
+                    take(segment, row, id, &payload)?;
                 }
                 continue;
             }
@@ -44,12 +53,12 @@ impl Reader<'_> {
             for rows in wanted.chunks(CHUNK) {
                 for (&row, document) in rows.iter().zip(segment.documents(rows)?) {
                     if let Some((id, payload)) = document {
-                        take(row, id, &payload)?;
+                        take(segment, row, id, &payload)?;
                     }
                 }
             }
         }
-        Ok((asked, matching))
+        Ok(())
     }
 
     /// Whether a point of a segment matches.

@@ -95,6 +95,7 @@ impl Tree<'_> {
             Node::Field { path, test } => self.field(path, test, among),
             Node::HasId(ids) => self.ids(ids, among),
             Node::HasVector(name) => Ok(self.has_vector(name, among)),
+            Node::Slice { .. } => Ok(Found::perhaps(among.clone())),
             Node::Nested { path, group } => self.nested(path, group, among).map(Found::perhaps),
             Node::Group(group) => self.group(group, among),
         }
@@ -193,7 +194,7 @@ impl Tree<'_> {
             Node::Field { path, test } => (path, test),
             Node::HasId(ids) => return Ok(ids.len() as u64),
             Node::HasVector(_) => return Ok(0),
-            Node::Nested { .. } | Node::Group(_) => return Ok(NO_INDEX),
+            Node::Slice { .. } | Node::Nested { .. } | Node::Group(_) => return Ok(NO_INDEX),
         };
         let Some((index, query)) = self.planned(path, test) else { return Ok(NO_INDEX) };
         let mut pages = 0_u64;

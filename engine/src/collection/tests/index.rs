@@ -59,18 +59,27 @@ pub(super) fn write(on: &Collection, ids: impl IntoIterator<Item = u64>, version
 }
 
 /// A collection with an index over all its points, and its disk.
-fn indexed() -> (SimDisk, Collection) {
-    let (disk, on) = filled();
+pub(super) fn indexed() -> (SimDisk, Collection) {
+    indexed_of(POINTS)
+}
+
+/// The same with so many points.
+pub(super) fn indexed_of(points: u64) -> (SimDisk, Collection) {
+    let (disk, on) = filled_with(points);
     build(&on).unwrap();
     (disk, on)
 }
 
 /// The same without an index.
 fn filled() -> (SimDisk, Collection) {
+    filled_with(POINTS)
+}
+
+fn filled_with(points: u64) -> (SimDisk, Collection) {
     let disk = SimDisk::new(1);
     Collection::create(&disk, STORE, &Schema::single(DIM, Metric::L2)).unwrap();
     let on = open(&disk).unwrap();
-    write(&on, 0..POINTS, 0);
+    write(&on, 0..points, 0);
     on.flush().unwrap();
     (disk, on)
 }

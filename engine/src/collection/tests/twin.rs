@@ -1,13 +1,15 @@
 //! A collection as plain as can be: a map in memory. And calls by chance, for both.
 
+mod questions;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use nearline_index::{ElementType, Metric, Scorer};
 
 use crate::{
-    Collection, Condition, Durability, Filter, GeoPoint, Object, Page, Payload, Point, PointId, Query,
-    QueryAnswer, QueryError, Schema, Scroll, Selector, Uuid, Value, Vector, VectorConfig, Version,
-    WriteError, WriteReport,
+    Collection, Condition, Durability, Facet, FacetHit, Filter, GeoPoint, Groups, GroupsAnswer, Matrix,
+    MatrixAnswer, Object, Page, Payload, Point, PointId, Query, QueryAnswer, QueryError, Schema, Scroll,
+    Selector, Uuid, Value, Vector, VectorConfig, Version, WriteError, WriteReport,
 };
 
 /// Chance by seed: SplitMix64.
@@ -204,7 +206,8 @@ fn filter_of(random: &mut Random, depth: u32) -> Filter {
 
 fn condition(random: &mut Random, depth: u32) -> Condition {
     let some = |random: &mut Random| ["Oslo", "Rome", "Lima", "new"][random.below(4) as usize];
-    match random.below(16) {
+    match random.below(17) {
+        16 => Condition::slice(2 + random.below(3) as u32, random.below(2) as u32),
         0 => Condition::matches("city", some(random)),
         1 => Condition::range("n").gte(random.below(5)),
         2 => Condition::range("n").lt(random.below(5)),
@@ -236,6 +239,9 @@ pub(super) trait Reads {
     fn count(&self, filter: Option<&Filter>) -> Result<u64, QueryError>;
     fn scroll(&self, scroll: &Scroll) -> Result<Page, QueryError>;
     fn query(&self, query: &Query) -> Result<QueryAnswer, QueryError>;
+    fn groups(&self, groups: &Groups) -> Result<GroupsAnswer, QueryError>;
+    fn facet(&self, facet: &Facet) -> Result<Vec<FacetHit>, QueryError>;
+    fn matrix(&self, matrix: &Matrix) -> Result<MatrixAnswer, QueryError>;
 }
 
 macro_rules! reads {
@@ -259,6 +265,18 @@ macro_rules! reads {
 
             fn query(&self, query: &Query) -> Result<QueryAnswer, QueryError> {
                 self.query(query)
+            }
+
+            fn groups(&self, groups: &Groups) -> Result<GroupsAnswer, QueryError> {
+                self.query_groups(groups)
+            }
+
+            fn facet(&self, facet: &Facet) -> Result<Vec<FacetHit>, QueryError> {
+                self.facet(facet)
+            }
+
+            fn matrix(&self, matrix: &Matrix) -> Result<MatrixAnswer, QueryError> {
+                self.matrix(matrix)
             }
         }
     };
@@ -390,6 +408,7 @@ impl Twin {
                 self.check_query(collection, filter.as_ref(), name, random);
             }
         }
+        self.check_questions(collection, random);
     }
 
     /// As [`Twin::check`] for a collection that may be damaged, and whatever the order in which points were written:

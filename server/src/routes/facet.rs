@@ -1,0 +1,54 @@
+//! How many points have each value of a field.
+
+use axum::Router;
+use axum::routing::MethodFilter;
+use nearline::{Facet, Value};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::call::{Answer, Call, read};
+use crate::error::ApiError;
+use crate::json::filter::FilterIn;
+use crate::json::no_shards;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new().route("/collections/{collection}/facet", read(MethodFilter::POST, facet))
+}
+
+/// Whether counts are exact is not asked: they always are.
+#[derive(Debug, Deserialize)]
+struct FacetIn {
+    key: String,
+    limit: Option<usize>,
+    filter: Option<FilterIn>,
+    shard_key: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Serialize)]
+struct FacetOut {
+    hits: Vec<HitOut>,
+}
+
+#[derive(Debug, Serialize)]
+struct HitOut {
+    value: Value,
+    count: u64,
+}
+
+fn facet(call: &Call, request: FacetIn) -> Answer<FacetOut> {
+    no_shards(&request.shard_key)?;
+    let mut facet = Facet::of(request.key);
+    if let Some(limit) = request.limit {
+        if limit == 0 {
+            return Err(ApiError::invalid("limit", 0, "must be 1 or larger"));
+        }
+        facet = facet.limit(limit);
+    }
+    if let Some(filter) = request.filter.map(FilterIn::read).transpose()? {
+        facet = facet.filter(filter);
+    }
+    let hits = call.collection()?.facet(&facet)?;
+    let hits = hits.into_iter().map(|hit| HitOut { value: hit.value, count: hit.count }).collect();
+    Ok(FacetOut { hits }.into())
+}

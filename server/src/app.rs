@@ -17,8 +17,12 @@ use tower::ServiceExt;
 use crate::config::Config;
 use crate::content::units;
 use crate::error::ApiError;
+use crate::guard::guard;
+use crate::keys::Keys;
 use crate::pool::Pool;
+use crate::rights::{Access, Rights};
 use crate::routes;
+use crate::table::Needs;
 
 /// Downloads at a time: each has a thread.
 const DOWNLOADS: usize = 4;
@@ -28,7 +32,11 @@ const SYNC: Duration = Duration::from_secs(1);
 
 /// A server without a listener. Clones are handles on the same one.
 #[derive(Clone, Debug)]
-pub struct App(Arc<Inner>);
+pub struct App {
+    inner: Arc<Inner>,
+    /// What may be done through this handle.
+    rights: Rights,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -41,6 +49,7 @@ struct Inner {
     room: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
     config: Config,
+    keys: Keys,
     started: Instant,
     /// The thread that syncs, and what is dropped to end it.
     syncing: Mutex<Option<Syncing>>,
@@ -65,7 +74,7 @@ impl App {
     pub fn new(database: Database, config: Config) -> std::io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let searchers = if config.search_threads == 0 { cores } else { config.search_threads };
-        let app = Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             database,
             open: Mutex::default(),
             search: Pool::start("search", searchers, config.queue)?,
@@ -73,12 +82,14 @@ impl App {
             requests: Semaphore::new(config.requests.min(Semaphore::MAX_PERMITS)),
             room: Arc::new(Semaphore::new(units(config.bodies_bytes))),
             downloads: Arc::new(Semaphore::new(DOWNLOADS)),
-            config,
             started: Instant::now(),
             syncing: Mutex::default(),
-        }));
+            keys: Keys::of(&config),
+            config,
+        });
+        let app = Self { inner, rights: Rights::Manage };
         let (sender, ended) = mpsc::channel();
-        let inner = Arc::downgrade(&app.0);
+        let inner = Arc::downgrade(&app.inner);
         let thread = std::thread::Builder::new().name("sync".to_owned());
         let thread = thread.spawn(move || sync_now_and_then(&inner, &ended))?;
         *app.syncing() = Some((sender, thread));
@@ -86,45 +97,67 @@ impl App {
     }
 
     pub(crate) fn config(&self) -> &Config {
-        &self.0.config
+        &self.inner.config
     }
 
     pub(crate) fn database(&self) -> &Database {
-        &self.0.database
+        &self.inner.database
     }
 
     /// Room for bodies.
     pub(crate) fn room(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.0.room)
+        Arc::clone(&self.inner.room)
     }
 
     /// Leave to send something large for as long as the client takes.
     pub(crate) fn download(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         let many = |_| ApiError::busy("too many downloads at a time");
-        Arc::clone(&self.0.downloads).try_acquire_owned().map_err(many)
+        Arc::clone(&self.inner.downloads).try_acquire_owned().map_err(many)
     }
 
     pub(crate) fn uptime(&self) -> Duration {
-        self.0.started.elapsed()
+        self.inner.started.elapsed()
     }
 
     pub(crate) fn pool(&self, kind: Kind) -> &Pool {
         match kind {
-            Kind::Search => &self.0.search,
-            Kind::Write => &self.0.write,
+            Kind::Search => &self.inner.search,
+            Kind::Write => &self.inner.write,
         }
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<String, Collection>> {
-        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn syncing(&self) -> MutexGuard<'_, Option<Syncing>> {
-        self.0.syncing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.syncing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A collection, by its name or an alias.
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.inner.keys
+    }
+
+    /// The same server for somebody who may do no more than this.
+    pub(crate) fn limited_to(&self, rights: Rights) -> Self {
+        Self { rights, ..self.clone() }
+    }
+
+    /// What may be done through this handle.
+    pub(crate) fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
+    /// The name of the collection that is called so; the name itself if there is none.
+    pub(crate) fn real_name(&self, name: &str) -> String {
+        self.database().aliases().remove(name).unwrap_or_else(|| name.to_owned())
+    }
+
+    /// A collection, by its name or an alias, if it may be read. Whether it may be written is known of the one in the path.
     pub(crate) fn collection(&self, name: &str) -> Result<Collection, ApiError> {
+        if let Rights::Some(_) = self.rights {
+            self.rights.check(Access::Read, Some(&self.real_name(name)))?;
+        }
         let collection = self.database().collection(name)?;
         self.keep_open(&collection);
         Ok(collection)
@@ -145,15 +178,15 @@ impl App {
 
     /// Does what is under way, then syncs and closes all collections. Requests are refused from now on.
     pub fn close(&self) {
-        self.0.search.close();
-        self.0.write.close();
+        self.inner.search.close();
+        self.inner.write.close();
         let syncing = self.syncing().take();
         if let Some((sender, thread)) = syncing {
             drop(sender);
             // Whatever ended it, the sync that follows is the last.
             let _ = thread.join();
         }
-        self.0.sync();
+        self.inner.sync();
         drop(std::mem::take(&mut *self.open()));
     }
 }
@@ -179,17 +212,20 @@ fn sync_now_and_then(app: &Weak<Inner>, ended: &mpsc::Receiver<()>) {
 
 /// Everything that is answered, by path and method.
 pub fn router(app: App) -> Router {
-    let limited = routes::limited()
+    let (always, limited) = (routes::always(), routes::limited());
+    let needs = Arc::new(Needs::of(always.operations().chain(limited.operations())));
+    let limited = limited
+        .into_router()
         .fallback(async || ApiError::not_found("there is nothing at this path"))
         .method_not_allowed_fallback(async || ApiError::method())
         .layer(from_fn_with_state(app.clone(), within_limits));
-    let all = routes::always().merge(limited).with_state(app);
-    Router::new().fallback_service(all.map_request(trimmed))
+    let all = always.into_router().merge(limited).layer(from_fn_with_state((app.clone(), needs), guard));
+    Router::new().fallback_service(all.with_state(app).map_request(trimmed))
 }
 
 /// Refuses what is too much, and gives up what takes too long.
 async fn within_limits(State(app): State<App>, request: Request, next: Next) -> Response {
-    let Ok(_slot) = app.0.requests.try_acquire() else {
+    let Ok(_slot) = app.inner.requests.try_acquire() else {
         return ApiError::busy("too many requests at a time").into_response();
     };
     let seconds = app.config().request_seconds;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::response::Response;
-use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::routing::{MethodFilter, on};
 use nearline::{Collection, Durability};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::app::{App, Kind};
 use crate::content::Content;
 use crate::error::ApiError;
+use crate::members::members;
 use crate::reply::Reply;
+use crate::rights::{Access, Rights};
+use crate::table::{Body, Endpoint};
 
 /// What a request names, and what it says beside its body.
 #[derive(Debug)]
@@ -75,6 +78,8 @@ impl Call {
     async fn read(request: Request, app: &App) -> Result<(Self, Content), ApiError> {
         let started = Instant::now();
         let (mut parts, body) = request.into_parts();
+        // Whoever came past the guard has some.
+        let rights = parts.extensions.remove::<Rights>();
         let Path(names) = Path::from_request_parts(&mut parts, app)
             .await
             .map_err(|rejection| ApiError::bad_request(format_args!("path: {rejection}")))?;
@@ -82,7 +87,8 @@ impl Call {
             Query::from_request_parts(&mut parts, app).await.map_err(ApiError::parameters)?;
         params.check()?;
         let content = Content::from_request(Request::from_parts(parts, body), app).await?;
-        Ok((Self { app: app.clone(), names, params, started }, content))
+        let app = app.limited_to(rights.unwrap_or_else(Rights::none));
+        Ok((Self { app, names, params, started }, content))
     }
 }
 
@@ -152,29 +158,33 @@ async fn answer<Q: DeserializeOwned + 'static, R: Serialize + 'static>(
 }
 
 /// A route whose body says what is asked.
-pub(crate) fn read<Q, R>(method: MethodFilter, handler: fn(&Call, Q) -> Answer<R>) -> MethodRouter<App>
+pub(crate) fn read<Q, R>(method: MethodFilter, handler: fn(&Call, Q) -> Answer<R>) -> Endpoint
 where
     Q: DeserializeOwned + 'static,
     R: Serialize + 'static,
 {
-    on(method, move |incoming: Incoming| answer(Kind::Search, incoming, handler))
+    let router = on(method, move |incoming: Incoming| answer(Kind::Search, incoming, handler));
+    Endpoint::new(method, Access::Read, Body::Json(members::<Q>()), router)
 }
 
 /// A route whose body says what is to be written.
-pub(crate) fn write<Q, R>(method: MethodFilter, handler: fn(&Call, Q) -> Answer<R>) -> MethodRouter<App>
+pub(crate) fn write<Q, R>(method: MethodFilter, handler: fn(&Call, Q) -> Answer<R>) -> Endpoint
 where
     Q: DeserializeOwned + 'static,
     R: Serialize + 'static,
 {
-    on(method, move |incoming: Incoming| answer(Kind::Write, incoming, handler))
+    let router = on(method, move |incoming: Incoming| answer(Kind::Write, incoming, handler));
+    Endpoint::new(method, Access::Write, Body::Json(members::<Q>()), router)
 }
 
 /// A route whose path says it all. A body is not looked at.
-pub(crate) fn plain<R>(kind: Kind, method: MethodFilter, handler: fn(&Call) -> Answer<R>) -> MethodRouter<App>
+pub(crate) fn plain<R>(kind: Kind, method: MethodFilter, handler: fn(&Call) -> Answer<R>) -> Endpoint
 where
     R: Serialize + 'static,
 {
-    on(method, move |incoming: Incoming| {
+    let router = on(method, move |incoming: Incoming| {
         on_pool(kind, incoming, move |call, _| handler(&call)?.into_response(call.started))
-    })
+    });
+    let access = if kind == Kind::Search { Access::Read } else { Access::Write };
+    Endpoint::new(method, access, Body::None, router)
 }

@@ -4,8 +4,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::secret::Secret;
+
 /// What the names of environment variables begin with.
 const PREFIX: &str = "NEARLINE_SERVE_";
+/// Bytes of a key that tokens may be signed with.
+const SIGNING_BYTES: usize = 32;
 
 /// How the server listens, and how much it takes on at a time.
 ///
@@ -22,8 +26,14 @@ const PREFIX: &str = "NEARLINE_SERVE_";
 pub struct Config {
     /// Address and port.
     pub listen: SocketAddr,
-    /// Whether others than this machine may be listened to. Nobody is asked for a key yet.
+    /// Whether others than this machine may be listened to although nobody is asked for a key.
     pub insecure: bool,
+    /// The key that allows everything; without one, everybody may do everything.
+    pub api_key: Secret,
+    /// The key that allows to read.
+    pub read_only_api_key: Secret,
+    /// Whether tokens (JWT, HS256) are taken that are signed with `api_key`.
+    pub jwt: bool,
     /// Threads that answer questions; 0 for as many as there are processors.
     pub search_threads: usize,
     /// Threads that write. Several of them share one sync.
@@ -53,6 +63,9 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 6333)),
             insecure: false,
+            api_key: Secret::default(),
+            read_only_api_key: Secret::default(),
+            jwt: false,
             search_threads: 0,
             write_threads: 4,
             queue: 256,
@@ -104,13 +117,7 @@ impl Config {
     /// # Errors
     /// As [`ConfigError`] says.
     pub fn check(&self) -> Result<(), ConfigError> {
-        if !self.listen.ip().is_loopback() && !self.insecure {
-            let listen = self.listen;
-            return Err(ConfigError(format!(
-                "{listen} can be reached from other machines, and nobody is asked for a key; expected an address of this \
-                 machine, or `insecure`"
-            )));
-        }
+        self.check_keys()?;
         let counts = [
             ("write_threads", self.write_threads),
             ("queue", self.queue),
@@ -140,7 +147,33 @@ impl Config {
         }
     }
 
-    /// The configuration as it is used, in the form of its file.
+    fn check_keys(&self) -> Result<(), ConfigError> {
+        let listen = self.listen;
+        let keys = [("api_key", &self.api_key), ("read_only_api_key", &self.read_only_api_key)];
+        let is_odd = |key: &Secret| !key.reveal().bytes().all(|byte| byte.is_ascii_graphic());
+        if let Some((name, _)) = keys.into_iter().find(|(_, key)| is_odd(key)) {
+            return Err(ConfigError(format!(
+                "{name} has letters that a header cannot have; expected visible ASCII"
+            )));
+        }
+        let wrong = if self.api_key.is_empty() && !self.read_only_api_key.is_empty() {
+            "read_only_api_key is set, and api_key is not: nobody could write".to_owned()
+        } else if self.jwt && self.api_key.reveal().len() < SIGNING_BYTES {
+            format!(
+                "jwt needs an api_key of {SIGNING_BYTES} letters or more: who has a token can guess at short ones"
+            )
+        } else if !listen.ip().is_loopback() && self.api_key.is_empty() && !self.insecure {
+            format!(
+                "{listen} can be reached from other machines, and nobody is asked for a key; expected an address of this \
+                 machine, `api_key`, or `insecure`"
+            )
+        } else {
+            return Ok(());
+        };
+        Err(ConfigError(wrong))
+    }
+
+    /// The configuration as it is used, in the form of its file; of keys only whether there are some.
     pub fn effective(&self) -> String {
         // All of it can be written as TOML.
         toml::to_string(self).unwrap_or_default()
@@ -167,10 +200,26 @@ mod tests {
     }
 
     #[test]
+    fn keys_let_others_in_and_are_never_shown() {
+        let text = "listen = '0.0.0.0:6333'\napi_key = 'sesame'";
+        let environment =
+            |name: &str| (name == "NEARLINE_SERVE_READ_ONLY_API_KEY").then(|| "peep".to_owned());
+        let config = Config::read(text, environment).unwrap();
+        assert_eq!((config.api_key.reveal(), config.read_only_api_key.reveal()), ("sesame", "peep"));
+        let shown = format!("{} {config:?}", config.effective());
+        assert!(!shown.contains("sesame") && !shown.contains("peep"), "{shown}");
+        assert!(config.effective().contains("api_key = \"********\""), "{}", config.effective());
+    }
+
+    #[test]
     fn what_cannot_be_is_refused() {
         let wrong = [
             "listen = '0.0.0.0:6333'",
             "listen = 'nowhere'",
+            "read_only_api_key = 'r'",
+            "api_key = 'a b'",
+            "jwt = true",
+            "jwt = true\napi_key = 'short'",
             "queue = -1",
             "queue = 0",
             "colour = 'red'",

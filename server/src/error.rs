@@ -59,6 +59,16 @@ impl ApiError {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 
+    /// Somebody without a key, or with a wrong one.
+    pub(crate) fn unauthorized(message: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, message.to_string())
+    }
+
+    /// Something that the sender may not do.
+    pub(crate) fn forbidden(message: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::FORBIDDEN, format!("Forbidden: {message}"))
+    }
+
     /// Something that is not there.
     pub(crate) fn not_found(message: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("Not found: {message}"))

@@ -13,18 +13,16 @@ mod snapshots;
 mod unsupported;
 mod upsert;
 
-use axum::Router;
-
-use crate::app::App;
+use crate::table::Routes;
 
 /// Routes that answer however much is going on.
-pub(crate) fn always() -> Router<App> {
+pub(crate) fn always() -> Routes {
     service::health()
 }
 
 /// All others.
-pub(crate) fn limited() -> Router<App> {
-    Router::new()
+pub(crate) fn limited() -> Routes {
+    Routes::new()
         .merge(service::routes())
         .merge(collections::routes())
         .merge(aliases::routes())

@@ -1,22 +1,25 @@
 //! Points by their ids.
 
-use axum::Router;
 use axum::routing::MethodFilter;
 use nearline::PointId;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::app::{App, Kind};
+use crate::app::Kind;
 use crate::call::{Answer, Call, plain, read};
 use crate::error::ApiError;
 use crate::json::no_shards;
 use crate::json::payload::{WithPayload, WithVector};
 use crate::json::point::Record;
+use crate::table::Routes;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/collections/{collection}/points", read(MethodFilter::POST, get))
-        .route("/collections/{collection}/points/{id}", plain(Kind::Search, MethodFilter::GET, get_one))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .route("/collections/{collection}/points", read(MethodFilter::POST, get).says("Points by their ids"))
+        .route(
+            "/collections/{collection}/points/{id}",
+            plain(Kind::Search, MethodFilter::GET, get_one).says("A point by its id"),
+        )
 }
 
 #[derive(Debug, Deserialize)]

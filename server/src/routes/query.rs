@@ -1,6 +1,5 @@
 //! Questions: one or several, in the newer form and in the older one.
 
-use axum::Router;
 use axum::routing::MethodFilter;
 use nearline::{
     Collection, Condition, Filter, K_MAX, Metric, PointId, Query, QueryReport, ScoredPoint, Scroll, Vector,
@@ -8,7 +7,6 @@ use nearline::{
 use serde::Serialize;
 
 use super::scroll::{Wanted, records};
-use crate::app::App;
 use crate::call::{Answer, Call, read};
 use crate::error::ApiError;
 use crate::json::filter::FilterIn;
@@ -18,16 +16,29 @@ use crate::json::point::{Record, Scored};
 use crate::json::query::{Batch, Kind, LookupIn, QueryIn, SearchIn};
 use crate::json::vector::{Input, config_of, prepared};
 use crate::reply::{Reply, Usage};
+use crate::table::Routes;
 
 /// Points of an answer unless told otherwise.
 const LIMIT: usize = 10;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/collections/{collection}/points/query", read(MethodFilter::POST, query))
-        .route("/collections/{collection}/points/query/batch", read(MethodFilter::POST, query_batch))
-        .route("/collections/{collection}/points/search", read(MethodFilter::POST, search))
-        .route("/collections/{collection}/points/search/batch", read(MethodFilter::POST, search_batch))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .route(
+            "/collections/{collection}/points/query",
+            read(MethodFilter::POST, query).says("Answers a question"),
+        )
+        .route(
+            "/collections/{collection}/points/query/batch",
+            read(MethodFilter::POST, query_batch).says("Answers several questions"),
+        )
+        .route(
+            "/collections/{collection}/points/search",
+            read(MethodFilter::POST, search).says("The nearest, in the older form"),
+        )
+        .route(
+            "/collections/{collection}/points/search/batch",
+            read(MethodFilter::POST, search_batch).says("Several questions, in the older form"),
+        )
 }
 
 #[derive(Debug, Serialize)]

@@ -1,12 +1,10 @@
 //! Points one page after the other.
 
-use axum::Router;
 use axum::routing::MethodFilter;
 use nearline::{Collection, PointId, Scroll};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::app::App;
 use crate::call::{Answer, Call, read};
 use crate::error::ApiError;
 use crate::json::filter::FilterIn;
@@ -14,12 +12,16 @@ use crate::json::no_shards;
 use crate::json::payload::{WithPayload, WithVector};
 use crate::json::point::Record;
 use crate::json::query::OrderByIn;
+use crate::table::Routes;
 
 /// Points of a page unless told otherwise.
 const LIMIT: usize = 10;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new().route("/collections/{collection}/points/scroll", read(MethodFilter::POST, scroll))
+pub(super) fn routes() -> Routes {
+    Routes::new().route(
+        "/collections/{collection}/points/scroll",
+        read(MethodFilter::POST, scroll).says("Points one page after the other"),
+    )
 }
 
 #[derive(Debug, Deserialize)]

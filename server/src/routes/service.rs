@@ -1,35 +1,51 @@
 //! What the server says of itself.
 
-use axum::Router;
 use axum::http::StatusCode;
-use axum::routing::{MethodFilter, get};
+use axum::routing::{MethodFilter, MethodRouter, get};
 use serde_json::{Value, json};
 
 use crate::app::{App, Kind};
 use crate::call::{Answer, Call, plain};
 use crate::reply::as_json;
+use crate::rights::Access;
+use crate::table::{Body, Endpoint, Routes};
 
 /// The version of the dialect that is spoken: clients compare it with their own.
 const DIALECT: &str = "1.19.0";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Probes: they need no thread, and answer when nothing else does.
-pub(super) fn health() -> Router<App> {
-    Router::new()
-        .route("/healthz", get(async || "healthz check passed"))
-        .route("/livez", get(async || "healthz check passed"))
-        .route("/readyz", get(async || "all shards are ready"))
+pub(super) fn health() -> Routes {
+    Routes::new()
+        .route("/healthz", open(get(async || "healthz check passed")).says("Whether the server runs"))
+        .route("/livez", open(get(async || "healthz check passed")).says("Whether the server runs"))
+        .route("/readyz", open(get(async || "all shards are ready")).says("Whether the server answers"))
 }
 
-pub(super) fn routes() -> Router<App> {
+/// Something that everybody may see.
+fn open(router: MethodRouter<App>) -> Endpoint {
+    Endpoint::new(MethodFilter::GET, Access::Open, Body::None, router)
+}
+
+pub(super) fn routes() -> Routes {
     let with = |handler| plain(Kind::Search, MethodFilter::GET, handler);
-    Router::new()
-        .route("/", get(async || as_json(StatusCode::OK, version().to_string().into())))
-        .route("/telemetry", with(telemetry))
-        .route("/cluster", with(|_| Ok(json!({ "status": "disabled" }).into())))
+    Routes::new()
+        .route(
+            "/",
+            open(get(async || as_json(StatusCode::OK, version().to_string().into()))).says("Versions"),
+        )
+        .route("/telemetry", with(telemetry).says("A few figures"))
+        .route(
+            "/cluster",
+            with(|_| Ok(json!({ "status": "disabled" }).into())).says("That there is no cluster"),
+        )
         .route(
             "/issues",
-            with(issues).merge(plain(Kind::Search, MethodFilter::DELETE, |_| Ok(json!(true).into()))),
+            with(issues).says("Issues, of which there are none").merge(
+                plain(Kind::Search, MethodFilter::DELETE, |_| Ok(json!(true).into()))
+                    .needs(Access::Manage)
+                    .says("Forgets all issues"),
+            ),
         )
 }
 

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod collections;
+mod keys;
 mod limits;
 mod listening;
 mod points;

@@ -285,6 +285,11 @@ impl Database {
         }
     }
 
+    /// Bytes of memory that the database was given.
+    pub fn memory_budget(&self) -> u64 {
+        self.inner.options.memory_bytes
+    }
+
     /// The names of all collections, sorted.
     pub fn collections(&self) -> Vec<String> {
         locked(&self.inner.catalog).collections.keys().cloned().collect()

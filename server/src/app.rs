@@ -10,16 +10,19 @@ use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use nearline::{Collection, Database};
+use nearline::{Collection, Database, Query, QueryAnswer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
 
 use crate::config::Config;
-use crate::content::units;
+use crate::content::{bytes_of, units};
+use crate::edge::edge;
 use crate::error::ApiError;
 use crate::guard::guard;
 use crate::keys::Keys;
+use crate::metrics::Metrics;
 use crate::pool::Pool;
+use crate::recall::Sampler;
 use crate::rights::{Access, Rights};
 use crate::routes;
 use crate::table::Needs;
@@ -47,6 +50,8 @@ struct Inner {
     write: Pool,
     requests: Semaphore,
     room: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+    sampler: Sampler,
     downloads: Arc<Semaphore>,
     config: Config,
     keys: Keys,
@@ -74,7 +79,10 @@ impl App {
     pub fn new(database: Database, config: Config) -> std::io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let searchers = if config.search_threads == 0 { cores } else { config.search_threads };
+        let metrics = Arc::new(Metrics::new());
         let inner = Arc::new(Inner {
+            sampler: Sampler::start(config.recall_sample as u64, Arc::clone(&metrics))?,
+            metrics,
             database,
             open: Mutex::default(),
             search: Pool::start("search", searchers, config.queue)?,
@@ -113,6 +121,31 @@ impl App {
     pub(crate) fn download(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         let many = |_| ApiError::busy("too many downloads at a time");
         Arc::clone(&self.inner.downloads).try_acquire_owned().map_err(many)
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// Notes how questions were answered: some are asked again, to see whether that was right.
+    pub(crate) fn note_answers(&self, collection: &Collection, queries: &[Query], answers: &[QueryAnswer]) {
+        self.inner.sampler.offer(collection, queries, answers);
+    }
+
+    /// Requests that are being read or answered.
+    pub(crate) fn in_flight(&self) -> u64 {
+        let most = self.config().requests.min(Semaphore::MAX_PERMITS);
+        most.saturating_sub(self.inner.requests.available_permits()) as u64
+    }
+
+    /// Bytes of bodies that are being read or worked on.
+    pub(crate) fn bodies_bytes(&self) -> u64 {
+        bytes_of(units(self.config().bodies_bytes).saturating_sub(self.inner.room.available_permits()))
+    }
+
+    /// Collections that are open, by name.
+    pub(crate) fn open_collections(&self) -> Vec<Collection> {
+        self.open().values().cloned().collect()
     }
 
     pub(crate) fn uptime(&self) -> Duration {
@@ -179,6 +212,7 @@ impl App {
     /// Does what is under way, then syncs and closes all collections. Requests are refused from now on.
     pub fn close(&self) {
         self.inner.search.close();
+        self.inner.sampler.close();
         self.inner.write.close();
         let syncing = self.syncing().take();
         if let Some((sender, thread)) = syncing {
@@ -219,8 +253,17 @@ pub fn router(app: App) -> Router {
         .fallback(async || ApiError::not_found("there is nothing at this path"))
         .method_not_allowed_fallback(async || ApiError::method())
         .layer(from_fn_with_state(app.clone(), within_limits));
-    let all = always.into_router().merge(limited).layer(from_fn_with_state((app.clone(), needs), guard));
-    Router::new().fallback_service(all.with_state(app).map_request(trimmed))
+    let all = always
+        .into_router()
+        .merge(limited)
+        .layer(from_fn_with_state((app.clone(), needs), guard))
+        .layer(from_fn_with_state(app.clone(), edge));
+    let cors = app.config().cors();
+    let router = Router::new().fallback_service(all.with_state(app).map_request(trimmed));
+    match cors {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
 }
 
 /// Refuses what is too much, and gives up what takes too long.

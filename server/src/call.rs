@@ -14,6 +14,7 @@ use crate::app::{App, Kind};
 use crate::content::Content;
 use crate::error::ApiError;
 use crate::members::members;
+use crate::packed;
 use crate::reply::Reply;
 use crate::rights::{Access, Rights};
 use crate::table::{Body, Endpoint};
@@ -24,6 +25,7 @@ pub(crate) struct Call {
     pub(crate) app: App,
     names: HashMap<String, String>,
     params: Params,
+    packs: bool,
     started: Instant,
 }
 
@@ -75,10 +77,16 @@ impl Call {
         if self.params.wait { Durability::Synced } else { Durability::Buffered }
     }
 
+    /// A result as it goes out.
+    pub(crate) fn respond<R: Serialize>(&self, reply: Reply<R>) -> Result<Response, ApiError> {
+        reply.into_response(self.started, self.packs)
+    }
+
     async fn read(request: Request, app: &App) -> Result<(Self, Content), ApiError> {
         let started = Instant::now();
         let (mut parts, body) = request.into_parts();
         // Whoever came past the guard has some.
+        let packs = packed::is_wanted(&parts.headers);
         let rights = parts.extensions.remove::<Rights>();
         let Path(names) = Path::from_request_parts(&mut parts, app)
             .await
@@ -88,7 +96,7 @@ impl Call {
         params.check()?;
         let content = Content::from_request(Request::from_parts(parts, body), app).await?;
         let app = app.limited_to(rights.unwrap_or_else(Rights::none));
-        Ok((Self { app, names, params, started }, content))
+        Ok((Self { app, names, params, packs, started }, content))
     }
 }
 
@@ -136,7 +144,10 @@ pub(crate) async fn on_pool<T: Send + 'static>(
     work: impl FnOnce(Call, Content) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let (app, timeout) = (call.app.clone(), call.params.timeout);
-    let done = app.pool(kind).run(move || work(call, content));
+    let done = app.pool(kind).run(move || {
+        let content = content.unpacked(&call.app)?;
+        work(call, content)
+    });
     let Some(seconds) = timeout else { return done.await? };
     match tokio::time::timeout(Duration::from_secs(seconds), done).await {
         Ok(done) => done?,
@@ -152,7 +163,7 @@ async fn answer<Q: DeserializeOwned + 'static, R: Serialize + 'static>(
     on_pool(kind, incoming, move |call, content| {
         let request = content.json()?;
         drop(content);
-        handler(&call, request)?.into_response(call.started)
+        call.respond(handler(&call, request)?)
     })
     .await
 }
@@ -183,7 +194,7 @@ where
     R: Serialize + 'static,
 {
     let router = on(method, move |incoming: Incoming| {
-        on_pool(kind, incoming, move |call, _| handler(&call)?.into_response(call.started))
+        on_pool(kind, incoming, move |call, _| call.respond(handler(&call)?))
     });
     let access = if kind == Kind::Search { Access::Read } else { Access::Write };
     Endpoint::new(method, access, Body::None, router)

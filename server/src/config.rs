@@ -3,7 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
+use crate::log::{LogFormat, LogLevel};
 use crate::secret::Secret;
 
 /// What the names of environment variables begin with.
@@ -34,6 +36,20 @@ pub struct Config {
     pub read_only_api_key: Secret,
     /// Whether tokens (JWT, HS256) are taken that are signed with `api_key`.
     pub jwt: bool,
+    /// The file of a certificate and those that vouch for it (PEM), and that of its key; without them, there is no TLS.
+    pub tls_cert: String,
+    /// The file of the certificate's key (PEM).
+    pub tls_key: String,
+    /// Origins of pages whose scripts may ask; `*` for all. Without any, there is no CORS.
+    pub origins: Vec<String>,
+    /// What lines of the log look like.
+    pub log: LogFormat,
+    /// Which lines there are.
+    pub log_level: LogLevel,
+    /// Seconds from which on a question is logged as slow.
+    pub slow_seconds: f64,
+    /// One question in so many is answered again, exactly, to measure the recall; 0 for none.
+    pub recall_sample: usize,
     /// Threads that answer questions; 0 for as many as there are processors.
     pub search_threads: usize,
     /// Threads that write. Several of them share one sync.
@@ -52,6 +68,10 @@ pub struct Config {
     pub points: usize,
     /// Seconds for the head of a request, and between two requests of a connection.
     pub head_seconds: f64,
+    /// Seconds for agreeing on keys with a new connection.
+    pub handshake_seconds: f64,
+    /// Seconds in which a client must take something of an answer that waits for it.
+    pub write_seconds: f64,
     /// Seconds for reading a request and answering it (408).
     pub request_seconds: f64,
     /// Seconds for requests under way when the server is stopped.
@@ -66,6 +86,13 @@ impl Default for Config {
             api_key: Secret::default(),
             read_only_api_key: Secret::default(),
             jwt: false,
+            tls_cert: String::new(),
+            tls_key: String::new(),
+            origins: Vec::new(),
+            log: LogFormat::Plain,
+            log_level: LogLevel::Info,
+            slow_seconds: 1.0,
+            recall_sample: 1000,
             search_threads: 0,
             write_threads: 4,
             queue: 256,
@@ -75,6 +102,8 @@ impl Default for Config {
             bodies_bytes: 256 << 20,
             points: 1 << 16,
             head_seconds: 30.0,
+            handshake_seconds: 10.0,
+            write_seconds: 30.0,
             request_seconds: 60.0,
             stop_seconds: 10.0,
         }
@@ -85,6 +114,12 @@ impl Default for Config {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("configuration: {0}")]
 pub struct ConfigError(String);
+
+impl ConfigError {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
 
 impl Config {
     /// Reads TOML, and what the environment says in its place: `NEARLINE_SERVE_LISTEN` for `listen`, and so on.
@@ -100,6 +135,11 @@ impl Config {
             let Some(value) = environment(&variable) else { continue };
             let value = match usual {
                 toml::Value::String(_) => Some(toml::Value::String(value.clone())),
+                // Names with commas between them.
+                toml::Value::Array(_) => {
+                    let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
+                    Some(names.map(toml::Value::from).collect::<Vec<_>>().into())
+                }
                 toml::Value::Boolean(_) => value.parse().map(toml::Value::Boolean).ok(),
                 toml::Value::Integer(_) => value.parse().map(toml::Value::Integer).ok(),
                 _ => value.parse().map(toml::Value::Float).ok(),
@@ -118,6 +158,10 @@ impl Config {
     /// As [`ConfigError`] says.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.check_keys()?;
+        self.check_origins()?;
+        if self.tls_cert.is_empty() != self.tls_key.is_empty() {
+            return Err(ConfigError::new("tls_cert or tls_key is missing; expected both, or neither"));
+        }
         let counts = [
             ("write_threads", self.write_threads),
             ("queue", self.queue),
@@ -138,6 +182,9 @@ impl Config {
         }
         let seconds = [
             ("head_seconds", self.head_seconds),
+            ("handshake_seconds", self.handshake_seconds),
+            ("write_seconds", self.write_seconds),
+            ("slow_seconds", self.slow_seconds),
             ("request_seconds", self.request_seconds),
             ("stop_seconds", self.stop_seconds),
         ];
@@ -145,6 +192,31 @@ impl Config {
             Some((name, value)) => Err(ConfigError(format!("{name} is {value}; expected 0.001 to 1e6"))),
             None => Ok(()),
         }
+    }
+
+    fn check_origins(&self) -> Result<(), ConfigError> {
+        let is_one = |origin: &str| {
+            let host = origin.split_once("://").map(|(_, host)| host);
+            origin == "*"
+                || host.is_some_and(|host| !host.is_empty() && !host.contains('/') && origin.is_ascii())
+        };
+        match self.origins.iter().find(|origin| !is_one(origin)) {
+            Some(odd) => {
+                Err(ConfigError(format!("origins has {odd:?}; expected such as https://example.org, or *")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What says to browsers which pages may ask, if there are any.
+    pub(crate) fn cors(&self) -> Option<CorsLayer> {
+        let named = self.origins.iter().filter_map(|origin| origin.parse().ok());
+        let allowed = match self.origins.as_slice() {
+            [] => return None,
+            all if all.iter().any(|origin| origin == "*") => AllowOrigin::any(),
+            _ => AllowOrigin::list(named),
+        };
+        Some(CorsLayer::new().allow_origin(allowed).allow_methods(Any).allow_headers(Any))
     }
 
     fn check_keys(&self) -> Result<(), ConfigError> {
@@ -189,6 +261,8 @@ mod tests {
         let environment = |name: &str| match name {
             "NEARLINE_SERVE_QUEUE" => Some("7".to_owned()),
             "NEARLINE_SERVE_HEAD_SECONDS" => Some("2.5".to_owned()),
+            "NEARLINE_SERVE_ORIGINS" => Some("https://a.org, https://b.org".to_owned()),
+            "NEARLINE_SERVE_LOG" => Some("json".to_owned()),
             "NEARLINE_SERVE_INSECURE" => Some("true".to_owned()),
             "NEARLINE_SERVE_LISTEN" => Some("0.0.0.0:80".to_owned()),
             _ => None,
@@ -196,6 +270,7 @@ mod tests {
         let config = Config::read("queue = 3\nrequests = 9\n", environment).unwrap();
         assert_eq!((config.queue, config.requests, config.head_seconds), (7, 9, 2.5));
         assert_eq!(config.listen.to_string(), "0.0.0.0:80");
+        assert_eq!((config.origins.len(), config.log), (2, LogFormat::Json));
         assert_eq!(Config::read(&config.effective(), |_| None).unwrap(), config);
     }
 
@@ -219,6 +294,11 @@ mod tests {
             "read_only_api_key = 'r'",
             "api_key = 'a b'",
             "jwt = true",
+            "tls_cert = 'x.pem'",
+            "origins = ['example.org']",
+            "origins = ['https://example.org/']",
+            "log = 'loud'",
+            "slow_seconds = 0",
             "jwt = true\napi_key = 'short'",
             "queue = -1",
             "queue = 0",

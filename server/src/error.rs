@@ -94,6 +94,11 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("Bad request: {message}"))
     }
 
+    /// A body in a form that is not understood.
+    pub(crate) fn media_type(message: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("Bad request: {message}"))
+    }
+
     /// Work that took too long.
     pub(crate) fn timeout(seconds: f64) -> Self {
         let message = format!("Timeout: the request took longer than {seconds} s");

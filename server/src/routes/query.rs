@@ -69,7 +69,9 @@ fn answer(call: &Call, requests: Vec<QueryIn>) -> Answer<Vec<Vec<Scored>>> {
     let asked = requests.into_iter().map(|request| Asked::read(call, &collection, request));
     let asked = asked.collect::<Result<Vec<_>, _>>()?;
     let queries: Vec<Query> = asked.iter().filter_map(|asked| asked.nearest().cloned()).collect();
-    let mut answers = collection.query_batch(&queries)?.into_iter();
+    let answers = collection.query_batch(&queries)?;
+    call.app.note_answers(&collection, &queries, &answers);
+    let mut answers = answers.into_iter();
     let (mut all, mut reports) = (Vec::with_capacity(asked.len()), Vec::new());
     for asked in asked {
         all.push(match &asked.way {

@@ -1,13 +1,18 @@
 //! What the server says of itself.
 
-use axum::http::StatusCode;
+use axum::Extension;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get};
 use serde_json::{Value, json};
 
 use crate::app::{App, Kind};
 use crate::call::{Answer, Call, plain};
+use crate::error::ApiError;
+use crate::metrics::CONTENT_TYPE;
 use crate::reply::as_json;
-use crate::rights::Access;
+use crate::rights::{Access, Rights};
 use crate::table::{Body, Endpoint, Routes};
 
 /// The version of the dialect that is spoken: clients compare it with their own.
@@ -16,9 +21,12 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Probes: they need no thread, and answer when nothing else does.
 pub(super) fn health() -> Routes {
+    let metrics = Endpoint::new(MethodFilter::GET, Access::Read, Body::None, get(metrics))
+        .says("Figures for Prometheus, in the form of OpenMetrics");
     Routes::new()
         .route("/healthz", open(get(async || "healthz check passed")).says("Whether the server runs"))
         .route("/livez", open(get(async || "healthz check passed")).says("Whether the server runs"))
+        .route("/metrics", metrics)
         .route("/readyz", open(get(async || "all shards are ready")).says("Whether the server answers"))
 }
 
@@ -47,6 +55,17 @@ pub(super) fn routes() -> Routes {
                     .says("Forgets all issues"),
             ),
         )
+}
+
+/// Told by a thread that may wait for locks of collections.
+async fn metrics(State(app): State<App>, Extension(rights): Extension<Rights>) -> Result<Response, ApiError> {
+    // Names of all collections are in it.
+    if let Rights::Some(_) = rights {
+        return Err(ApiError::forbidden("Global access is required"));
+    }
+    let told = tokio::task::spawn_blocking(move || app.metrics().told(&app)).await;
+    let text = told.map_err(ApiError::internal)?.map_err(ApiError::internal)?;
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
 }
 
 /// The one answer without an envelope.

@@ -1,7 +1,7 @@
 //! What requests share: the database, its open collections, the threads, the limits.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -21,14 +21,19 @@ use crate::error::ApiError;
 use crate::guard::guard;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
+use crate::openapi;
 use crate::pool::Pool;
 use crate::recall::Sampler;
 use crate::rights::{Access, Rights};
 use crate::routes;
+use crate::source::Source;
 use crate::table::Needs;
 
 /// Downloads at a time: each has a thread.
 const DOWNLOADS: usize = 4;
+
+/// Long work that may wait for its turn.
+const SLOW: usize = 8;
 
 /// How long what clients did not wait for may be unsynced.
 const SYNC: Duration = Duration::from_secs(1);
@@ -48,16 +53,21 @@ struct Inner {
     open: Mutex<BTreeMap<String, Collection>>,
     search: Pool,
     write: Pool,
+    slow: Pool,
     requests: Semaphore,
     room: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     sampler: Sampler,
     downloads: Arc<Semaphore>,
+    /// Held by the one upload that there may be at a time.
+    uploading: Arc<tokio::sync::Mutex<()>>,
     config: Config,
     keys: Keys,
     started: Instant,
     /// The thread that syncs, and what is dropped to end it.
     syncing: Mutex<Option<Syncing>>,
+    /// The document of all routes, once there is a router.
+    document: OnceLock<String>,
 }
 
 type Syncing = (mpsc::Sender<()>, JoinHandle<()>);
@@ -69,6 +79,8 @@ pub(crate) enum Kind {
     Search,
     /// One that writes.
     Write,
+    /// One that does what may take long, one thing after the other.
+    Slow,
 }
 
 impl App {
@@ -87,11 +99,14 @@ impl App {
             open: Mutex::default(),
             search: Pool::start("search", searchers, config.queue)?,
             write: Pool::start("write", config.write_threads, config.queue)?,
+            slow: Pool::start("slow", 1, SLOW)?,
             requests: Semaphore::new(config.requests.min(Semaphore::MAX_PERMITS)),
             room: Arc::new(Semaphore::new(units(config.bodies_bytes))),
             downloads: Arc::new(Semaphore::new(DOWNLOADS)),
+            uploading: Arc::default(),
             started: Instant::now(),
             syncing: Mutex::default(),
+            document: OnceLock::new(),
             keys: Keys::of(&config),
             config,
         });
@@ -128,8 +143,10 @@ impl App {
     }
 
     /// Notes how questions were answered: some are asked again, to see whether that was right.
-    pub(crate) fn note_answers(&self, collection: &Collection, queries: &[Query], answers: &[QueryAnswer]) {
-        self.inner.sampler.offer(collection, queries, answers);
+    pub(crate) fn note_answers(&self, source: &Source, queries: &[Query], answers: &[QueryAnswer]) {
+        if let Source::Now(collection) = source {
+            self.inner.sampler.offer(collection, queries, answers);
+        }
     }
 
     /// Requests that are being read or answered.
@@ -148,6 +165,16 @@ impl App {
         self.open().values().cloned().collect()
     }
 
+    /// The document of all routes.
+    pub(crate) fn document(&self) -> String {
+        self.inner.document.get().cloned().unwrap_or_default()
+    }
+
+    /// Leave to receive something large.
+    pub(crate) fn uploading(&self) -> &Arc<tokio::sync::Mutex<()>> {
+        &self.inner.uploading
+    }
+
     pub(crate) fn uptime(&self) -> Duration {
         self.inner.started.elapsed()
     }
@@ -156,6 +183,7 @@ impl App {
         match kind {
             Kind::Search => &self.inner.search,
             Kind::Write => &self.inner.write,
+            Kind::Slow => &self.inner.slow,
         }
     }
 
@@ -214,6 +242,7 @@ impl App {
         self.inner.search.close();
         self.inner.sampler.close();
         self.inner.write.close();
+        self.inner.slow.close();
         let syncing = self.syncing().take();
         if let Some((sender, thread)) = syncing {
             drop(sender);
@@ -248,6 +277,8 @@ fn sync_now_and_then(app: &Weak<Inner>, ended: &mpsc::Receiver<()>) {
 pub fn router(app: App) -> Router {
     let (always, limited) = (routes::always(), routes::limited());
     let needs = Arc::new(Needs::of(always.operations().chain(limited.operations())));
+    let operations = always.operations().chain(limited.operations());
+    app.inner.document.get_or_init(|| openapi::document(operations).to_string());
     let limited = limited
         .into_router()
         .fallback(async || ApiError::not_found("there is nothing at this path"))

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::Uri;
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use nearline::{Collection, Durability};
@@ -17,6 +18,8 @@ use crate::members::members;
 use crate::packed;
 use crate::reply::Reply;
 use crate::rights::{Access, Rights};
+use crate::rows;
+use crate::source::Source;
 use crate::table::{Body, Endpoint};
 
 /// What a request names, and what it says beside its body.
@@ -24,6 +27,7 @@ use crate::table::{Body, Endpoint};
 pub(crate) struct Call {
     pub(crate) app: App,
     names: HashMap<String, String>,
+    uri: Uri,
     params: Params,
     packs: bool,
     started: Instant,
@@ -37,6 +41,7 @@ struct Params {
     timeout: Option<u64>,
     consistency: Option<String>,
     ordering: Option<Ordering>,
+    as_of: Option<String>,
 }
 
 /// One writer orders all writes of a collection: every ordering is the strongest.
@@ -67,6 +72,20 @@ impl Call {
         self.app.collection(self.collection_name())
     }
 
+    /// What is to be read: the collection in the path, or what the snapshot `as_of` keeps of it.
+    pub(crate) fn source(&self) -> Result<Source, ApiError> {
+        let collection = self.collection()?;
+        Ok(match &self.params.as_of {
+            None => Source::Now(collection),
+            Some(snapshot) => Source::Then(collection.as_of(snapshot)?, collection.name()),
+        })
+    }
+
+    /// Parameters that only this request has.
+    pub(crate) fn params<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        Query::try_from_uri(&self.uri).map(|Query(params)| params).map_err(ApiError::parameters)
+    }
+
     /// Whether the client waits until its write is done for good.
     pub(crate) fn waits(&self) -> bool {
         self.params.wait
@@ -86,6 +105,7 @@ impl Call {
         let started = Instant::now();
         let (mut parts, body) = request.into_parts();
         // Whoever came past the guard has some.
+        let uri = parts.uri.clone();
         let packs = packed::is_wanted(&parts.headers);
         let rights = parts.extensions.remove::<Rights>();
         let Path(names) = Path::from_request_parts(&mut parts, app)
@@ -96,7 +116,7 @@ impl Call {
         params.check()?;
         let content = Content::from_request(Request::from_parts(parts, body), app).await?;
         let app = app.limited_to(rights.unwrap_or_else(Rights::none));
-        Ok((Self { app, names, params, packs, started }, content))
+        Ok((Self { app, names, uri, params, packs, started }, content))
     }
 }
 
@@ -188,6 +208,32 @@ where
     Endpoint::new(method, Access::Write, Body::Json(members::<Q>()), router)
 }
 
+/// A route whose body says what is to be done that may take long.
+pub(crate) fn slow<Q, R>(method: MethodFilter, handler: fn(&Call, Q) -> Answer<R>) -> Endpoint
+where
+    Q: DeserializeOwned + 'static,
+    R: Serialize + 'static,
+{
+    let router = on(method, move |incoming: Incoming| answer(Kind::Slow, incoming, handler));
+    Endpoint::new(method, Access::Write, Body::Json(members::<Q>()), router)
+}
+
+/// A route whose body is rows of numbers.
+pub(crate) fn bytes<R: Serialize + 'static>(
+    kind: Kind,
+    method: MethodFilter,
+    handler: fn(&Call, &Content) -> Answer<R>,
+) -> Endpoint {
+    let router = on(method, move |incoming: Incoming| {
+        on_pool(kind, incoming, move |call, content| call.respond(handler(&call, &content)?))
+    });
+    Endpoint::new(method, access_of(kind), Body::Other(&[rows::BARE, rows::NPY]), router)
+}
+
+fn access_of(kind: Kind) -> Access {
+    if kind == Kind::Search { Access::Read } else { Access::Write }
+}
+
 /// A route whose path says it all. A body is not looked at.
 pub(crate) fn plain<R>(kind: Kind, method: MethodFilter, handler: fn(&Call) -> Answer<R>) -> Endpoint
 where
@@ -196,6 +242,5 @@ where
     let router = on(method, move |incoming: Incoming| {
         on_pool(kind, incoming, move |call, _| call.respond(handler(&call)?))
     });
-    let access = if kind == Kind::Search { Access::Read } else { Access::Write };
-    Endpoint::new(method, access, Body::None, router)
+    Endpoint::new(method, access_of(kind), Body::None, router)
 }

@@ -64,6 +64,8 @@ pub struct Config {
     pub body_bytes: usize,
     /// Bytes of all bodies that are being read or worked on (503).
     pub bodies_bytes: usize,
+    /// Bytes of the files of a snapshot that is uploaded (400).
+    pub upload_bytes: usize,
     /// Points that one request may ask for when it wants payloads or vectors of them, too (400).
     pub points: usize,
     /// Seconds for the head of a request, and between two requests of a connection.
@@ -100,6 +102,7 @@ impl Default for Config {
             requests: 512,
             body_bytes: 32 << 20,
             bodies_bytes: 256 << 20,
+            upload_bytes: 64 << 30,
             points: 1 << 16,
             head_seconds: 30.0,
             handshake_seconds: 10.0,

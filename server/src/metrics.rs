@@ -168,7 +168,7 @@ fn now(app: &App) -> Registry {
 
 fn queues(app: &App, registry: &mut Registry) {
     let (waiting, refused) = (Family::<Of, Gauge>::default(), Family::<Of, Counter>::default());
-    for (kind, name) in [(Kind::Search, "search"), (Kind::Write, "write")] {
+    for (kind, name) in [(Kind::Search, "search"), (Kind::Write, "write"), (Kind::Slow, "slow")] {
         let of = Of { kind: name };
         waiting.get_or_create(&of).set(app.pool(kind).waiting() as i64);
         refused.get_or_create(&of).inc_by(app.pool(kind).refused());

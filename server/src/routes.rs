@@ -1,12 +1,15 @@
 //! Which path leads to which handler: one file for each group of them.
 
 mod aliases;
+mod binary;
 mod collections;
 mod count;
 mod edit;
 mod indexes;
+mod own;
 mod points;
 mod query;
+mod recover;
 mod scroll;
 mod service;
 mod snapshots;
@@ -17,7 +20,7 @@ use crate::table::Routes;
 
 /// Routes that answer however much is going on.
 pub(crate) fn always() -> Routes {
-    service::health()
+    service::health().merge(recover::uploads())
 }
 
 /// All others.
@@ -34,5 +37,8 @@ pub(crate) fn limited() -> Routes {
         .merge(count::routes())
         .merge(query::routes())
         .merge(snapshots::routes())
+        .merge(binary::routes())
+        .merge(own::routes())
+        .merge(recover::routes())
         .merge(unsupported::routes())
 }

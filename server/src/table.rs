@@ -43,8 +43,8 @@ pub(crate) enum Body {
     None,
     /// JSON; the members of the object, as far as they are known.
     Json(&'static [&'static str]),
-    /// Bytes of another kind.
-    Other(&'static str),
+    /// Bytes of one of these kinds.
+    Other(&'static [&'static str]),
 }
 
 impl Endpoint {

@@ -32,5 +32,5 @@ struct CountOut {
 fn count(call: &Call, request: CountIn) -> Answer<CountOut> {
     no_shards(&request.shard_key)?;
     let filter = request.filter.map(FilterIn::read).transpose()?;
-    Ok(CountOut { count: call.collection()?.count(filter.as_ref())? }.into())
+    Ok(CountOut { count: call.source()?.count(filter.as_ref())? }.into())
 }

@@ -41,7 +41,7 @@ fn get(call: &Call, request: GetIn) -> Answer<Vec<Record>> {
         request.with_payload.unwrap_or(WithPayload::All(true)),
         request.with_vector.unwrap_or(WithVector::All(false)),
     );
-    let collection = call.collection()?;
+    let collection = call.source()?;
     vector.check(collection.schema())?;
     let points = if vector.wants_any() {
         collection.get(request.ids)?
@@ -55,7 +55,7 @@ fn get(call: &Call, request: GetIn) -> Answer<Vec<Record>> {
 
 fn get_one(call: &Call) -> Answer<Record> {
     let id: PointId = call.name("id").parse().map_err(ApiError::wrong_input)?;
-    let point = call.collection()?.get([id])?.pop();
+    let point = call.source()?.get([id])?.pop();
     let point =
         point.ok_or_else(|| ApiError::not_found(format_args!("Point with id {id} does not exists!")))?;
     Ok(Record::new(point, &WithPayload::All(true), &WithVector::All(true)).into())

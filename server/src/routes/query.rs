@@ -1,9 +1,7 @@
 //! Questions: one or several, in the newer form and in the older one.
 
 use axum::routing::MethodFilter;
-use nearline::{
-    Collection, Condition, Filter, K_MAX, Metric, PointId, Query, QueryReport, ScoredPoint, Scroll, Vector,
-};
+use nearline::{Condition, Filter, K_MAX, Metric, PointId, Query, QueryReport, ScoredPoint, Scroll, Vector};
 use serde::Serialize;
 
 use super::scroll::{Wanted, records};
@@ -16,6 +14,7 @@ use crate::json::point::{Record, Scored};
 use crate::json::query::{Batch, Kind, LookupIn, QueryIn, SearchIn};
 use crate::json::vector::{Input, config_of, prepared};
 use crate::reply::{Reply, Usage};
+use crate::source::Source;
 use crate::table::Routes;
 
 /// Points of an answer unless told otherwise.
@@ -65,7 +64,7 @@ fn search_batch(call: &Call, request: Batch<SearchIn>) -> Answer<Vec<Vec<Scored>
 
 /// Answers several questions. Those for the nearest are answered about one and the same moment.
 fn answer(call: &Call, requests: Vec<QueryIn>) -> Answer<Vec<Vec<Scored>>> {
-    let collection = call.collection()?;
+    let collection = call.source()?;
     let asked = requests.into_iter().map(|request| Asked::read(call, &collection, request));
     let asked = asked.collect::<Result<Vec<_>, _>>()?;
     let queries: Vec<Query> = asked.iter().filter_map(|asked| asked.nearest().cloned()).collect();
@@ -114,7 +113,7 @@ enum Way {
 }
 
 impl Asked {
-    fn read(call: &Call, collection: &Collection, request: QueryIn) -> Result<Self, ApiError> {
+    fn read(call: &Call, collection: &Source, request: QueryIn) -> Result<Self, ApiError> {
         no_shards(&request.shard_key)?;
         if request.prefetch.is_some_and(|prefetch| !prefetch.0.is_empty()) {
             return Err(ApiError::unsupported("prefetch"));
@@ -171,7 +170,7 @@ impl Asked {
 }
 
 /// The score of a distance: similarities where larger is better, distances where smaller is.
-fn score(metric: Metric, distance: f32) -> f32 {
+pub(super) fn score(metric: Metric, distance: f32) -> f32 {
     match metric {
         Metric::L2 => distance.max(0.0).sqrt(),
         Metric::InnerProduct => 0.0 - distance,
@@ -239,7 +238,7 @@ impl Target {
 /// The vector of a question; that of a point is looked up, here or in another collection.
 fn nearest(
     call: &Call,
-    collection: &Collection,
+    collection: &Source,
     input: Input,
     using: &str,
     lookup: Option<LookupIn>,
@@ -256,7 +255,7 @@ fn nearest(
         None => (None, using.to_owned()),
         Some(LookupIn { collection, vector, shard_key }) => {
             no_shards(&shard_key)?;
-            (Some(call.app.collection(&collection)?), vector.unwrap_or_else(|| using.to_owned()))
+            (Some(Source::Now(call.app.collection(&collection)?)), vector.unwrap_or_else(|| using.to_owned()))
         }
     };
     let from = elsewhere.as_ref().unwrap_or(collection);

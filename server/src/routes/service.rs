@@ -3,7 +3,7 @@
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get};
 use serde_json::{Value, json};
 
@@ -11,6 +11,7 @@ use crate::app::{App, Kind};
 use crate::call::{Answer, Call, plain};
 use crate::error::ApiError;
 use crate::metrics::CONTENT_TYPE;
+use crate::openapi::PAGE;
 use crate::reply::as_json;
 use crate::rights::{Access, Rights};
 use crate::table::{Body, Endpoint, Routes};
@@ -26,6 +27,8 @@ pub(super) fn health() -> Routes {
     Routes::new()
         .route("/healthz", open(get(async || "healthz check passed")).says("Whether the server runs"))
         .route("/livez", open(get(async || "healthz check passed")).says("Whether the server runs"))
+        .route("/openapi.json", open(get(document)).says("This document"))
+        .route("/docs", open(get(async || Html(PAGE))).says("A page that shows it"))
         .route("/metrics", metrics)
         .route("/readyz", open(get(async || "all shards are ready")).says("Whether the server answers"))
 }
@@ -55,6 +58,10 @@ pub(super) fn routes() -> Routes {
                     .says("Forgets all issues"),
             ),
         )
+}
+
+async fn document(State(app): State<App>) -> Response {
+    as_json(StatusCode::OK, app.document().into())
 }
 
 /// Told by a thread that may wait for locks of collections.

@@ -24,13 +24,10 @@ pub(super) fn routes() -> Routes {
         Endpoint::new(MethodFilter::GET, Access::Read, Body::None, on(MethodFilter::GET, download))
             .says("A snapshot as a tar archive"),
     );
-    let recover = any(async || ApiError::unsupported("recovering a collection from a snapshot"));
     let of_all = any(async || ApiError::unsupported("snapshots of the whole storage"));
     Routes::new()
         .route("/collections/{collection}/snapshots", all)
         .route("/collections/{collection}/snapshots/{snapshot}", one)
-        .route("/collections/{collection}/snapshots/recover", Endpoint::refusing(recover.clone()))
-        .route("/collections/{collection}/snapshots/upload", Endpoint::refusing(recover))
         .route("/snapshots", Endpoint::refusing(of_all.clone()))
         .route("/snapshots/{snapshot}", Endpoint::refusing(of_all))
 }

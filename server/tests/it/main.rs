@@ -8,6 +8,7 @@ mod keys;
 mod limits;
 mod listening;
 mod operations;
+mod own;
 mod points;
 mod questions;
 mod snapshots;

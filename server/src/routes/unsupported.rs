@@ -31,7 +31,7 @@ pub(super) fn routes() -> Routes {
     let mut routes = Routes::new();
     for path in PATHS {
         let refuse = async move || ApiError::unsupported(path);
-        routes = routes.route(&format!("/collections/{{collection}}{path}"), Endpoint::refusing(any(refuse)));
+        routes = routes.route(format!("/collections/{{collection}}{path}"), Endpoint::refusing(any(refuse)));
     }
     routes
 }

@@ -57,7 +57,9 @@ pub use read::{Page, Scroll};
 use reader::Reader;
 pub use select::FilterReport;
 pub use snapshot::{SnapshotFile, SnapshotInfo};
-pub(crate) use snapshot::{link, link_all, snapshot_draft, snapshot_folder, sync};
+pub(crate) use snapshot::{
+    link, link_all, link_snapshots, snapshot_draft, snapshot_folder, sync, verify_folder,
+};
 pub use version::Version;
 pub use write::{Durability, Selector, UpdateMode, WriteReport};
 

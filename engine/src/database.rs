@@ -19,7 +19,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nearline_storage::{BlockCache, Disk, FolderLock, IoMode, LockMode, OsDisk, StorageError, WalOptions};
 
 use crate::catalog::{CATALOG, Catalog, Entry};
-use crate::collection::{Collection, Handle, Limits, Opening, link_all, snapshot_folder, sync};
+use crate::collection::{
+    Collection, Handle, Limits, Opening, link_all, link_snapshots, snapshot_folder, sync, verify_folder,
+};
 use crate::error::OpenError;
 use crate::live_tier::{TierOptions, TierUse};
 use crate::schema::Schema;
@@ -285,6 +287,11 @@ impl Database {
         }
     }
 
+    /// Bytes of memory that the database was given.
+    pub fn memory_budget(&self) -> u64 {
+        self.inner.options.memory_bytes
+    }
+
     /// The names of all collections, sorted.
     pub fn collections(&self) -> Vec<String> {
         locked(&self.inner.catalog).collections.keys().cloned().collect()
@@ -368,6 +375,89 @@ impl Database {
         drop(catalog);
         self.collection(name)
     }
+
+    /// Puts a collection in the place of another, in one step: `by` gets its name, its aliases and its snapshots, and the other is
+    /// dropped.
+    ///
+    /// # Errors
+    /// When one of them is not there, or the disk fails.
+    pub fn replace_collection(&self, name: &str, by: &str) -> Result<(), OpenError> {
+        let inner = &self.inner;
+        let mut catalog = locked(&inner.catalog);
+        let entry = |name: &str| {
+            let missing = || OpenError::Missing { what: "collection", name: name.to_owned() };
+            catalog.collections.get(name).copied().ok_or_else(missing)
+        };
+        let (old, new) = (entry(name)?, entry(by)?);
+        if old == new {
+            return Ok(());
+        }
+        let folder = |entry: Entry| inner.disk.root().join(folder_name(entry.number));
+        link_snapshots(&folder(old), &folder(new))?;
+        sync(&folder(new))?;
+        inner.adopt(&mut catalog, |catalog| {
+            catalog.collections.remove(by);
+            catalog.collections.insert(name.to_owned(), new);
+        })?;
+        let open = |entry: Entry| {
+            locked(&inner.open).get(&folder_name(entry.number)).and_then(|open| open.upgrade())
+        };
+        if let Some(shared) = open(new) {
+            name.clone_into(&mut locked(&shared.inner.name));
+        }
+        if let Some(shared) = open(old) {
+            shared.inner.mark_dropped();
+        }
+        locked(&inner.open).remove(&folder_name(old.number));
+        // What cannot be removed now is, when the database opens.
+        let _ = fs::remove_dir_all(folder(old));
+        Ok(())
+    }
+
+    /// Makes a new collection of the files of a snapshot, wherever they come from: `unpack` writes them into the folder it is given,
+    /// which is on the disk of the database. They are not believed: all of them are read and checked first.
+    ///
+    /// # Errors
+    /// When `unpack` fails, a file is damaged or missing, the name is taken or cannot be one, or the disk fails. Then nothing is left
+    /// of it.
+    pub fn import_snapshot(
+        &self,
+        name: &str,
+        unpack: impl FnOnce(&Path) -> Result<(), OpenError>,
+    ) -> Result<Collection, OpenError> {
+        check_name("collection", name)?;
+        let inner = &self.inner;
+        let mut catalog = locked(&inner.catalog);
+        catalog.check_free(name)?;
+        let number = catalog.take_number();
+        // It may take long, and others go on meanwhile.
+        drop(catalog);
+        let folder = inner.disk.root().join(folder_name(number));
+        inner.or_remove(number, || {
+            fs::create_dir(&folder).map_err(|error| StorageError::io(&folder, "make a folder", error))?;
+            unpack(&folder)?;
+            verify_folder(&folder)?;
+            Collection::set_apart(&OsDisk::new(&folder, inner.options.io)?, number)?;
+            sync_files(&folder)?;
+            sync(&folder)?;
+            sync(inner.disk.root())?;
+            let mut catalog = locked(&inner.catalog);
+            catalog.check_free(name)?;
+            inner.adopt(&mut catalog, |catalog| {
+                catalog.collections.insert(name.to_owned(), Entry { number });
+            })
+        })?;
+        self.collection(name)
+    }
+}
+
+/// Syncs all files of a folder.
+fn sync_files(folder: &Path) -> Result<(), StorageError> {
+    let failed = |error| StorageError::io(folder, "sync", error);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        fs::File::open(entry.map_err(failed)?.path()).and_then(|file| file.sync_all()).map_err(failed)?;
+    }
+    Ok(())
 }
 
 impl Inner {

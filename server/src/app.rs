@@ -1,7 +1,7 @@
 //! What requests share: the database, its open collections, the threads, the limits.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -10,25 +10,41 @@ use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use nearline::{Collection, Database};
+use nearline::{Collection, Database, Query, QueryAnswer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
 
 use crate::config::Config;
-use crate::content::units;
+use crate::content::{bytes_of, units};
+use crate::edge::edge;
 use crate::error::ApiError;
+use crate::guard::guard;
+use crate::keys::Keys;
+use crate::metrics::Metrics;
+use crate::openapi;
 use crate::pool::Pool;
+use crate::recall::Sampler;
+use crate::rights::{Access, Rights};
 use crate::routes;
+use crate::source::Source;
+use crate::table::Needs;
 
 /// Downloads at a time: each has a thread.
 const DOWNLOADS: usize = 4;
+
+/// Long work that may wait for its turn.
+const SLOW: usize = 8;
 
 /// How long what clients did not wait for may be unsynced.
 const SYNC: Duration = Duration::from_secs(1);
 
 /// A server without a listener. Clones are handles on the same one.
 #[derive(Clone, Debug)]
-pub struct App(Arc<Inner>);
+pub struct App {
+    inner: Arc<Inner>,
+    /// What may be done through this handle.
+    rights: Rights,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -37,13 +53,21 @@ struct Inner {
     open: Mutex<BTreeMap<String, Collection>>,
     search: Pool,
     write: Pool,
+    slow: Pool,
     requests: Semaphore,
     room: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+    sampler: Sampler,
     downloads: Arc<Semaphore>,
+    /// Held by the one upload that there may be at a time.
+    uploading: Arc<tokio::sync::Mutex<()>>,
     config: Config,
+    keys: Keys,
     started: Instant,
     /// The thread that syncs, and what is dropped to end it.
     syncing: Mutex<Option<Syncing>>,
+    /// The document of all routes, once there is a router.
+    document: OnceLock<String>,
 }
 
 type Syncing = (mpsc::Sender<()>, JoinHandle<()>);
@@ -55,6 +79,8 @@ pub(crate) enum Kind {
     Search,
     /// One that writes.
     Write,
+    /// One that does what may take long, one thing after the other.
+    Slow,
 }
 
 impl App {
@@ -65,20 +91,28 @@ impl App {
     pub fn new(database: Database, config: Config) -> std::io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let searchers = if config.search_threads == 0 { cores } else { config.search_threads };
-        let app = Self(Arc::new(Inner {
+        let metrics = Arc::new(Metrics::new());
+        let inner = Arc::new(Inner {
+            sampler: Sampler::start(config.recall_sample as u64, Arc::clone(&metrics))?,
+            metrics,
             database,
             open: Mutex::default(),
             search: Pool::start("search", searchers, config.queue)?,
             write: Pool::start("write", config.write_threads, config.queue)?,
+            slow: Pool::start("slow", 1, SLOW)?,
             requests: Semaphore::new(config.requests.min(Semaphore::MAX_PERMITS)),
             room: Arc::new(Semaphore::new(units(config.bodies_bytes))),
             downloads: Arc::new(Semaphore::new(DOWNLOADS)),
-            config,
+            uploading: Arc::default(),
             started: Instant::now(),
             syncing: Mutex::default(),
-        }));
+            document: OnceLock::new(),
+            keys: Keys::of(&config),
+            config,
+        });
+        let app = Self { inner, rights: Rights::Manage };
         let (sender, ended) = mpsc::channel();
-        let inner = Arc::downgrade(&app.0);
+        let inner = Arc::downgrade(&app.inner);
         let thread = std::thread::Builder::new().name("sync".to_owned());
         let thread = thread.spawn(move || sync_now_and_then(&inner, &ended))?;
         *app.syncing() = Some((sender, thread));
@@ -86,45 +120,105 @@ impl App {
     }
 
     pub(crate) fn config(&self) -> &Config {
-        &self.0.config
+        &self.inner.config
     }
 
     pub(crate) fn database(&self) -> &Database {
-        &self.0.database
+        &self.inner.database
     }
 
     /// Room for bodies.
     pub(crate) fn room(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.0.room)
+        Arc::clone(&self.inner.room)
     }
 
     /// Leave to send something large for as long as the client takes.
     pub(crate) fn download(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         let many = |_| ApiError::busy("too many downloads at a time");
-        Arc::clone(&self.0.downloads).try_acquire_owned().map_err(many)
+        Arc::clone(&self.inner.downloads).try_acquire_owned().map_err(many)
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// Notes how questions were answered: some are asked again, to see whether that was right.
+    pub(crate) fn note_answers(&self, source: &Source, queries: &[Query], answers: &[QueryAnswer]) {
+        if let Source::Now(collection) = source {
+            self.inner.sampler.offer(collection, queries, answers);
+        }
+    }
+
+    /// Requests that are being read or answered.
+    pub(crate) fn in_flight(&self) -> u64 {
+        let most = self.config().requests.min(Semaphore::MAX_PERMITS);
+        most.saturating_sub(self.inner.requests.available_permits()) as u64
+    }
+
+    /// Bytes of bodies that are being read or worked on.
+    pub(crate) fn bodies_bytes(&self) -> u64 {
+        bytes_of(units(self.config().bodies_bytes).saturating_sub(self.inner.room.available_permits()))
+    }
+
+    /// Collections that are open, by name.
+    pub(crate) fn open_collections(&self) -> Vec<Collection> {
+        self.open().values().cloned().collect()
+    }
+
+    /// The document of all routes.
+    pub(crate) fn document(&self) -> String {
+        self.inner.document.get().cloned().unwrap_or_default()
+    }
+
+    /// Leave to receive something large.
+    pub(crate) fn uploading(&self) -> &Arc<tokio::sync::Mutex<()>> {
+        &self.inner.uploading
     }
 
     pub(crate) fn uptime(&self) -> Duration {
-        self.0.started.elapsed()
+        self.inner.started.elapsed()
     }
 
     pub(crate) fn pool(&self, kind: Kind) -> &Pool {
         match kind {
-            Kind::Search => &self.0.search,
-            Kind::Write => &self.0.write,
+            Kind::Search => &self.inner.search,
+            Kind::Write => &self.inner.write,
+            Kind::Slow => &self.inner.slow,
         }
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<String, Collection>> {
-        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn syncing(&self) -> MutexGuard<'_, Option<Syncing>> {
-        self.0.syncing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.syncing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A collection, by its name or an alias.
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.inner.keys
+    }
+
+    /// The same server for somebody who may do no more than this.
+    pub(crate) fn limited_to(&self, rights: Rights) -> Self {
+        Self { rights, ..self.clone() }
+    }
+
+    /// What may be done through this handle.
+    pub(crate) fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
+    /// The name of the collection that is called so; the name itself if there is none.
+    pub(crate) fn real_name(&self, name: &str) -> String {
+        self.database().aliases().remove(name).unwrap_or_else(|| name.to_owned())
+    }
+
+    /// A collection, by its name or an alias, if it may be read. Whether it may be written is known of the one in the path.
     pub(crate) fn collection(&self, name: &str) -> Result<Collection, ApiError> {
+        if let Rights::Some(_) = self.rights {
+            self.rights.check(Access::Read, Some(&self.real_name(name)))?;
+        }
         let collection = self.database().collection(name)?;
         self.keep_open(&collection);
         Ok(collection)
@@ -145,15 +239,17 @@ impl App {
 
     /// Does what is under way, then syncs and closes all collections. Requests are refused from now on.
     pub fn close(&self) {
-        self.0.search.close();
-        self.0.write.close();
+        self.inner.search.close();
+        self.inner.sampler.close();
+        self.inner.write.close();
+        self.inner.slow.close();
         let syncing = self.syncing().take();
         if let Some((sender, thread)) = syncing {
             drop(sender);
             // Whatever ended it, the sync that follows is the last.
             let _ = thread.join();
         }
-        self.0.sync();
+        self.inner.sync();
         drop(std::mem::take(&mut *self.open()));
     }
 }
@@ -179,17 +275,31 @@ fn sync_now_and_then(app: &Weak<Inner>, ended: &mpsc::Receiver<()>) {
 
 /// Everything that is answered, by path and method.
 pub fn router(app: App) -> Router {
-    let limited = routes::limited()
+    let (always, limited) = (routes::always(), routes::limited());
+    let needs = Arc::new(Needs::of(always.operations().chain(limited.operations())));
+    let operations = always.operations().chain(limited.operations());
+    app.inner.document.get_or_init(|| openapi::document(operations).to_string());
+    let limited = limited
+        .into_router()
         .fallback(async || ApiError::not_found("there is nothing at this path"))
         .method_not_allowed_fallback(async || ApiError::method())
         .layer(from_fn_with_state(app.clone(), within_limits));
-    let all = routes::always().merge(limited).with_state(app);
-    Router::new().fallback_service(all.map_request(trimmed))
+    let all = always
+        .into_router()
+        .merge(limited)
+        .layer(from_fn_with_state((app.clone(), needs), guard))
+        .layer(from_fn_with_state(app.clone(), edge));
+    let cors = app.config().cors();
+    let router = Router::new().fallback_service(all.with_state(app).map_request(trimmed));
+    match cors {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
 }
 
 /// Refuses what is too much, and gives up what takes too long.
 async fn within_limits(State(app): State<App>, request: Request, next: Next) -> Response {
-    let Ok(_slot) = app.0.requests.try_acquire() else {
+    let Ok(_slot) = app.inner.requests.try_acquire() else {
         return ApiError::busy("too many requests at a time").into_response();
     };
     let seconds = app.config().request_seconds;

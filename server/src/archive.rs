@@ -1,7 +1,8 @@
 //! Files as one archive, written while it is sent: no more than a few pieces are in memory.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -44,6 +45,88 @@ fn write_all(files: &[SnapshotFile], out: &mut impl Write) -> io::Result<()> {
         archive.append_data(&mut header, &file.name, File::open(&file.path)?)?;
     }
     archive.finish()
+}
+
+/// What an archive may have in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Files.
+    pub(crate) files: usize,
+    /// Bytes of all of them.
+    pub(crate) bytes: u64,
+}
+
+/// Writes the files of an archive into a folder: files alone, by plain names, each once. All else is refused; extensions of the format are
+/// not even read.
+///
+/// # Errors
+/// What is wrong with the archive, or with the disk.
+pub(crate) fn unpack(archive: impl Read, folder: &Path, limits: Limits) -> io::Result<()> {
+    let mut archive = tar::Archive::new(archive);
+    let mut left = limits.bytes;
+    for (number, entry) in archive.entries()?.raw(true).enumerate() {
+        let mut entry = entry?;
+        let name = plain_name(&entry.path_bytes())?;
+        if !entry.header().entry_type().is_file() {
+            return Err(odd(format!("{name:?} is no file")));
+        }
+        left =
+            left.checked_sub(entry.size()).ok_or_else(|| odd(format!("more than {} bytes", limits.bytes)))?;
+        if number >= limits.files {
+            return Err(odd(format!("more than {} files", limits.files)));
+        }
+        // Never over one that is there, nor through a link.
+        let mut file = File::create_new(folder.join(&name))?;
+        if io::copy(&mut entry, &mut file)? != entry.size() {
+            return Err(odd(format!("{name:?} is cut short")));
+        }
+    }
+    Ok(())
+}
+
+fn plain_name(bytes: &[u8]) -> io::Result<String> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    match std::str::from_utf8(bytes) {
+        Ok(name) if !name.is_empty() && !name.starts_with('.') && bytes.iter().all(is_plain) => {
+            Ok(name.to_owned())
+        }
+        _ => Err(odd(format!("a file called {:?}", String::from_utf8_lossy(bytes)))),
+    }
+}
+
+fn odd(what: String) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("{what}; expected an archive as snapshots are downloaded"),
+    )
+}
+
+/// What is still being received, for who reads it: pieces, and then nothing if all of it came.
+pub(crate) struct Received {
+    pieces: Receiver<Option<Bytes>>,
+    piece: Bytes,
+    is_whole: bool,
+}
+
+impl Received {
+    pub(crate) fn new(pieces: Receiver<Option<Bytes>>) -> Self {
+        Self { pieces, piece: Bytes::new(), is_whole: false }
+    }
+}
+
+impl Read for Received {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() && !self.is_whole {
+            match self.pieces.blocking_recv() {
+                Some(Some(piece)) => self.piece = piece,
+                Some(None) => self.is_whole = true,
+                None => return Err(odd("the upload was broken off".to_owned())),
+            }
+        }
+        let length = into.len().min(self.piece.len());
+        into[..length].copy_from_slice(&self.piece.split_to(length));
+        Ok(length)
+    }
 }
 
 /// What is written goes to whoever sends it.

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::Uri;
 use axum::response::Response;
-use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::routing::{MethodFilter, on};
 use nearline::{Collection, Durability};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -13,14 +14,22 @@ use serde::{Deserialize, Serialize};
 use crate::app::{App, Kind};
 use crate::content::Content;
 use crate::error::ApiError;
+use crate::members::members;
+use crate::packed;
 use crate::reply::Reply;
+use crate::rights::{Access, Rights};
+use crate::rows;
+use crate::source::Source;
+use crate::table::{Body, Endpoint};
 
 /// What a request names, and what it says beside its body.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) app: App,
     names: HashMap<String, String>,
+    uri: Uri,
     params: Params,
+    packs: bool,
     started: Instant,
 }
 
@@ -32,6 +41,7 @@ struct Params {
     timeout: Option<u64>,
     consistency: Option<String>,
     ordering: Option<Ordering>,
+    as_of: Option<String>,
 }
 
 /// One writer orders all writes of a collection: every ordering is the strongest.
@@ -62,6 +72,20 @@ impl Call {
         self.app.collection(self.collection_name())
     }
 
+    /// What is to be read: the collection in the path, or what the snapshot `as_of` keeps of it.
+    pub(crate) fn source(&self) -> Result<Source, ApiError> {
+        let collection = self.collection()?;
+        Ok(match &self.params.as_of {
+            None => Source::Now(collection),
+            Some(snapshot) => Source::Then(collection.as_of(snapshot)?, collection.name()),
+        })
+    }
+
+    /// Parameters that only this request has.
+    pub(crate) fn params<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        Query::try_from_uri(&self.uri).map(|Query(params)| params).map_err(ApiError::parameters)
+    }
+
     /// Whether the client waits until its write is done for good.
     pub(crate) fn waits(&self) -> bool {
         self.params.wait
@@ -72,9 +96,18 @@ impl Call {
         if self.params.wait { Durability::Synced } else { Durability::Buffered }
     }
 
+    /// A result as it goes out.
+    pub(crate) fn respond<R: Serialize>(&self, reply: Reply<R>) -> Result<Response, ApiError> {
+        reply.into_response(self.started, self.packs)
+    }
+
     async fn read(request: Request, app: &App) -> Result<(Self, Content), ApiError> {
         let started = Instant::now();
         let (mut parts, body) = request.into_parts();
+        // Whoever came past the guard has some.
+        let uri = parts.uri.clone();
+        let packs = packed::is_wanted(&parts.headers);
+        let rights = parts.extensions.remove::<Rights>();
         let Path(names) = Path::from_request_parts(&mut parts, app)
             .await
             .map_err(|rejection| ApiError::bad_request(format_args!("path: {rejection}")))?;
@@ -82,7 +115,8 @@ impl Call {
             Query::from_request_parts(&mut parts, app).await.map_err(ApiError::parameters)?;
         params.check()?;
         let content = Content::from_request(Request::from_parts(parts, body), app).await?;
-        Ok((Self { app: app.clone(), names, params, started }, content))
+        let app = app.limited_to(rights.unwrap_or_else(Rights::none));
+        Ok((Self { app, names, uri, params, packs, started }, content))
     }
 }
 
@@ -130,7 +164,10 @@ pub(crate) async fn on_pool<T: Send + 'static>(
     work: impl FnOnce(Call, Content) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let (app, timeout) = (call.app.clone(), call.params.timeout);
-    let done = app.pool(kind).run(move || work(call, content));
+    let done = app.pool(kind).run(move || {
+        let content = content.unpacked(&call.app)?;
+        work(call, content)
+    });
     let Some(seconds) = timeout else { return done.await? };
     match tokio::time::timeout(Duration::from_secs(seconds), done).await {
         Ok(done) => done?,
@@ -146,35 +183,64 @@ async fn answer<Q: DeserializeOwned + 'static, R: Serialize + 'static>(
     on_pool(kind, incoming, move |call, content| {
         let request = content.json()?;
         drop(content);
-        handler(&call, request)?.into_response(call.started)
+        call.respond(handler(&call, request)?)
     })
     .await
 }
 
 /// A route whose body says what is asked.
-pub(crate) fn read<Q, R>(method: MethodFilter, handler: fn(&Call, Q) -> Answer<R>) -> MethodRouter<App>
+pub(crate) fn read<Q, R>(method: MethodFilter, handler: fn(&Call, Q) -> Answer<R>) -> Endpoint
 where
     Q: DeserializeOwned + 'static,
     R: Serialize + 'static,
 {
-    on(method, move |incoming: Incoming| answer(Kind::Search, incoming, handler))
+    let router = on(method, move |incoming: Incoming| answer(Kind::Search, incoming, handler));
+    Endpoint::new(method, Access::Read, Body::Json(members::<Q>()), router)
 }
 
 /// A route whose body says what is to be written.
-pub(crate) fn write<Q, R>(method: MethodFilter, handler: fn(&Call, Q) -> Answer<R>) -> MethodRouter<App>
+pub(crate) fn write<Q, R>(method: MethodFilter, handler: fn(&Call, Q) -> Answer<R>) -> Endpoint
 where
     Q: DeserializeOwned + 'static,
     R: Serialize + 'static,
 {
-    on(method, move |incoming: Incoming| answer(Kind::Write, incoming, handler))
+    let router = on(method, move |incoming: Incoming| answer(Kind::Write, incoming, handler));
+    Endpoint::new(method, Access::Write, Body::Json(members::<Q>()), router)
+}
+
+/// A route whose body says what is to be done that may take long.
+pub(crate) fn slow<Q, R>(method: MethodFilter, handler: fn(&Call, Q) -> Answer<R>) -> Endpoint
+where
+    Q: DeserializeOwned + 'static,
+    R: Serialize + 'static,
+{
+    let router = on(method, move |incoming: Incoming| answer(Kind::Slow, incoming, handler));
+    Endpoint::new(method, Access::Write, Body::Json(members::<Q>()), router)
+}
+
+/// A route whose body is rows of numbers.
+pub(crate) fn bytes<R: Serialize + 'static>(
+    kind: Kind,
+    method: MethodFilter,
+    handler: fn(&Call, &Content) -> Answer<R>,
+) -> Endpoint {
+    let router = on(method, move |incoming: Incoming| {
+        on_pool(kind, incoming, move |call, content| call.respond(handler(&call, &content)?))
+    });
+    Endpoint::new(method, access_of(kind), Body::Other(&[rows::BARE, rows::NPY]), router)
+}
+
+fn access_of(kind: Kind) -> Access {
+    if kind == Kind::Search { Access::Read } else { Access::Write }
 }
 
 /// A route whose path says it all. A body is not looked at.
-pub(crate) fn plain<R>(kind: Kind, method: MethodFilter, handler: fn(&Call) -> Answer<R>) -> MethodRouter<App>
+pub(crate) fn plain<R>(kind: Kind, method: MethodFilter, handler: fn(&Call) -> Answer<R>) -> Endpoint
 where
     R: Serialize + 'static,
 {
-    on(method, move |incoming: Incoming| {
-        on_pool(kind, incoming, move |call, _| handler(&call)?.into_response(call.started))
-    })
+    let router = on(method, move |incoming: Incoming| {
+        on_pool(kind, incoming, move |call, _| call.respond(handler(&call)?))
+    });
+    Endpoint::new(method, access_of(kind), Body::None, router)
 }

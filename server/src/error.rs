@@ -59,6 +59,16 @@ impl ApiError {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 
+    /// Somebody without a key, or with a wrong one.
+    pub(crate) fn unauthorized(message: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, message.to_string())
+    }
+
+    /// Something that the sender may not do.
+    pub(crate) fn forbidden(message: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::FORBIDDEN, format!("Forbidden: {message}"))
+    }
+
     /// Something that is not there.
     pub(crate) fn not_found(message: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("Not found: {message}"))
@@ -87,6 +97,11 @@ impl ApiError {
     /// A body, or an answer, that is too large.
     pub(crate) fn too_large(message: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("Bad request: {message}"))
+    }
+
+    /// A body in a form that is not understood.
+    pub(crate) fn media_type(message: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("Bad request: {message}"))
     }
 
     /// Work that took too long.
@@ -142,6 +157,8 @@ impl From<OpenError> for ApiError {
             error @ (OpenError::Name { .. } | OpenError::Schema { .. }) => Self::wrong_input(error),
             error @ OpenError::InUse { .. } => Self::busy(error),
             OpenError::Storage(error) => Self::storage(&error),
+            // Of an archive that was sent.
+            OpenError::Source(error) => Self::wrong_input(error),
             error => Self::internal(error),
         }
     }

@@ -32,6 +32,8 @@ impl std::fmt::Debug for Shared {
 
 #[derive(Default)]
 struct Queue {
+    /// Jobs that did not fit.
+    refused: u64,
     waiting: VecDeque<Job>,
     closed: bool,
 }
@@ -81,6 +83,22 @@ impl Pool {
         }
     }
 
+    /// Does something on one of the threads that nobody waits for. Says whether there was room for it.
+    pub(crate) fn offer(&self, work: impl FnOnce() + Send + 'static) -> bool {
+        // The default hook says what went wrong.
+        self.shared.push(Box::new(|| drop(catch_unwind(AssertUnwindSafe(work))))).is_ok()
+    }
+
+    /// Jobs that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        locked(&self.shared.queue).waiting.len()
+    }
+
+    /// Jobs that did not fit, so far.
+    pub(crate) fn refused(&self) -> u64 {
+        locked(&self.shared.queue).refused
+    }
+
     /// Takes no more jobs, does those that wait, and ends the threads.
     pub(crate) fn close(&self) {
         locked(&self.shared.queue).closed = true;
@@ -99,6 +117,7 @@ impl Shared {
             return Err(ApiError::busy("the server is stopping"));
         }
         if queue.waiting.len() >= self.waiting_max {
+            queue.refused += 1;
             return Err(ApiError::busy(format!("{} requests are waiting already", queue.waiting.len())));
         }
         queue.waiting.push_back(job);

@@ -9,6 +9,7 @@ use nearline::QueryReport;
 use serde::Serialize;
 
 use crate::error::ApiError;
+use crate::packed;
 
 /// What a handler answers: the result, and what it cost.
 #[derive(Debug)]
@@ -37,12 +38,22 @@ impl<R> Reply<R> {
 
 impl<R: Serialize> Reply<R> {
     /// The answer as it goes out.
-    pub(crate) fn into_response(self, started: Instant) -> Result<Response, ApiError> {
+    pub(crate) fn into_response(self, started: Instant, packs: bool) -> Result<Response, ApiError> {
         let Self { result, usage } = self;
+        let noted = usage.clone();
         let time = started.elapsed().as_secs_f64();
         let envelope = Envelope { result, status: "ok", time, usage };
         let bytes = serde_json::to_vec(&envelope).map_err(ApiError::internal)?;
-        Ok(as_json(StatusCode::OK, bytes.into()))
+        let packed = if packs { packed::pack(&bytes) } else { None };
+        let is_packed = packed.is_some();
+        let mut response = as_json(StatusCode::OK, packed.unwrap_or(bytes).into());
+        if is_packed {
+            packed::say(&mut response);
+        }
+        if let Some(usage) = noted {
+            response.extensions_mut().insert(usage);
+        }
+        Ok(response)
     }
 }
 
@@ -65,23 +76,23 @@ pub(crate) fn as_json(status: StatusCode, body: Body) -> Response {
 }
 
 /// What one or several questions cost: beyond what the dialect knows.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Usage {
     /// How the first was answered.
-    strategy: String,
+    pub(crate) strategy: String,
     /// Why so.
     why: String,
-    lists: u64,
-    compared: u64,
-    pages: u64,
+    pub(crate) lists: u64,
+    pub(crate) compared: u64,
+    pub(crate) pages: u64,
     reads: u64,
-    bytes: u64,
+    pub(crate) bytes: u64,
     /// Whether a limit cut any of them short.
     cut: bool,
     payloads_asked: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unindexed: Vec<String>,
-    microseconds: u64,
+    pub(crate) microseconds: u64,
 }
 
 /// Bytes of a page.

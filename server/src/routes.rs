@@ -1,6 +1,7 @@
 //! Which path leads to which handler: one file for each group of them.
 
 mod aliases;
+mod binary;
 mod collections;
 mod count;
 mod edit;
@@ -8,26 +9,26 @@ mod facet;
 mod groups;
 mod indexes;
 mod matrix;
+mod own;
 mod points;
 mod query;
+mod recover;
 mod scroll;
 mod service;
 mod snapshots;
 mod unsupported;
 mod upsert;
 
-use axum::Router;
-
-use crate::app::App;
+use crate::table::Routes;
 
 /// Routes that answer however much is going on.
-pub(crate) fn always() -> Router<App> {
-    service::health()
+pub(crate) fn always() -> Routes {
+    service::health().merge(recover::uploads())
 }
 
 /// All others.
-pub(crate) fn limited() -> Router<App> {
-    Router::new()
+pub(crate) fn limited() -> Routes {
+    Routes::new()
         .merge(service::routes())
         .merge(collections::routes())
         .merge(aliases::routes())
@@ -42,5 +43,8 @@ pub(crate) fn limited() -> Router<App> {
         .merge(facet::routes())
         .merge(matrix::routes())
         .merge(snapshots::routes())
+        .merge(binary::routes())
+        .merge(own::routes())
+        .merge(recover::routes())
         .merge(unsupported::routes())
 }

@@ -35,7 +35,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let database = args.db.open_or_create(true)?;
     nearline_server::serve(database, &config, |listen| {
         print::note(config.effective().trim_end());
-        print::note(format!("listening on http://{listen}"));
+        let scheme = if config.tls_cert.is_empty() { "http" } else { "https" };
+        print::note(format!("listening on {scheme}://{listen}"));
     })?;
     print::note("stopped");
     Ok(())

@@ -139,24 +139,7 @@ impl Collection {
 
     /// Reads every file of a snapshot and checks it.
     pub(crate) fn verify_snapshot(&self, name: &str) -> Result<(), OpenError> {
-        let inner = &self.shared.inner;
-        let folder = snapshot_folder(inner.disk.root(), name)?;
-        let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(&folder, IoMode::Pread)?);
-        let manifest = Manifest::read(disk.as_ref())?;
-        metadata::read(disk.as_ref())?;
-        if let Some(number) = manifest.dead {
-            read_dead(disk.as_ref(), manifest.store_id, number)?;
-        }
-        // What the collection's own files left in the cache says nothing of these.
-        let cache = Arc::new(BlockCache::new(SNAPSHOT_CACHE_BYTES));
-        for info in &manifest.indexes {
-            VectorIndex::verify_files(&disk, info)?;
-        }
-        manifest.segments.into_iter().try_for_each(|info| {
-            let segment = Segment::open(&disk, manifest.store_id, &manifest.schema, info, &cache)?;
-            segment.verify(disk.as_ref(), manifest.store_id)?;
-            verify_fields(&manifest.fields, &segment)
-        })
+        verify_folder(&snapshot_folder(self.shared.inner.disk.root(), name)?)
     }
 
     /// Drops a snapshot; the space of what only it had comes back. Who reads it ([`Collection::as_of`]) goes on, and the space
@@ -210,6 +193,26 @@ fn clear(draft: &Path) -> io::Result<()> {
     if draft.exists() { fs::remove_dir_all(draft) } else { Ok(()) }
 }
 
+/// Reads every file of a snapshot and checks it.
+pub(crate) fn verify_folder(folder: &Path) -> Result<(), OpenError> {
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(folder, IoMode::Pread)?);
+    let manifest = Manifest::read(disk.as_ref())?;
+    metadata::read(disk.as_ref())?;
+    if let Some(number) = manifest.dead {
+        read_dead(disk.as_ref(), manifest.store_id, number)?;
+    }
+    // What the collection's own files left in the cache says nothing of these.
+    let cache = Arc::new(BlockCache::new(SNAPSHOT_CACHE_BYTES));
+    for info in &manifest.indexes {
+        VectorIndex::verify_files(&disk, info)?;
+    }
+    manifest.segments.into_iter().try_for_each(|info| {
+        let segment = Segment::open(&disk, manifest.store_id, &manifest.schema, info, &cache)?;
+        segment.verify(disk.as_ref(), manifest.store_id)?;
+        verify_fields(&manifest.fields, &segment)
+    })
+}
+
 /// Where snapshots of a collection begin: there is something only while one is made, or after a crash.
 pub(crate) fn snapshot_draft(collection: &Path) -> PathBuf {
     collection.join(FOLDER).join(DRAFT)
@@ -229,6 +232,14 @@ pub(crate) fn snapshot_folder(collection: &Path, name: &str) -> Result<PathBuf, 
 /// Makes a folder that has the files of another, by links where that is possible.
 pub(crate) fn link_all(from: &Path, to: &Path) -> Result<(), StorageError> {
     fill(from, &names_in(from)?, to)
+}
+
+/// Gives a collection the snapshots of another, by links.
+pub(crate) fn link_snapshots(from: &Path, to: &Path) -> Result<(), StorageError> {
+    let (from, to) = (from.join(FOLDER), to.join(FOLDER));
+    let names = names_in(&from)?;
+    names.iter().try_for_each(|name| link_all(&from.join(name), &to.join(name)))?;
+    if names.is_empty() { Ok(()) } else { sync(&to) }
 }
 
 fn names_in(folder: &Path) -> Result<Vec<String>, StorageError> {

@@ -1,19 +1,28 @@
 //! Other names of collections.
 
-use axum::Router;
 use axum::routing::MethodFilter;
 use nearline::AliasChange;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::app::{App, Kind};
+use crate::app::Kind;
 use crate::call::{Answer, Call, plain, write};
+use crate::rights::Access;
+use crate::table::Routes;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/aliases", plain(Kind::Search, MethodFilter::GET, list))
-        .route("/collections/{collection}/aliases", plain(Kind::Search, MethodFilter::GET, of_collection))
-        .route("/collections/aliases", write(MethodFilter::POST, change))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .route("/aliases", plain(Kind::Search, MethodFilter::GET, list).says("All aliases"))
+        .route(
+            "/collections/{collection}/aliases",
+            plain(Kind::Search, MethodFilter::GET, of_collection).says("The aliases of a collection"),
+        )
+        .route(
+            "/collections/aliases",
+            write(MethodFilter::POST, change)
+                .needs(Access::Manage)
+                .says("Sets, drops and renames aliases, in one step"),
+        )
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,7 +72,8 @@ fn of_collection(call: &Call) -> Answer<Value> {
 
 fn described(call: &Call, is_wanted: impl Fn(&str) -> bool) -> Value {
     let aliases = call.app.database().aliases().into_iter();
-    let wanted = aliases.filter(|(_, collection)| is_wanted(collection));
+    let wanted =
+        aliases.filter(|(_, collection)| is_wanted(collection) && call.app.rights().may_read(collection));
     let aliases: Vec<Value> = wanted
         .map(|(alias, collection)| json!({ "alias_name": alias, "collection_name": collection }))
         .collect();

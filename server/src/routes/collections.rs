@@ -1,31 +1,44 @@
 //! Collections: made, shown, changed, dropped.
 
-use axum::Router;
 use axum::routing::MethodFilter;
 use nearline::{OpenError, Payload};
 use serde_json::{Value, json};
 
-use crate::app::{App, Kind};
+use crate::app::Kind;
 use crate::call::{Answer, Call, plain, write};
 use crate::error::ApiError;
 use crate::json::collection::{CreateIn, Settings, UpdateIn, info};
+use crate::rights::Access;
+use crate::table::Routes;
 
-pub(super) fn routes() -> Router<App> {
+pub(super) fn routes() -> Routes {
     let get = |handler| plain(Kind::Search, MethodFilter::GET, handler);
     let one = get(show)
-        .merge(write(MethodFilter::PUT, create))
-        .merge(write(MethodFilter::PATCH, update))
-        .merge(plain(Kind::Write, MethodFilter::DELETE, delete));
-    Router::new()
-        .route("/collections", get(list))
+        .says("Describes a collection")
+        .merge(write(MethodFilter::PUT, create).needs(Access::Manage).says("Creates a collection"))
+        .merge(
+            write(MethodFilter::PATCH, update).needs(Access::Manage).says("Changes settings of a collection"),
+        )
+        .merge(
+            plain(Kind::Write, MethodFilter::DELETE, delete).needs(Access::Manage).says("Drops a collection"),
+        );
+    Routes::new()
+        .route("/collections", get(list).says("The names of all collections"))
         .route("/collections/{collection}", one)
-        .route("/collections/{collection}/exists", get(exists))
-        .route("/collections/{collection}/cluster", get(cluster))
-        .route("/collections/{collection}/optimizations", get(optimizations))
+        .route("/collections/{collection}/exists", get(exists).says("Whether there is such a collection"))
+        .route(
+            "/collections/{collection}/cluster",
+            get(cluster).says("Where a collection is: here, all of it"),
+        )
+        .route(
+            "/collections/{collection}/optimizations",
+            get(optimizations).says("What the background is doing"),
+        )
 }
 
 fn list(call: &Call) -> Answer<Value> {
-    let names = call.app.database().collections();
+    let mut names = call.app.database().collections();
+    names.retain(|name| call.app.rights().may_read(name));
     let collections: Vec<Value> = names.into_iter().map(|name| json!({ "name": name })).collect();
     Ok(json!({ "collections": collections }).into())
 }

@@ -1,17 +1,19 @@
 //! How many points there are.
 
-use axum::Router;
 use axum::routing::MethodFilter;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::app::App;
 use crate::call::{Answer, Call, read};
 use crate::json::filter::FilterIn;
 use crate::json::no_shards;
+use crate::table::Routes;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new().route("/collections/{collection}/points/count", read(MethodFilter::POST, count))
+pub(super) fn routes() -> Routes {
+    Routes::new().route(
+        "/collections/{collection}/points/count",
+        read(MethodFilter::POST, count).says("How many points there are, or match"),
+    )
 }
 
 /// Whether it is exact is not asked: it always is.
@@ -30,5 +32,5 @@ struct CountOut {
 fn count(call: &Call, request: CountIn) -> Answer<CountOut> {
     no_shards(&request.shard_key)?;
     let filter = request.filter.map(FilterIn::read).transpose()?;
-    Ok(CountOut { count: call.collection()?.count(filter.as_ref())? }.into())
+    Ok(CountOut { count: call.source()?.count(filter.as_ref())? }.into())
 }

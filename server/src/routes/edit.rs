@@ -2,28 +2,44 @@
 
 use std::collections::BTreeSet;
 
-use axum::Router;
 use axum::routing::MethodFilter;
 use nearline::{Collection, PointId, Selector, WriteReport};
 use serde::Deserialize;
 
 use super::upsert::{Updated, updated, upsert_in};
-use crate::app::App;
 use crate::call::{Answer, Call, write};
 use crate::error::ApiError;
 use crate::json::point::{
     DeletePayloadIn, DeleteVectorsIn, SelectorIn, SetPayloadIn, UpdateVectorsIn, UpsertIn,
 };
+use crate::table::Routes;
 
-pub(super) fn routes() -> Router<App> {
-    let payload = write(MethodFilter::POST, set_payload).merge(write(MethodFilter::PUT, overwrite_payload));
-    Router::new()
+pub(super) fn routes() -> Routes {
+    let payload = write(MethodFilter::POST, set_payload)
+        .says("Merges payloads")
+        .merge(write(MethodFilter::PUT, overwrite_payload).says("Replaces payloads"));
+    Routes::new()
         .route("/collections/{collection}/points/payload", payload)
-        .route("/collections/{collection}/points/payload/delete", write(MethodFilter::POST, delete_payload))
-        .route("/collections/{collection}/points/payload/clear", write(MethodFilter::POST, clear_payload))
-        .route("/collections/{collection}/points/vectors", write(MethodFilter::PUT, update_vectors))
-        .route("/collections/{collection}/points/vectors/delete", write(MethodFilter::POST, delete_vectors))
-        .route("/collections/{collection}/points/batch", write(MethodFilter::POST, batch))
+        .route(
+            "/collections/{collection}/points/payload/delete",
+            write(MethodFilter::POST, delete_payload).says("Removes parts of payloads"),
+        )
+        .route(
+            "/collections/{collection}/points/payload/clear",
+            write(MethodFilter::POST, clear_payload).says("Removes payloads"),
+        )
+        .route(
+            "/collections/{collection}/points/vectors",
+            write(MethodFilter::PUT, update_vectors).says("Replaces some vectors of points"),
+        )
+        .route(
+            "/collections/{collection}/points/vectors/delete",
+            write(MethodFilter::POST, delete_vectors).says("Removes some vectors of points"),
+        )
+        .route(
+            "/collections/{collection}/points/batch",
+            write(MethodFilter::POST, batch).says("Several writes, one after the other"),
+        )
 }
 
 /// One of several writes.

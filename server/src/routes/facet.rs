@@ -1,19 +1,19 @@
 //! How many points have each value of a field.
 
-use axum::Router;
 use axum::routing::MethodFilter;
 use nearline::{Facet, Value};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::app::App;
 use crate::call::{Answer, Call, read};
 use crate::error::ApiError;
 use crate::json::filter::FilterIn;
 use crate::json::no_shards;
+use crate::table::Routes;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new().route("/collections/{collection}/facet", read(MethodFilter::POST, facet))
+pub(super) fn routes() -> Routes {
+    let facet = read(MethodFilter::POST, facet).says("Counts the most frequent values of a field");
+    Routes::new().route("/collections/{collection}/facet", facet)
 }
 
 /// Whether counts are exact is not asked: they always are.
@@ -48,7 +48,7 @@ fn facet(call: &Call, request: FacetIn) -> Answer<FacetOut> {
     if let Some(filter) = request.filter.map(FilterIn::read).transpose()? {
         facet = facet.filter(filter);
     }
-    let hits = call.collection()?.facet(&facet)?;
+    let hits = call.source()?.facet(&facet)?;
     let hits = hits.into_iter().map(|hit| HitOut { value: hit.value, count: hit.count }).collect();
     Ok(FacetOut { hits }.into())
 }

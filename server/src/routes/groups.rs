@@ -1,27 +1,33 @@
 //! Points in groups, by the values of a field.
 
-use axum::Router;
 use axum::routing::MethodFilter;
 use nearline::{Collection, Groups, PointId, Value};
 use serde::Serialize;
 
 use super::query::{Asked, scored, with_usage};
-use crate::app::App;
 use crate::call::{Answer, Call, read};
 use crate::error::ApiError;
 use crate::json::payload::{WithPayload, WithVector};
 use crate::json::point::{Record, Scored};
 use crate::json::query::{GroupsIn, OlderRecommend, OlderSearch, QueryIn, WithLookupIn};
+use crate::table::Routes;
 
 /// Points of a group unless told otherwise.
 const SIZE: usize = 3;
 
-pub(super) fn routes() -> Router<App> {
+pub(super) fn routes() -> Routes {
     let path = |rest: &str| format!("/collections/{{collection}}/points/{rest}/groups");
-    Router::new()
-        .route(&path("query"), read(MethodFilter::POST, groups::<QueryIn>))
-        .route(&path("search"), read(MethodFilter::POST, groups::<OlderSearch>))
-        .route(&path("recommend"), read(MethodFilter::POST, groups::<OlderRecommend>))
+    let post = MethodFilter::POST;
+    Routes::new()
+        .route(path("query"), read(post, groups::<QueryIn>).says("The best points of each value of a field"))
+        .route(
+            path("search"),
+            read(post, groups::<OlderSearch>).says("The nearest of each value of a field, in the older form"),
+        )
+        .route(
+            path("recommend"),
+            read(post, groups::<OlderRecommend>).says("Points like examples by value, in the older form"),
+        )
 }
 
 #[derive(Debug, Serialize)]
@@ -38,7 +44,7 @@ struct GroupOut {
 }
 
 fn groups<Q: Into<QueryIn>>(call: &Call, request: GroupsIn<Q>) -> Answer<GroupsOut> {
-    let collection = call.collection()?;
+    let collection = call.source()?;
     let size = request.group_size.unwrap_or(SIZE);
     if request.group_by.is_empty() {
         return Err(ApiError::invalid("group_by", "\"\"", "must have at least one character"));

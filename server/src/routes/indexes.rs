@@ -1,18 +1,24 @@
 //! Field indexes: created and dropped.
 
-use axum::Router;
 use axum::routing::MethodFilter;
 use nearline::WriteError;
 
 use super::upsert::{Updated, updated};
-use crate::app::{App, Kind};
+use crate::app::Kind;
 use crate::call::{Answer, Call, plain, write};
 use crate::json::index::CreateIndexIn;
+use crate::table::Routes;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/collections/{collection}/index", write(MethodFilter::PUT, create))
-        .route("/collections/{collection}/index/{field}", plain(Kind::Write, MethodFilter::DELETE, delete))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .route(
+            "/collections/{collection}/index",
+            write(MethodFilter::PUT, create).says("Creates a field index"),
+        )
+        .route(
+            "/collections/{collection}/index/{field}",
+            plain(Kind::Write, MethodFilter::DELETE, delete).says("Drops a field index"),
+        )
 }
 
 /// Creates an index, in place of one of another type. Its files follow; queries ask payloads until they are there.

@@ -1,23 +1,25 @@
 //! Distances among some points taken by chance.
 
-use axum::Router;
 use axum::routing::MethodFilter;
 use nearline::{MATRIX_SAMPLE_MAX, Matrix, MatrixAnswer, PointId};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::app::App;
 use crate::call::{Answer, Call, read};
 use crate::error::ApiError;
 use crate::json::filter::FilterIn;
 use crate::json::no_shards;
 use crate::json::vector::config_of;
+use crate::table::Routes;
 
-pub(super) fn routes() -> Router<App> {
+pub(super) fn routes() -> Routes {
     let path = |rest: &str| format!("/collections/{{collection}}/points/search/matrix/{rest}");
-    Router::new()
-        .route(&path("pairs"), read(MethodFilter::POST, pairs))
-        .route(&path("offsets"), read(MethodFilter::POST, offsets))
+    Routes::new()
+        .route(path("pairs"), read(MethodFilter::POST, pairs).says("Distances among points taken by chance"))
+        .route(
+            path("offsets"),
+            read(MethodFilter::POST, offsets).says("The same, as a sparse matrix with offsets"),
+        )
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -75,7 +77,7 @@ fn offsets(call: &Call, request: MatrixIn) -> Answer<OffsetsOut> {
 
 fn matrix(call: &Call, request: MatrixIn) -> Result<MatrixAnswer, ApiError> {
     no_shards(&request.shard_key)?;
-    let collection = call.collection()?;
+    let collection = call.source()?;
     let using = request.using.unwrap_or_default();
     if config_of(collection.schema(), &using).is_none() {
         return Err(ApiError::no_vector(&using));

@@ -1,22 +1,25 @@
 //! Points by their ids.
 
-use axum::Router;
 use axum::routing::MethodFilter;
 use nearline::PointId;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::app::{App, Kind};
+use crate::app::Kind;
 use crate::call::{Answer, Call, plain, read};
 use crate::error::ApiError;
 use crate::json::no_shards;
 use crate::json::payload::{WithPayload, WithVector};
 use crate::json::point::Record;
+use crate::table::Routes;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/collections/{collection}/points", read(MethodFilter::POST, get))
-        .route("/collections/{collection}/points/{id}", plain(Kind::Search, MethodFilter::GET, get_one))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .route("/collections/{collection}/points", read(MethodFilter::POST, get).says("Points by their ids"))
+        .route(
+            "/collections/{collection}/points/{id}",
+            plain(Kind::Search, MethodFilter::GET, get_one).says("A point by its id"),
+        )
 }
 
 #[derive(Debug, Deserialize)]
@@ -38,7 +41,7 @@ fn get(call: &Call, request: GetIn) -> Answer<Vec<Record>> {
         request.with_payload.unwrap_or(WithPayload::All(true)),
         request.with_vector.unwrap_or(WithVector::All(false)),
     );
-    let collection = call.collection()?;
+    let collection = call.source()?;
     vector.check(collection.schema())?;
     let points = if vector.wants_any() {
         collection.get(request.ids)?
@@ -52,7 +55,7 @@ fn get(call: &Call, request: GetIn) -> Answer<Vec<Record>> {
 
 fn get_one(call: &Call) -> Answer<Record> {
     let id: PointId = call.name("id").parse().map_err(ApiError::wrong_input)?;
-    let point = call.collection()?.get([id])?.pop();
+    let point = call.source()?.get([id])?.pop();
     let point =
         point.ok_or_else(|| ApiError::not_found(format_args!("Point with id {id} does not exists!")))?;
     Ok(Record::new(point, &WithPayload::All(true), &WithVector::All(true)).into())

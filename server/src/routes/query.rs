@@ -2,32 +2,48 @@
 
 mod translate;
 
-use axum::Router;
 use axum::routing::MethodFilter;
 use nearline::{Query, QueryReport, ScoredPoint};
 use serde::Serialize;
 
 use super::scroll::Wanted;
-use crate::app::App;
 use crate::call::{Answer, Call, read};
 use crate::json::point::Scored;
 use crate::json::query::{Batch, OlderDiscover, OlderRecommend, OlderSearch, QueryIn};
 use crate::reply::{Reply, Usage};
+use crate::table::Routes;
 
 pub(super) use translate::Asked;
 
-pub(super) fn routes() -> Router<App> {
-    let post = MethodFilter::POST;
+pub(super) fn routes() -> Routes {
     let path = |rest: &str| format!("/collections/{{collection}}/points/{rest}");
-    Router::new()
-        .route(&path("query"), read(post, query))
-        .route(&path("query/batch"), read(post, query_batch))
-        .route(&path("search"), read(post, older::<OlderSearch>))
-        .route(&path("search/batch"), read(post, older_batch::<OlderSearch>))
-        .route(&path("recommend"), read(post, older::<OlderRecommend>))
-        .route(&path("recommend/batch"), read(post, older_batch::<OlderRecommend>))
-        .route(&path("discover"), read(post, older::<OlderDiscover>))
-        .route(&path("discover/batch"), read(post, older_batch::<OlderDiscover>))
+    let post = MethodFilter::POST;
+    Routes::new()
+        .route(path("query"), read(post, query).says("Answers a question"))
+        .route(path("query/batch"), read(post, query_batch).says("Answers several questions"))
+        .route(path("search"), read(post, older::<OlderSearch>).says("The nearest, in the older form"))
+        .route(
+            path("search/batch"),
+            read(post, older_batch::<OlderSearch>)
+                .says("Several questions for the nearest, in the older form"),
+        )
+        .route(
+            path("recommend"),
+            read(post, older::<OlderRecommend>).says("Points like examples, in the older form"),
+        )
+        .route(
+            path("recommend/batch"),
+            read(post, older_batch::<OlderRecommend>)
+                .says("Several questions by examples, in the older form"),
+        )
+        .route(
+            path("discover"),
+            read(post, older::<OlderDiscover>).says("Points on the side of examples, in the older form"),
+        )
+        .route(
+            path("discover/batch"),
+            read(post, older_batch::<OlderDiscover>).says("Several discoveries, in the older form"),
+        )
 }
 
 #[derive(Debug, Serialize)]
@@ -54,13 +70,15 @@ fn older_batch<Q: Into<QueryIn>>(call: &Call, request: Batch<Q>) -> Answer<Vec<V
 
 /// Answers several questions about one and the same moment.
 fn answer(call: &Call, requests: Vec<QueryIn>) -> Answer<Vec<Vec<Scored>>> {
-    let collection = call.collection()?;
+    let collection = call.source()?;
     let asked = requests.into_iter().map(|request| Asked::read(call, &collection, request));
     let asked = asked.collect::<Result<Vec<_>, _>>()?;
     let (queries, wanted): (Vec<Query>, Vec<Wanted>) =
         asked.into_iter().map(|asked| (asked.query, asked.wanted)).unzip();
+    let answers = collection.query_batch(&queries)?;
+    call.app.note_answers(&collection, &queries, &answers);
     let (mut all, mut reports) = (Vec::with_capacity(queries.len()), Vec::with_capacity(queries.len()));
-    for (answer, wanted) in collection.query_batch(&queries)?.into_iter().zip(wanted) {
+    for (answer, wanted) in answers.into_iter().zip(wanted) {
         all.push(scored(answer.hits, &wanted));
         reports.push(answer.report);
     }

@@ -1,12 +1,10 @@
 //! Points one page after the other.
 
-use axum::Router;
 use axum::routing::MethodFilter;
-use nearline::{Collection, PointId, Scroll};
+use nearline::{PointId, Scroll};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::app::App;
 use crate::call::{Answer, Call, read};
 use crate::error::ApiError;
 use crate::json::filter::FilterIn;
@@ -14,12 +12,17 @@ use crate::json::no_shards;
 use crate::json::payload::{WithPayload, WithVector};
 use crate::json::point::Record;
 use crate::json::query::OrderByIn;
+use crate::source::Source;
+use crate::table::Routes;
 
 /// Points of a page unless told otherwise.
 const LIMIT: usize = 10;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new().route("/collections/{collection}/points/scroll", read(MethodFilter::POST, scroll))
+pub(super) fn routes() -> Routes {
+    Routes::new().route(
+        "/collections/{collection}/points/scroll",
+        read(MethodFilter::POST, scroll).says("Points one page after the other"),
+    )
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,7 +54,7 @@ fn scroll(call: &Call, request: ScrollIn) -> Answer<ScrollOut> {
         let expected = format!("must be from 1 to {}", call.app.config().points);
         return Err(ApiError::invalid("limit", wanted.limit, &expected));
     }
-    let collection = call.collection()?;
+    let collection = call.source()?;
     wanted.vector.check(collection.schema())?;
     let filter = request.filter.map(FilterIn::read).transpose()?;
     let mut scroll = Scroll::new().limit(wanted.limit).with_vectors(wanted.vector.wants_any());
@@ -78,7 +81,7 @@ pub(super) struct Wanted {
 
 /// A page as it is handed out, and where the next one begins.
 pub(super) fn records(
-    collection: &Collection,
+    collection: &Source,
     scroll: &Scroll,
     wanted: &Wanted,
 ) -> Result<(Vec<Record>, Option<PointId>), ApiError> {

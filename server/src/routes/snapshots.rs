@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::Router;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use axum::routing::{MethodFilter, any, on};
@@ -10,24 +9,27 @@ use nearline::filter::format_datetime;
 use nearline::{Collection, OpenError, WriteError};
 use serde::Serialize;
 
-use crate::app::{App, Kind};
+use crate::app::Kind;
 use crate::archive;
 use crate::call::{Answer, Call, Incoming, on_pool, plain};
 use crate::error::ApiError;
+use crate::rights::Access;
+use crate::table::{Body, Endpoint, Routes};
 
-pub(super) fn routes() -> Router<App> {
-    let all =
-        plain(Kind::Search, MethodFilter::GET, list).merge(plain(Kind::Write, MethodFilter::POST, create));
-    let one = plain(Kind::Write, MethodFilter::DELETE, delete).merge(on(MethodFilter::GET, download));
-    let recover = any(async || ApiError::unsupported("recovering a collection from a snapshot"));
+pub(super) fn routes() -> Routes {
+    let all = plain(Kind::Search, MethodFilter::GET, list)
+        .says("The snapshots of a collection")
+        .merge(plain(Kind::Write, MethodFilter::POST, create).says("Makes a snapshot"));
+    let one = plain(Kind::Write, MethodFilter::DELETE, delete).says("Drops a snapshot").merge(
+        Endpoint::new(MethodFilter::GET, Access::Read, Body::None, on(MethodFilter::GET, download))
+            .says("A snapshot as a tar archive"),
+    );
     let of_all = any(async || ApiError::unsupported("snapshots of the whole storage"));
-    Router::new()
+    Routes::new()
         .route("/collections/{collection}/snapshots", all)
         .route("/collections/{collection}/snapshots/{snapshot}", one)
-        .route("/collections/{collection}/snapshots/recover", recover.clone())
-        .route("/collections/{collection}/snapshots/upload", recover)
-        .route("/snapshots", of_all.clone())
-        .route("/snapshots/{snapshot}", of_all)
+        .route("/snapshots", Endpoint::refusing(of_all.clone()))
+        .route("/snapshots/{snapshot}", Endpoint::refusing(of_all))
 }
 
 /// A snapshot as it describes itself.

@@ -1,10 +1,9 @@
 //! What the dialect has and is not here yet: said so, in so many words.
 
-use axum::Router;
 use axum::routing::any;
 
-use crate::app::App;
 use crate::error::ApiError;
+use crate::table::{Endpoint, Routes};
 
 /// Paths behind that of a collection.
 const PATHS: [&str; 8] = [
@@ -18,11 +17,11 @@ const PATHS: [&str; 8] = [
     "/vectors/{vector}",
 ];
 
-pub(super) fn routes() -> Router<App> {
-    let mut routes = Router::new();
+pub(super) fn routes() -> Routes {
+    let mut routes = Routes::new();
     for path in PATHS {
         let refuse = async move || ApiError::unsupported(path);
-        routes = routes.route(&format!("/collections/{{collection}}{path}"), any(refuse));
+        routes = routes.route(format!("/collections/{{collection}}{path}"), Endpoint::refusing(any(refuse)));
     }
     routes
 }

@@ -1,19 +1,21 @@
 //! Points written as a whole, and deleted.
 
-use axum::Router;
 use axum::routing::MethodFilter;
 use nearline::{Collection, WriteReport};
 use serde::Serialize;
 
-use crate::app::App;
 use crate::call::{Answer, Call, write};
 use crate::error::ApiError;
 use crate::json::point::{SelectorIn, Upsert, UpsertIn};
+use crate::table::Routes;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/collections/{collection}/points", write(MethodFilter::PUT, upsert))
-        .route("/collections/{collection}/points/delete", write(MethodFilter::POST, delete))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .route("/collections/{collection}/points", write(MethodFilter::PUT, upsert).says("Writes points"))
+        .route(
+            "/collections/{collection}/points/delete",
+            write(MethodFilter::POST, delete).says("Deletes points"),
+        )
 }
 
 /// What a write says when it is done.

@@ -128,3 +128,34 @@ fn many_requests_at_a_time_are_answered_or_told_to_come_again() {
     let count = server.post("/collections/c/points/count", json!({})).result();
     assert_eq!(count, json!({ "count": written }), "what was refused was not written");
 }
+
+#[test]
+fn thousands_at_a_time_are_answered_or_told_to_come_again() {
+    let server = Server::with_points("Dot");
+    let (router, runtime) = (server.router(), server.runtime());
+    let request = || {
+        let body = json!({ "query": [1, 1], "limit": 3 }).to_string();
+        Request::builder().method("POST").uri("/collections/c/points/query").body(body.into()).unwrap()
+    };
+    let all: Vec<_> = (0..5_000).map(|_| runtime.spawn(answer(router.clone(), request()))).collect();
+    let statuses: Vec<u16> =
+        all.into_iter().map(|task| runtime.block_on(task).unwrap().status.as_u16()).collect();
+    assert!(statuses.iter().all(|status| [200, 503].contains(status)));
+    assert!(statuses.contains(&200));
+    assert_eq!(server.get("/collections").status.as_u16(), 200);
+}
+
+#[test]
+fn a_hundred_megabytes_are_refused_however_they_come() {
+    let server = Server::start();
+    for (path, kind) in [
+        ("/collections/c", "application/json"),
+        ("/collections/c/points", "application/json"),
+        ("/nearline/v1/collections/c/points?start=0", "application/octet-stream"),
+    ] {
+        let request = Request::builder().method("PUT").uri(path).header("content-type", kind);
+        let request = request.body(Body::from(vec![b'1'; 100 << 20])).unwrap();
+        let refused = server.runtime().block_on(answer(server.router(), request));
+        assert_eq!(refused.status.as_u16(), 413, "{path}: {refused:?}");
+    }
+}

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 /// A server on a port of its own.
-struct Listening {
+pub(crate) struct Listening {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
@@ -20,7 +20,7 @@ struct Listening {
 }
 
 impl Listening {
-    fn start(config: &str) -> Self {
+    pub(crate) fn start(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::builder(folder.path()).memory_budget(32 << 20).open().unwrap();
         database.create_collection("c", Schema::single(1, Metric::L2)).unwrap();
@@ -34,28 +34,28 @@ impl Listening {
         Self { address: told.recv().unwrap(), stop, thread, folder }
     }
 
-    fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream
     }
 
     /// Stops it, waits until it has, and opens the database it leaves.
-    fn stop(self) -> (Database, TempDir) {
+    pub(crate) fn stop(self) -> (Database, TempDir) {
         let _ = self.stop.send(());
         self.thread.join().unwrap();
         (Database::builder(self.folder.path()).open().unwrap(), self.folder)
     }
 }
 
-fn upsert(ids: std::ops::Range<u64>) -> String {
+pub(crate) fn upsert(ids: std::ops::Range<u64>) -> String {
     let points: Vec<String> = ids.map(|id| format!(r#"{{"id": {id}, "vector": [{id}]}}"#)).collect();
     let body = format!(r#"{{"points": [{}]}}"#, points.join(","));
     format!("PUT /collections/c/points HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
 /// Reads one answer and says its status.
-fn status(stream: &mut TcpStream) -> u16 {
+pub(crate) fn status(stream: &mut impl Read) -> u16 {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -70,7 +70,7 @@ fn status(stream: &mut TcpStream) -> u16 {
 }
 
 /// Whether the other side has closed, before it is too late.
-fn is_closed(stream: &mut TcpStream) -> bool {
+pub(crate) fn is_closed(stream: &mut impl Read) -> bool {
     let mut rest = Vec::new();
     // A reset is an end, too; that nothing came for a long time is none.
     match stream.read_to_end(&mut rest) {
@@ -173,4 +173,45 @@ fn what_is_no_http_does_no_harm() {
     stream.write_all(upsert(0..1).as_bytes()).unwrap();
     assert_eq!(status(&mut stream), 200);
     server.stop();
+}
+
+#[test]
+fn who_does_not_take_an_answer_is_cut_off() {
+    let server = Listening::start("write_seconds = 0.3\nconnections = 1");
+    let mut slow = server.connect();
+    slow.write_all(upsert(0..20_000).as_bytes()).unwrap();
+    assert_eq!(status(&mut slow), 200);
+    let body = r#"{"limit": 20000, "with_vector": true}"#;
+    let ask =
+        format!("POST /collections/c/points/scroll HTTP/1.1\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    // More answers than the buffers of both sides hold, and nobody reads them.
+    let _ = slow.set_write_timeout(Some(Duration::from_millis(500)));
+    for _ in 0..40 {
+        if slow.write_all(ask.as_bytes()).is_err() {
+            break;
+        }
+    }
+    let mut next = server.connect();
+    next.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    assert_eq!(status(&mut next), 200, "the only place is free again");
+    drop(slow);
+    server.stop();
+}
+
+#[test]
+fn bodies_that_drip_are_given_up_and_hold_no_thread() {
+    let server = Listening::start("request_seconds = 0.4\nsearch_threads = 1\nwrite_threads = 1");
+    let request = upsert(0..100);
+    let mut dripping: Vec<TcpStream> = (0..20).map(|_| server.connect()).collect();
+    for stream in &mut dripping {
+        stream.write_all(&request.as_bytes()[..request.len() - 1]).unwrap();
+    }
+    let mut quick = server.connect();
+    quick.write_all(upsert(200..210).as_bytes()).unwrap();
+    assert_eq!(status(&mut quick), 200);
+    for stream in &mut dripping {
+        assert_eq!(status(stream), 408);
+    }
+    let (database, _folder) = server.stop();
+    assert_eq!(database.collection("c").unwrap().count(None).unwrap(), 10);
 }

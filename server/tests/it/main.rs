@@ -4,9 +4,13 @@
 
 mod bad_input;
 mod collections;
+mod keys;
 mod limits;
 mod listening;
+mod operations;
+mod own;
 mod points;
 mod questions;
 mod snapshots;
 mod support;
+mod tls;

@@ -13,6 +13,7 @@ use crate::json::no_shards;
 use crate::json::payload::{WithPayload, WithVector};
 use crate::json::query::{FusionIn, Kind, LookupIn, MmrIn, PairIn, QueryIn, RecommendIn, RrfIn};
 use crate::json::vector::{Input, config_of, prepared};
+use crate::source::Source;
 
 /// Points of an answer, and of a prefetch, unless told otherwise.
 const LIMIT: usize = 10;
@@ -29,7 +30,7 @@ impl Asked {
     /// A question for points.
     pub(in crate::routes) fn read(
         call: &Call,
-        collection: &Collection,
+        collection: &Source,
         request: QueryIn,
     ) -> Result<Self, ApiError> {
         let wanted = wanted_of(collection.schema(), &request, LIMIT)?;
@@ -41,7 +42,7 @@ impl Asked {
     /// A question whose points are put into groups of so many.
     pub(in crate::routes) fn of_groups(
         call: &Call,
-        collection: &Collection,
+        collection: &Source,
         request: QueryIn,
         size: usize,
     ) -> Result<Self, ApiError> {
@@ -53,12 +54,7 @@ impl Asked {
         Self::with(call, collection, request, wanted)
     }
 
-    fn with(
-        call: &Call,
-        collection: &Collection,
-        request: QueryIn,
-        wanted: Wanted,
-    ) -> Result<Self, ApiError> {
+    fn with(call: &Call, collection: &Source, request: QueryIn, wanted: Wanted) -> Result<Self, ApiError> {
         no_shards(&request.shard_key)?;
         let query = Translator { call, collection }.query(request, 0)?;
         let query = query.with_payload(wanted.payload.wants_any()).with_vectors(wanted.vector.wants_any());
@@ -94,7 +90,7 @@ fn check_limit(call: &Call, wanted: &Wanted, points: Option<usize>, what: &str) 
 /// What a translation needs to know.
 struct Translator<'a> {
     call: &'a Call,
-    collection: &'a Collection,
+    collection: &'a Source,
 }
 
 impl Translator<'_> {
@@ -147,7 +143,7 @@ enum Lookup {
 
 /// The examples of a question.
 struct Examples<'a> {
-    collection: &'a Collection,
+    collection: &'a Source,
     using: &'a str,
     lookup: Option<&'a Lookup>,
 }

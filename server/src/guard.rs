@@ -1,0 +1,45 @@
+//! Before a request is looked at: who sent it, and whether they may.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::rights::{Access, Rights};
+use crate::table::Needs;
+
+/// Refuses what the sender may not do, and notes for what comes after what they may.
+pub(crate) async fn guard(
+    State((app, needs)): State<(App, Arc<Needs>)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match admitted(&app, &needs, request).await {
+        Ok(request) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn admitted(app: &App, needs: &Needs, request: Request) -> Result<Request, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let path = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let access = path.map_or(Access::Read, |path| needs.access(&path, &parts.method));
+    if access > Access::Open {
+        let rights = app.keys().rights(&parts.headers)?;
+        // A path without such a part, or one that cannot be read, is refused by whoever reads it.
+        let params = RawPathParams::from_request_parts(&mut parts, app).await.ok();
+        let collection =
+            params.as_ref().and_then(|params| params.iter().find(|(name, _)| *name == "collection"));
+        match collection {
+            Some((_, name)) if !matches!(rights, Rights::Manage) => {
+                rights.check(access, Some(&app.real_name(name)))?;
+            }
+            _ => rights.check(access, None)?,
+        }
+        parts.extensions.insert(rights);
+    }
+    Ok(Request::from_parts(parts, body))
+}

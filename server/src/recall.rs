@@ -63,9 +63,8 @@ impl Sampler {
         let (Some(query), Some(answer)) = (queries.get(at as usize), answers.get(at as usize)) else {
             return;
         };
-        // Others are exact, or by chance.
-        let is_of_lists = matches!(answer.report.strategy, Strategy::Index | Strategy::FilteredIndex);
-        if !is_of_lists || !self.gate.take() {
+        // Points by chance are others each time.
+        if answer.report.strategy == Strategy::InOrder || !self.gate.take() {
             return;
         }
         let ids: BTreeSet<PointId> = answer.hits.iter().map(|hit| hit.id).collect();

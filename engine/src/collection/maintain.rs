@@ -265,7 +265,6 @@ impl Inner {
         let resting = View { is_resting: true, ..self.view() };
         background.running.is_none()
             && background.indexing.is_none()
-            && !background.has_work
             && choose(&resting).is_none()
             && self.due_index(Duration::MAX).is_none()
     }
@@ -286,8 +285,6 @@ impl Inner {
                 background.failed.is_some() || (self.is_resting() && choose(&self.view()).is_some());
         }
         background.has_work = false;
-        // Others that wait learn that nothing is running only once the choice is made.
-        background.running = Some((Job::Flush, Instant::now()));
         !background.stopping
     }
 

@@ -34,8 +34,13 @@ pub(crate) const STOP_STEP: usize = 4;
 const STOP_K: usize = 256;
 /// The share of the vectors below which the settings, made for all of them, do not say when to stop.
 const FEW_SHARE: f32 = 0.75;
-/// How much nearer to 1 the estimated recall has to be where few vectors are allowed, which may lie unevenly.
+/// There, how much nearer to 1 the estimated recall has to be than for all of them, the more the fewer are allowed.
 const SURER: f32 = 0.5;
+/// And how many times as many lists may be looked at as would hold as many of them if they lay evenly: the estimate says
+/// when to stop.
+const FARTHER: f32 = 4.0;
+/// Then it is looked at after one more for so many lists: there may be thousands.
+const FEW_STEP: usize = 32;
 /// Candidates kept when nothing was calibrated: so many times k, and so many more where only signs are known.
 const DEPTH: usize = 4;
 const SIGNS_DEPTH: usize = 60;
@@ -58,6 +63,8 @@ pub(super) struct Course {
     pub(super) exact: bool,
     /// Whether a recall is wanted, not a number of lists.
     is_target: bool,
+    /// Whether few vectors are allowed.
+    is_few: bool,
     /// Lists submitted ahead of the one that is scored next.
     ahead: usize,
     /// Whether lists come from the disk.
@@ -91,6 +98,7 @@ impl Course {
             rerank: 1.0,
             exact: options.rerank == Rerank::Exact,
             is_target: matches!(options.probe, Probe::TargetRecall(_)),
+            is_few: false,
             ahead: lists,
             waits: residency == Residency::Lists,
             max_bytes: options.max_bytes_read.unwrap_or(u64::MAX),
@@ -132,17 +140,25 @@ impl Course {
         }
     }
 
-    /// Looks farther where only a share of the vectors may be answered: the lists that hold as many of them, at most, and
-    /// as few of those as the estimate of recall says.
+    /// Looks farther where only a share of the vectors may be answered: the lists that hold as many of them. If few are,
+    /// they may lie unevenly: then more, and as few of those as the estimate of recall says.
     fn see_share(&mut self, index: &Inner, options: &SearchOptions, share: f32) {
         let Probe::TargetRecall(target) = options.probe else { return };
-        let scale = |count: usize, most: usize| ((count as f32 / share).ceil() as usize).min(most);
+        self.is_few = share < FEW_SHARE;
+        let farther = if self.is_few { FARTHER } else { 1.0 };
+        let scale = |count: usize, most: usize| ((count as f32 * farther / share).ceil() as usize).min(most);
         self.nprobe = scale(self.nprobe, index.info.lists as usize);
         self.breadth = scale(self.breadth, index.info.nodes as usize);
-        if share < FEW_SHARE {
-            // The estimate is for vectors that lie evenly; those that a filter allows need not.
-            self.stop = if self.stop > 1.0 { target } else { self.stop + (1.0 - self.stop) * SURER };
+        if self.is_few {
+            let surer = (1.0 - self.stop) * SURER * (1.0 - share).powi(2);
+            self.stop = if self.stop > 1.0 { target } else { self.stop + surer };
         }
+    }
+
+    /// Lists to score before it is looked at again whether they suffice, after so many.
+    fn step(&self, scored: usize) -> usize {
+        // Of many candidates, the k-th takes longer to find than a few lists take to score.
+        STOP_STEP * (1 + self.k / STOP_K) + if self.is_few { scored / FEW_STEP } else { 0 }
     }
 
     fn finish(mut self, cx: &Context<'_>, options: &SearchOptions) -> Self {
@@ -202,6 +218,8 @@ pub(super) struct Job {
     /// Lists that are asked for: read, or found to be held.
     submitted: usize,
     scored: usize,
+    /// When so many are, it is looked whether they suffice.
+    look_at: usize,
     /// Lists that will be scored.
     end: usize,
     arrived: Vec<Arrived>,
@@ -231,6 +249,7 @@ impl Job {
         self.course = course;
         (self.cost, self.cut, self.estimated_recall) = (Cost::default(), false, None);
         (self.submitted, self.scored, self.reranking) = (0, 0, false);
+        self.look_at = course.step(0);
         self.arrived.clear();
         self.pool.reset(course.depth);
         self.scorer = (course.rerank > 0.0 || index.info.codec == Codec::Raw)
@@ -343,6 +362,7 @@ impl Job {
     }
 
     fn score(&mut self, cx: &Context<'_>, list: &HeldList<'_>, squared: f32, scratch: &mut Scratch) {
+        self.pool.enter(self.scored);
         self.cost.entries += list.posting.entries as u64;
         match (list.posting.body, &self.scorer) {
             (Body::Coded(codes), _) => {
@@ -360,14 +380,19 @@ impl Job {
     /// Ends with what is in flight when the estimated recall is high enough.
     fn consider_stopping(&mut self, index: &Inner) {
         let in_flight = self.scored - 1 + self.ahead();
-        // Of many candidates, the k-th takes longer to find than a few lists take to score.
-        let step = STOP_STEP * (1 + self.course.k / STOP_K);
-        let due = self.scored.is_multiple_of(step) && in_flight < self.end;
+        let due = self.scored >= self.look_at && in_flight < self.end;
         if self.course.stop > 1.0 || !due {
             return;
         }
-        let radius = self.radius(index);
-        let recall = self.planes.recall(&index.caps, self.scored, self.probes.len(), radius);
+        self.look_at = self.scored + self.course.step(self.scored);
+        let kth = self.pool.kth(self.course.k);
+        let (radius, k, pool) = (self.radius(index, kth), self.course.k, &self.pool);
+        let recall = if self.course.is_few {
+            let since = |list| pool.found_since(list, kth);
+            self.planes.recall_of_some(&index.caps, self.scored, radius, (k, since))
+        } else {
+            self.planes.recall(&index.caps, self.scored, self.probes.len(), radius)
+        };
         if recall >= self.course.stop {
             // Whether they are in flight already or not: what is answered must not depend on the disk.
             self.end = in_flight;
@@ -375,9 +400,8 @@ impl Job {
         }
     }
 
-    /// How far the k-th candidate is, in the routing space.
-    fn radius(&mut self, index: &Inner) -> f32 {
-        let kth = self.pool.kth(self.course.k);
+    /// How far the k-th candidate is in the routing space, if its distance is `kth`.
+    fn radius(&self, index: &Inner, kth: f32) -> f32 {
         let squared = match index.info.codec {
             Codec::Raw => index.space.routing_distance(kth, self.norm),
             Codec::Rabitq { .. } => kth,

@@ -40,6 +40,9 @@ pub(super) struct Pool {
     distances: Vec<f32>,
     keys: Vec<u32>,
     rest: Vec<(f32, RowId)>,
+    /// The lists where they were found first, as [`Pool::enter`] numbers them.
+    lists: Vec<u32>,
+    list: u32,
     /// The place of the worst candidate, once the pool is full.
     worst: usize,
     sorted: Vec<f32>,
@@ -54,6 +57,13 @@ impl Pool {
         self.distances.clear();
         self.keys.clear();
         self.rest.clear();
+        self.lists.clear();
+        self.list = 0;
+    }
+
+    /// What is offered from now on is found in the list of this number.
+    pub(super) fn enter(&mut self, list: usize) {
+        self.list = list as u32;
     }
 
     /// A candidate farther than this is not let in any more.
@@ -95,6 +105,7 @@ impl Pool {
         } else if self.distances.len() < self.room {
             self.append(candidate);
         } else if Order(candidate.distance, candidate.row) < self.order_at(self.worst) {
+            self.lists[self.worst] = self.list;
             self.put(self.worst, candidate);
         }
     }
@@ -103,6 +114,7 @@ impl Pool {
         self.distances.push(0.0);
         self.keys.push(0);
         self.rest.push((0.0, NO_ROW));
+        self.lists.push(self.list);
         self.put(self.distances.len() - 1, candidate);
     }
 
@@ -122,6 +134,7 @@ impl Pool {
             self.distances.swap_remove(at);
             self.keys.swap_remove(at);
             self.rest.swap_remove(at);
+            self.lists.swap_remove(at);
             if let Some(&moved) = self.keys.get(at) {
                 self.places.insert(moved, at as u32);
             }
@@ -164,6 +177,12 @@ impl Pool {
         self.sorted.clear();
         self.sorted.extend_from_slice(&self.distances);
         *self.sorted.select_nth_unstable_by(k - 1, f32::total_cmp).1
+    }
+
+    /// How many of those at most so far away were found in the list `from` or later.
+    pub(super) fn found_since(&self, from: usize, distance: f32) -> usize {
+        let is_late = |found: &(&f32, &u32)| *found.0 <= distance && *found.1 as usize >= from;
+        self.distances.iter().zip(&self.lists).filter(is_late).count()
     }
 
     /// All candidates, nearest first, ties by row.

@@ -7,6 +7,8 @@
 
 /// Steps of the table of caps.
 const STEPS: usize = 256;
+/// The part of what was probed whose finds say how many to expect in what is left.
+const LAST: f32 = 0.25;
 
 /// The parts of a ball beyond planes at any distance from its centre.
 #[derive(Debug, Clone)]
@@ -64,13 +66,46 @@ impl Planes {
         if !(radius.is_finite() && radius > 0.0) {
             return if radius == 0.0 { 1.0 } else { 0.0 };
         }
-        let scale = 1.0 / radius;
-        let sum = |planes: &[f32]| planes.iter().map(|plane| caps.share(plane * scale)).sum::<f32>();
         let all = &self.distances[..all.min(self.distances.len())];
         let (near, far) = all.split_at(probed.min(all.len()));
-        let (near, far) = (sum(near), sum(far));
-        if near + far > 0.0 { near / (near + far) } else { 1.0 }
+        part(sum(caps, near, radius), sum(caps, far, radius))
     }
+
+    /// The same where only some vectors are allowed, which may lie unevenly: what is left is taken to have as many of the
+    /// `k` nearest for its share as the last lists had, if that is more than all had on average. `since` says how many of
+    /// them were found from a list on.
+    pub(crate) fn recall_of_some(
+        &self,
+        caps: &Caps,
+        probed: usize,
+        radius: f32,
+        (k, since): (usize, impl Fn(usize) -> usize),
+    ) -> f32 {
+        if !(radius.is_finite() && radius > 0.0) {
+            return self.recall(caps, probed, self.distances.len(), radius);
+        }
+        let (near, far) = self.distances.split_at(probed.min(self.distances.len()));
+        let near_sum = sum(caps, near, radius);
+        let (mut last, mut from) = (0.0, near.len());
+        while from > 0 && last < near_sum * LAST {
+            from -= 1;
+            last += caps.share(near[from] / radius);
+        }
+        let expected = if near_sum > 0.0 { k as f32 * last / near_sum } else { 0.0 };
+        // One more on both sides: of few, none or two say little.
+        let density = (since(from) as f32 + 1.0) / (expected + 1.0);
+        part(near_sum, sum(caps, far, radius) * density.max(1.0))
+    }
+}
+
+/// The shares of lists beyond these planes.
+fn sum(caps: &Caps, planes: &[f32], radius: f32) -> f32 {
+    let scale = 1.0 / radius;
+    planes.iter().map(|plane| caps.share(plane * scale)).sum()
+}
+
+fn part(near: f32, far: f32) -> f32 {
+    if near + far > 0.0 { near / (near + far) } else { 1.0 }
 }
 
 #[cfg(test)]
@@ -102,5 +137,29 @@ mod tests {
         assert_eq!(planes.recall(&caps, 3, 20, f32::INFINITY), 0.0);
         assert_eq!(planes.recall(&caps, 3, 20, f32::NAN), 0.0);
         assert_eq!(planes.recall(&caps, 1, 20, 0.0), 1.0);
+    }
+
+    #[test]
+    fn what_comes_late_makes_more_be_expected() {
+        let mut planes = Planes::default();
+        for i in 0..20 {
+            planes.push(1.0 + 0.1 * i as f32, 1.0, 1.0);
+        }
+        let caps = Caps::new(16.0);
+        let some =
+            |probed, found: &dyn Fn(usize) -> usize| planes.recall_of_some(&caps, probed, 2.0, (10, found));
+        for probed in 1..20 {
+            let even = planes.recall(&caps, probed, 20, 2.0);
+            assert_eq!(some(probed, &|_| 0), even, "what came early makes none be less sure");
+            // All in the last list: there may be many more.
+            let late = some(probed, &|_| 10);
+            assert!(late <= even && (probed == 1 || late < even), "{late} {even}");
+            // A quarter of the finds in a quarter of the shares is as it should be, but for the one more.
+            let fair = some(probed, &|_| 2);
+            assert!(late <= fair && fair > even * 0.8, "{fair} {even}");
+        }
+        assert_eq!(some(20, &|_| 10), 1.0);
+        assert_eq!(planes.recall_of_some(&caps, 3, f32::INFINITY, (10, |_| 10)), 0.0);
+        assert_eq!(planes.recall_of_some(&caps, 3, 0.0, (10, |_| 10)), 1.0);
     }
 }

@@ -8,19 +8,20 @@ use crate::vector::RowId;
 /// The same by sorting every time.
 #[derive(Default)]
 struct Naive {
-    found: Vec<Candidate>,
+    /// With the lists they were found in first.
+    found: Vec<(Candidate, usize)>,
 }
 
 impl Naive {
-    fn push(&mut self, candidate: Candidate, room: usize) {
-        match self.found.iter_mut().find(|found| found.key == candidate.key) {
-            Some(found) if (candidate.error, candidate.distance) < (found.error, found.distance) => {
+    fn push(&mut self, candidate: Candidate, list: usize, room: usize) {
+        match self.found.iter_mut().find(|(found, _)| found.key == candidate.key) {
+            Some((found, _)) if (candidate.error, candidate.distance) < (found.error, found.distance) => {
                 *found = candidate
             }
             Some(_) => {}
-            None => self.found.push(candidate),
+            None => self.found.push((candidate, list)),
         }
-        self.found.sort_by(|a, b| a.distance.total_cmp(&b.distance).then(a.row.cmp(&b.row)));
+        self.found.sort_by(|(a, _), (b, _)| a.distance.total_cmp(&b.distance).then(a.row.cmp(&b.row)));
         self.found.truncate(room);
     }
 }
@@ -37,14 +38,17 @@ proptest! {
         for shift in [0.0, 3.0] {
             pool.reset(room);
             let mut naive = Naive::default();
-            for &(key, distance, error) in &offers {
+            for (at, &(key, distance, error)) in offers.iter().enumerate() {
                 let (distance, error) = (f32::from(distance) - shift, f32::from(error));
                 // Rows are not in order of the keys.
                 let candidate = Candidate { distance, error, key, row: RowId(99 - key) };
-                naive.push(candidate, room.max(1));
+                naive.push(candidate, at / 8, room.max(1));
+                pool.enter(at / 8);
                 pool.push(candidate);
             }
-            let right = naive.found;
+            let (right, lists): (Vec<Candidate>, Vec<usize>) = naive.found.into_iter().unzip();
+            let since = lists.iter().zip(&right).filter(|(list, found)| **list >= 9 && found.distance <= 7.0);
+            prop_assert_eq!(pool.found_since(9, 7.0), since.count());
             let limit = if right.len() < room.max(1) { f32::INFINITY } else { right[right.len() - 1].distance };
             prop_assert_eq!(pool.limit(), limit);
             prop_assert_eq!(pool.kth(k), right.get(k - 1).map_or(f32::INFINITY, |kth| kth.distance));

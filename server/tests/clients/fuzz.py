@@ -289,39 +289,46 @@ def fault(connection, method, path, body, kind):
     return None, answer.status
 
 
+def ask_all(server, chance, count):
+    """What was wrong, and how many answers had which status."""
+    statuses, faults = {}, []
+    connection = http.client.HTTPConnection(server.address, timeout=30)
+    connection.request("GET", "/openapi.json")
+    complete(json.loads(connection.getresponse().read()))
+    # What is damaged must have been right.
+    for _, method, path, bodies in REQUESTS:
+        for body in bodies:
+            if isinstance(body, dict) and "recover" not in path:
+                ask(connection, "DELETE", "/collections/fuzz2")
+                populate(connection)
+                ask(connection, method, path, json.dumps(body).encode())
+    for at in range(count):
+        if at % 200 == 0:
+            populate(connection)
+        asked = request(chance)
+        try:
+            wrong, status = fault(connection, *asked)
+            statuses[status] = statuses.get(status, 0) + 1
+        except (OSError, http.client.HTTPException) as error:
+            if server.process.poll() is not None:
+                raise SystemExit(f"request {at} ended the server: {asked}") from error
+            wrong = f"no answer: {error!r}"
+            connection = http.client.HTTPConnection(server.address, timeout=30)
+        if wrong:
+            faults.append(wrong)
+            print(f"request {at}: {asked[0]} {asked[1]} {asked[2][:2000]} ({asked[3]}): {wrong}", flush=True)
+    ask(server.connect(), "GET", "/collections")
+    return faults, statuses
+
+
 def main():
     binary, count, seed = sys.argv[1], int((sys.argv[2:] + ["5000"])[0]), int((sys.argv[3:] + ["1"])[0])
-    chance = random.Random(seed)
-    statuses, faults = {}, []
     with tempfile.TemporaryDirectory() as database:
         server = Server(binary, database)
-        connection = http.client.HTTPConnection(server.address, timeout=30)
-        connection.request("GET", "/openapi.json")
-        complete(json.loads(connection.getresponse().read()))
-        # What is damaged must have been right.
-        for _, method, path, bodies in REQUESTS:
-            for body in bodies:
-                if isinstance(body, dict) and "recover" not in path:
-                    ask(connection, "DELETE", "/collections/fuzz2")
-                    populate(connection)
-                    ask(connection, method, path, json.dumps(body).encode())
-        for at in range(count):
-            if at % 200 == 0:
-                populate(connection)
-            asked = request(chance)
-            try:
-                wrong, status = fault(connection, *asked)
-                statuses[status] = statuses.get(status, 0) + 1
-            except (OSError, http.client.HTTPException) as error:
-                if server.process.poll() is not None:
-                    raise SystemExit(f"request {at} ended the server: {asked}") from error
-                wrong = f"no answer: {error!r}"
-                connection = http.client.HTTPConnection(server.address, timeout=30)
-            if wrong:
-                faults.append(wrong)
-                print(f"request {at}: {asked[0]} {asked[1]} {asked[2][:2000]} ({asked[3]}): {wrong}", flush=True)
-        ask(server.connect(), "GET", "/collections")
-        server.kill()
+        try:
+            faults, statuses = ask_all(server, random.Random(seed), count)
+        finally:
+            server.kill()
     print(f"{count} requests, {len(faults)} faults; answers by status: {dict(sorted(statuses.items()))}")
     if faults:
         raise SystemExit(1)

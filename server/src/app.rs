@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::Uri;
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use nearline::{Collection, Database, Query, QueryAnswer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -28,6 +28,7 @@ use crate::rights::{Access, Rights};
 use crate::routes;
 use crate::source::Source;
 use crate::table::Needs;
+use crate::unread::unread;
 
 /// Downloads at a time: each has a thread.
 const DOWNLOADS: usize = 4;
@@ -288,6 +289,7 @@ pub fn router(app: App) -> Router {
         .into_router()
         .merge(limited)
         .layer(from_fn_with_state((app.clone(), needs), guard))
+        .layer(from_fn(unread))
         .layer(from_fn_with_state(app.clone(), edge));
     let cors = app.config().cors();
     let router = Router::new().fallback_service(all.with_state(app).map_request(trimmed));

@@ -35,6 +35,7 @@ mod source;
 mod table;
 mod tls;
 mod token;
+mod unread;
 
 pub use app::{App, router};
 pub use config::{Config, ConfigError};

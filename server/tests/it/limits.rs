@@ -159,3 +159,20 @@ fn a_hundred_megabytes_are_refused_however_they_come() {
         assert_eq!(refused.status.as_u16(), 413, "{path}: {refused:?}");
     }
 }
+
+#[test]
+fn whoever_is_refused_before_the_body_is_read_is_told_that_the_connection_ends() {
+    let server = Server::with_points("Dot");
+    let told = |method: &str, path: &str, body: &'static str| {
+        let answer = server.send(method, path, body);
+        (answer.status.as_u16(), answer.headers.get("connection").map(|value| value.as_bytes().to_vec()))
+    };
+    let ends = Some(b"close".to_vec());
+    assert_eq!(told("POST", "/nowhere", "{}"), (404, ends.clone()));
+    assert_eq!(told("DELETE", "/collections/c/points/count", "{}"), (405, ends.clone()));
+    assert_eq!(told("POST", "/collections/c/points/count?timeout=x", "{}"), (400, ends));
+    assert_eq!(told("POST", "/collections/c/points/count", "{}"), (200, None));
+    assert_eq!(told("POST", "/collections/c/points/count", "{"), (400, None));
+    assert_eq!(told("POST", "/collections/d/points/count", "{}"), (404, None));
+    assert_eq!(told("POST", "/nowhere", ""), (404, None));
+}

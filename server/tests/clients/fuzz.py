@@ -1,0 +1,338 @@
+"""Valid requests of every route, damaged by chance: none may be answered with a fault of the server, hang or end it.
+
+    python3 server/tests/clients/fuzz.py BINARY [REQUESTS] [SEED]
+
+The routes are those of the server's own document, and each needs a request here: a route that is missing fails the run. The
+same seed asks the same. Nothing beyond Python's own library is needed.
+"""
+
+import copy
+import http.client
+import json
+import random
+import sys
+import tempfile
+import urllib.parse
+
+from kill import Server, ask
+
+POINT = {"id": 1, "vector": [0.5, 1, -2, 0.25], "payload": {"city": "Oslo", "n": 3, "at": "2024-05-01T00:00:00Z",
+                                                           "place": {"lon": 10.7, "lat": 59.9}, "tags": ["a", "b"]}}
+FILTER = {
+    "must": [{"key": "n", "range": {"gte": 1, "lt": 90}}, {"key": "city", "match": {"any": ["Oslo", "Bergen"]}},
+             {"key": "tags", "values_count": {"gte": 1}}],
+    "should": [{"has_id": [1, 2, 3]}, {"is_empty": {"key": "x"}}, {"is_null": {"key": "n"}},
+               {"key": "place", "geo_radius": {"center": {"lon": 10, "lat": 60}, "radius": 1e5}},
+               {"key": "at", "range": {"lte": "2025-01-01T00:00:00Z"}},
+               {"nested": {"key": "rooms[]", "filter": {"must": [{"key": "size", "match": {"value": 4}}]}}}],
+    "must_not": [{"key": "city", "match": {"text": "fjord"}}],
+    "min_should": {"conditions": [{"key": "n", "match": {"except": [7]}}], "min_count": 1},
+}
+QUERY = {"query": [1, 0, 0.5, -1], "limit": 5, "offset": 1, "filter": FILTER, "score_threshold": -1e6, "using": "",
+         "params": {"exact": False, "target_recall": 0.9, "nprobe": 4, "max_bytes_read": 100000, "max_ms": 50, "hnsw_ef": 64},
+         "with_payload": {"include": ["city", "place.lon"]}, "with_vector": True}
+QUERIES = [
+    QUERY,
+    {"query": {"nearest": 3, "mmr": {"diversity": 0.4, "candidates_limit": 20}}, "limit": 4},
+    {"query": {"recommend": {"positive": [1, [1, 2, 3, 4]], "negative": [2], "strategy": "best_score"}}},
+    {"query": {"discover": {"target": 1, "context": [{"positive": 2, "negative": 3}]}}},
+    {"query": {"context": [{"positive": 2, "negative": [1, 1, 1, 1]}]}},
+    {"query": {"order_by": {"key": "n", "direction": "desc", "start_from": 50}}},
+    {"query": {"sample": "random"}, "limit": 3},
+    {"query": {"fusion": "rrf"}, "prefetch": [{"query": 1, "limit": 9}, {"query": [1, 1, 0, 0], "filter": FILTER}]},
+    {"query": {"rrf": {"k": 3, "weights": [1, 2]}}, "prefetch": [{"query": 1}, {"query": 2, "prefetch": {"query": 3}}]},
+    {"query": {"fusion": "dbsf"}, "prefetch": [{"query": 1, "score_threshold": 0.1}, {"query": 2}]},
+    {"prefetch": {"query": 1, "limit": 30}, "query": {"formula": {"sum": [
+        "$score", {"mult": [0.5, "n"]}, {"div": {"left": 1, "right": "n", "by_zero_default": 0}}, {"abs": -1}, {"neg": "n"},
+        {"sqrt": 4}, {"pow": {"base": 2, "exponent": 3}}, {"exp": 1}, {"ln": 2}, {"log10": 10},
+        {"geo_distance": {"origin": {"lon": 1, "lat": 2}, "to": "place"}},
+        {"gauss_decay": {"x": "n", "target": 5, "scale": 2, "midpoint": 0.5}},
+        {"exp_decay": {"x": {"datetime_key": "at"}, "target": {"datetime": "2024-01-01T00:00:00Z"}, "scale": 86400}},
+        {"key": "city", "match": {"value": "Oslo"}}]}, "defaults": {"n": 1, "place": {"lon": 0, "lat": 0},
+                                                                    "at": "2024-01-01T00:00:00Z"}}},
+    {"query": 1, "lookup_from": {"collection": "fuzz", "vector": ""}},
+]
+GROUPS = {"group_by": "city", "group_size": 2, "limit": 3, "with_lookup": {"collection": "fuzz", "with_payload": True}}
+SEARCH = {"vector": [1, 0, 0, 1], "limit": 3, "filter": FILTER, "with_payload": ["city"], "offset": 1}
+RECOMMEND = {"positive": [1, 2], "negative": [3], "limit": 3, "strategy": "average_vector"}
+DISCOVER = {"target": 1, "context": [{"positive": 2, "negative": 3}], "limit": 3}
+MATRIX = {"sample": 20, "limit": 3, "filter": FILTER}
+WRITES = [
+    {"upsert": {"points": [POINT]}}, {"delete": {"points": [50]}}, {"set_payload": {"payload": {"n": 1}, "points": [1]}},
+    {"overwrite_payload": {"payload": {"n": 1}, "filter": FILTER}}, {"delete_payload": {"keys": ["n"], "points": [1]}},
+    {"clear_payload": {"points": [1]}}, {"update_vectors": {"points": [{"id": 1, "vector": [1, 1, 1, 1]}]}},
+    {"delete_vectors": {"vector": [""], "points": [2]}},
+]
+CREATE = {"vectors": {"size": 4, "distance": "Cosine", "datatype": "float16", "on_disk": True, "hnsw_config": {"m": 8}},
+          "hnsw_config": {"m": 16, "ef_construct": 100}, "optimizers_config": {"indexing_threshold": 1000},
+          "quantization_config": {"scalar": {"type": "int8", "quantile": 0.9}}, "wal_config": {"wal_capacity_mb": 32},
+          "on_disk_payload": True, "metadata": {"a": 1}, "shard_number": 1, "replication_factor": 1}
+NAMED = {"vectors": {"a": {"size": 4, "distance": "Dot"}, "b": {"size": 2, "distance": "Manhattan", "datatype": "uint8"}}}
+C = "/collections/fuzz"
+BYTES = "application/octet-stream"
+
+# Requests of each route: the path as the document has it, methods, paths as they are asked, bodies.
+REQUESTS = [
+    ("/collections", "GET", "/collections", [None]),
+    ("/collections/{collection}", "GET", C, [None]),
+    ("/collections/{collection}", "PUT", "/collections/fuzz2", [CREATE, NAMED]),
+    ("/collections/{collection}", "PATCH", C, [{key: CREATE[key] for key in (
+        "hnsw_config", "optimizers_config", "quantization_config", "metadata")}]),
+    ("/collections/{collection}", "DELETE", "/collections/fuzz2", [None]),
+    ("/collections/aliases", "POST", "/collections/aliases", [{"actions": [
+        {"create_alias": {"collection_name": "fuzz", "alias_name": "other"}},
+        {"rename_alias": {"old_alias_name": "other", "new_alias_name": "third"}},
+        {"delete_alias": {"alias_name": "third"}}]}]),
+    ("/collections/{collection}/index", "PUT", f"{C}/index", [
+        {"field_name": "n", "field_schema": "integer"},
+        {"field_name": "city", "field_schema": {"type": "text", "tokenizer": "word", "min_token_len": 1, "lowercase": True}}]),
+    ("/collections/{collection}/index/{field}", "DELETE", f"{C}/index/n", [None]),
+    ("/collections/{collection}/points", "PUT", f"{C}/points", [
+        {"points": [POINT, {"id": "5c56c793-69f3-4fbf-87e6-c4bf54c28c26", "vector": {"": [1, 2, 3, 4]}}]},
+        {"batch": {"ids": [1, 2], "vectors": [[1, 2, 3, 4], [4, 3, 2, 1]], "payloads": [{"n": 1}, None]}},
+        {"points": [POINT], "update_mode": "insert_only", "update_filter": FILTER}]),
+    ("/collections/{collection}/points", "POST", f"{C}/points", [
+        {"ids": [1, 2, "5c56c793-69f3-4fbf-87e6-c4bf54c28c26"], "with_payload": {"exclude": ["n"]}, "with_vector": [""]}]),
+    ("/collections/{collection}/points/{id}", "GET", f"{C}/points/1", [None]),
+    ("/collections/{collection}/points/delete", "POST", f"{C}/points/delete", [{"points": [4]}, {"filter": FILTER}]),
+    ("/collections/{collection}/points/payload", "POST", f"{C}/points/payload", [
+        {"payload": {"a": {"b": 1}}, "points": [1, 2], "key": "deep.er"}]),
+    ("/collections/{collection}/points/payload", "PUT", f"{C}/points/payload", [{"payload": {"n": 1}, "filter": FILTER}]),
+    ("/collections/{collection}/points/payload/delete", "POST", f"{C}/points/payload/delete", [
+        {"keys": ["a.b", "tags[0]"], "points": [1]}]),
+    ("/collections/{collection}/points/payload/clear", "POST", f"{C}/points/payload/clear", [{"points": [3]}]),
+    ("/collections/{collection}/points/vectors", "PUT", f"{C}/points/vectors", [
+        {"points": [{"id": 1, "vector": [1, 2, 3, 4]}]}]),
+    ("/collections/{collection}/points/vectors/delete", "POST", f"{C}/points/vectors/delete", [
+        {"vector": [""], "points": [5]}]),
+    ("/collections/{collection}/points/batch", "POST", f"{C}/points/batch", [{"operations": WRITES}]),
+    ("/collections/{collection}/points/scroll", "POST", f"{C}/points/scroll", [
+        {"limit": 5, "offset": 3, "filter": FILTER, "with_payload": True, "with_vector": False},
+        {"limit": 5, "order_by": {"key": "n", "direction": "asc", "start_from": 2}}]),
+    ("/collections/{collection}/points/count", "POST", f"{C}/points/count", [{"filter": FILTER, "exact": True}]),
+    ("/collections/{collection}/points/query", "POST", f"{C}/points/query", QUERIES),
+    ("/collections/{collection}/points/query/batch", "POST", f"{C}/points/query/batch", [{"searches": QUERIES}]),
+    ("/collections/{collection}/points/query/groups", "POST", f"{C}/points/query/groups", [
+        {**GROUPS, "query": [1, 2, 3, 4]}, {**GROUPS, "group_by": "n", "query": 1, "prefetch": {"query": 2}}]),
+    *[(f"/collections/{{collection}}/points/{name}{rest}", "POST", f"{C}/points/{name}{rest}", bodies)
+      for name, body in (("search", SEARCH), ("recommend", RECOMMEND), ("discover", DISCOVER))
+      for rest, bodies in (("", [body]), ("/batch", [{"searches": [body, body]}]), ("/groups", [{**body, **GROUPS}]))
+      if name + rest != "discover/groups"],
+    ("/collections/{collection}/points/search/matrix/pairs", "POST", f"{C}/points/search/matrix/pairs", [MATRIX]),
+    ("/collections/{collection}/points/search/matrix/offsets", "POST", f"{C}/points/search/matrix/offsets", [MATRIX]),
+    ("/collections/{collection}/facet", "POST", f"{C}/facet", [{"key": "city", "limit": 4, "filter": FILTER, "exact": True}]),
+    ("/collections/{collection}/snapshots", "GET", f"{C}/snapshots", [None]),
+    ("/collections/{collection}/snapshots", "POST", f"{C}/snapshots", [None]),
+    ("/collections/{collection}/snapshots/{snapshot}", "GET", f"{C}/snapshots/none", [None]),
+    ("/collections/{collection}/snapshots/{snapshot}", "DELETE", f"{C}/snapshots/none", [None]),
+    ("/collections/{collection}/snapshots/recover", "PUT", f"{C}/snapshots/recover", [
+        {"location": "file:///fuzz/none", "priority": "snapshot", "checksum": "0"}]),
+    ("/collections/{collection}/snapshots/upload", "POST", "/collections/fuzz3/snapshots/upload", [
+        (b"--b\r\nContent-Disposition: form-data; name=\"snapshot\"; filename=\"s\"\r\n\r\nCOLLECTION\r\n--b--\r\n",
+         "multipart/form-data; boundary=b")]),
+    ("/nearline/v1/collections/{collection}/points", "PUT", "/nearline/v1/collections/fuzz/points?start=0", [
+        (bytes(range(64)), BYTES),
+        (b"\x93NUMPY\x01\x00\x46\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4), }".ljust(80) + bytes(32),
+         "application/x-npy")]),
+    ("/nearline/v1/collections/{collection}/query", "POST", "/nearline/v1/collections/fuzz/query?limit=3&target_recall=0.9", [
+        (bytes(range(32)), BYTES)]),
+    ("/nearline/v1/collections/{collection}/stats", "GET", "/nearline/v1/collections/fuzz/stats", [None]),
+    ("/nearline/v1/collections/{collection}/maintenance", "POST", "/nearline/v1/collections/fuzz/maintenance", [
+        {"action": "flush"}, {"action": "compact"}, {"action": "rebuild_field_indexes"}]),
+    ("/nearline/v1/collections/{collection}/verify", "POST", "/nearline/v1/collections/fuzz/verify", [None]),
+    ("/nearline/v1/collections/{collection}/recall", "POST", "/nearline/v1/collections/fuzz/recall", [
+        {"using": "", "queries": 3, "limit": 4, "target_recall": 0.9}]),
+    *[(path, "GET", path.replace("{collection}", "fuzz"), [None]) for path in (
+        "/", "/healthz", "/livez", "/readyz", "/openapi.json", "/docs", "/metrics", "/telemetry", "/cluster", "/issues",
+        "/aliases", "/collections/{collection}/aliases", "/collections/{collection}/exists",
+        "/collections/{collection}/cluster", "/collections/{collection}/optimizations")],
+    ("/issues", "DELETE", "/issues", [None]),
+]
+
+NUMBERS = [0, -1, 1, 2, 0.5, -0.0, 1e308, -1e308, 3.5e38, 1e-320, 2**31, 2**32, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, 2**64,
+           -2**63, -2**63 - 1, 65535, 65536, 65537, 1048577, 10**30]
+TEXTS = ["", "\0", "a" * 300, "..", "../../x", "a.b[].c", "[]", "a[", "]", ".", '"', '"a', "$score", "$score[3]", "🙂", "\u202e",
+         "9999-12-31T23:59:59.999999Z", "-262144-01-01", "2024-13-01", "fuzz", "rrf", "00000000-0000-0000-0000-000000000000"]
+# What no encoder of JSON would write.
+RAW = ["NaN", "-Infinity", "1e999", "00", "1.", "tru", "\"\\ud800\"", "[" * 500, "{\"a\":" * 200, "\x00"]
+
+
+def hostile(chance):
+    """A value that may stand anywhere."""
+    return chance.choice([
+        lambda: chance.choice(NUMBERS), lambda: chance.choice(TEXTS), lambda: None, lambda: chance.random() < 0.5,
+        lambda: [], lambda: {}, lambda: [chance.choice(NUMBERS) for _ in range(chance.choice([1, 2, 4, 5, 1000]))],
+        lambda: [[1, 2], [3, 4]], lambda: {chance.choice(TEXTS): chance.choice(NUMBERS)},
+        lambda: {"indices": [1, 1], "values": [0.5, 1]}, lambda: {"points": [1]}, lambda: copy.deepcopy(FILTER),
+        lambda: copy.deepcopy(chance.choice(QUERIES)),
+        lambda: nested(chance.choice(["must", "should", "prefetch", "sum", "nested", "a"]), chance.choice([3, 17, 60, 130])),
+    ])()
+
+
+def nested(name, depth):
+    value = {}
+    for _ in range(depth):
+        value = {name: [value]} if name != "a" else {name: value}
+    return value
+
+
+def places(value, path=()):
+    """The paths of all values in a value."""
+    yield path
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield from places(child, (*path, key))
+
+
+def damaged(body, chance):
+    """The body with one to three things wrong, as text."""
+    root = [copy.deepcopy(body)]
+    for _ in range(chance.choice([1, 1, 2, 3])):
+        path = chance.choice(list(places(root[0])))
+        holder, key = root, 0
+        for step in path:
+            holder, key = holder[key], step
+        old = holder[key]
+        kind = chance.random()
+        if kind < 0.15 and path:
+            del holder[key]
+        elif kind < 0.25 and isinstance(old, list) and old:
+            holder[key] = old * chance.choice([0, 2, 50])
+        elif kind < 0.35 and isinstance(old, dict):
+            old[chance.choice([*TEXTS, "shard_key", "filter", "limit", "id", "key"])] = hostile(chance)
+        elif kind < 0.45 and isinstance(old, (int, float)):
+            holder[key] = chance.choice(NUMBERS)
+        elif kind < 0.5 and isinstance(old, str):
+            holder[key] = chance.choice(TEXTS)
+        elif kind < 0.55:
+            holder[key] = [old]
+        else:
+            holder[key] = hostile(chance)
+    text = json.dumps(root[0])
+    if chance.random() < 0.1:
+        at = chance.randrange(len(text) + 1)
+        text = text[:at] + chance.choice(RAW) + text[at + chance.choice([0, 1, 5]):]
+    return text.encode()
+
+
+def bytes_damaged(body, chance):
+    body = bytearray(body)
+    for _ in range(chance.choice([0, 1, 3])):
+        at = chance.randrange(len(body) + 1)
+        body[at:at + chance.choice([0, 1, 4])] = chance.randbytes(chance.choice([0, 1, 4, 16]))
+    return bytes(body)
+
+
+PARAMETERS = ["wait", "timeout", "ordering", "consistency", "as_of", "using", "start", "ids", "limit", "target_recall", "priority"]
+VALUES = ["true", "false", "", "0", "1", "-1", "1.5", "NaN", "inf", "18446744073709551615", "18446744073709551616", "strong", "all",
+          "x", "%00", "%ff", "..%2f..", "a" * 300]
+
+
+def path_damaged(path, chance):
+    if chance.random() < 0.15:
+        parts = path.split("?")[0].split("/")
+        at = chance.randrange(1, len(parts))
+        parts[at] = urllib.parse.quote(chance.choice([*TEXTS, "%", "nosuch", "aliases", "5"]), safe="")
+        path = "/".join(parts)
+    while chance.random() < 0.3:
+        path += ("&" if "?" in path else "?") + f"{chance.choice(PARAMETERS)}={chance.choice(VALUES)}"
+    return path
+
+
+def request(chance):
+    """A method, a path, a body and its kind."""
+    _, method, path, bodies = chance.choice(REQUESTS)
+    body = chance.choice(bodies)
+    kind = "application/json"
+    if isinstance(body, tuple):
+        body, kind = body
+        body = bytes_damaged(body, chance)
+    elif body is not None:
+        body = json.dumps(body).encode() if chance.random() < 0.1 else damaged(body, chance)
+    if chance.random() < 0.03:
+        kind = chance.choice(["text/plain", "", BYTES, "application/x-npy", "multipart/form-data"])
+    return method, path_damaged(path, chance), body or b"", kind
+
+
+def populate(connection):
+    """The collection that is asked, with points."""
+    ask(connection, "DELETE", C)
+    ask(connection, "PUT", C, json.dumps({"vectors": {"size": 4, "distance": "Dot"}}))
+    cities = ["Oslo", "Bergen", "Berlin"]
+    points = [{**POINT, "id": at, "vector": [at % 7, at % 5 - 2, 1, at / 9],
+               "payload": {**POINT["payload"], "n": at, "city": cities[at % 3]}} for at in range(60)]
+    ask(connection, "PUT", f"{C}/points", json.dumps({"points": points}))
+
+
+def complete(document):
+    known = {(path, method) for path, method, _, _ in REQUESTS}
+    there = {(path, method.upper()) for path, methods in document["paths"].items() for method in methods}
+    if known != there:
+        raise SystemExit(f"without a request here: {sorted(there - known)}; not in the document: {sorted(known - there)}")
+
+
+def fault(connection, method, path, body, kind):
+    """What is wrong with the answer, if something is; and its status."""
+    connection.request(method, path, body, {"content-type": kind} if kind else {})
+    answer = connection.getresponse()
+    text = answer.read()
+    # Damaged archives and files of the database would be 500, too, but there are none here.
+    if answer.status >= 500:
+        return f"{answer.status} {text[:400]}", answer.status
+    if answer.status >= 400 and method != "HEAD":
+        try:
+            error = json.loads(text)["status"]["error"]
+        except (ValueError, KeyError, TypeError):
+            return f"{answer.status} without an envelope: {text[:400]}", answer.status
+        if not isinstance(error, str) or not error:
+            return f"{answer.status} says nothing: {text[:400]}", answer.status
+    return None, answer.status
+
+
+def ask_all(server, chance, count):
+    """What was wrong, and how many answers had which status."""
+    statuses, faults = {}, []
+    connection = http.client.HTTPConnection(server.address, timeout=30)
+    connection.request("GET", "/openapi.json")
+    complete(json.loads(connection.getresponse().read()))
+    # What is damaged must have been right.
+    for _, method, path, bodies in REQUESTS:
+        for body in bodies:
+            if isinstance(body, dict) and "recover" not in path:
+                ask(connection, "DELETE", "/collections/fuzz2")
+                populate(connection)
+                ask(connection, method, path, json.dumps(body).encode())
+    for at in range(count):
+        if at % 200 == 0:
+            populate(connection)
+        asked = request(chance)
+        try:
+            wrong, status = fault(connection, *asked)
+            statuses[status] = statuses.get(status, 0) + 1
+        except (OSError, http.client.HTTPException) as error:
+            if server.process.poll() is not None:
+                raise SystemExit(f"request {at} ended the server: {asked}") from error
+            wrong = f"no answer: {error!r}"
+            connection = http.client.HTTPConnection(server.address, timeout=30)
+        if wrong:
+            faults.append(wrong)
+            print(f"request {at}: {asked[0]} {asked[1]} {asked[2][:2000]} ({asked[3]}): {wrong}", flush=True)
+    ask(server.connect(), "GET", "/collections")
+    return faults, statuses
+
+
+def main():
+    binary, count, seed = sys.argv[1], int((sys.argv[2:] + ["5000"])[0]), int((sys.argv[3:] + ["1"])[0])
+    with tempfile.TemporaryDirectory() as database:
+        server = Server(binary, database)
+        try:
+            faults, statuses = ask_all(server, random.Random(seed), count)
+        finally:
+            server.kill()
+    print(f"{count} requests, {len(faults)} faults; answers by status: {dict(sorted(statuses.items()))}")
+    if faults:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

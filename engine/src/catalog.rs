@@ -25,11 +25,14 @@ pub(crate) struct Catalog {
     pub(crate) collections: BTreeMap<String, Entry>,
     /// Other names, and the collections they stand for.
     pub(crate) aliases: BTreeMap<String, String>,
+    /// Behaviour spaces; their names have nothing to do with those of collections.
+    pub(crate) spaces: BTreeMap<String, Entry>,
 }
 
 impl Default for Catalog {
     fn default() -> Self {
-        Self { next_number: 1, collections: BTreeMap::new(), aliases: BTreeMap::new() }
+        let (collections, aliases, spaces) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { next_number: 1, collections, aliases, spaces }
     }
 }
 
@@ -68,6 +71,13 @@ impl Catalog {
         for (alias, name) in &self.aliases {
             out.str(alias).str(name);
         }
+        // Without any, the catalog is what it was before there could be some.
+        if !self.spaces.is_empty() {
+            out.u32(self.spaces.len() as u32);
+            for (name, entry) in &self.spaces {
+                out.str(name).u64(entry.number);
+            }
+        }
         replace_record(disk, CATALOG, KIND, out.as_bytes())
     }
 
@@ -86,6 +96,11 @@ impl Catalog {
             let alias = decoder.str()?.to_owned();
             catalog.aliases.insert(alias, decoder.str()?.to_owned());
         }
+        let spaces = if decoder.remaining() > 0 { decoder.u32()? } else { 0 };
+        for _ in 0..spaces {
+            let name = decoder.str()?.to_owned();
+            catalog.spaces.insert(name, Entry { number: decoder.u64()? });
+        }
         Ok(catalog)
     }
 }
@@ -103,7 +118,10 @@ mod tests {
         catalog.collections.insert("points".to_owned(), Entry { number: 1 });
         catalog.aliases.insert("p".to_owned(), "points".to_owned());
         catalog.write(&disk).unwrap();
-        assert_eq!(Catalog::read(&disk).unwrap().aliases, catalog.aliases);
+        assert_eq!(Catalog::read(&disk).unwrap(), catalog);
+        catalog.spaces.insert("clicks".to_owned(), Entry { number: 2 });
+        catalog.write(&disk).unwrap();
+        assert_eq!(Catalog::read(&disk).unwrap(), catalog);
         let bytes = disk.bytes(CATALOG).unwrap();
         for bit in 0..bytes.len() as u64 * 8 {
             disk.flip_bit(CATALOG, bit);

@@ -1,4 +1,4 @@
-//! A database: a folder of collections.
+//! A database: a folder of collections, and of behaviour spaces.
 //!
 //! Collections lie in folders of generated names; the catalog says what they are called. It is replaced as a whole, so a
 //! collection is there or not, whatever crashes.
@@ -7,6 +7,7 @@ mod aliases;
 mod from_index;
 mod in_place;
 mod leftovers;
+mod spaces;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -170,6 +171,7 @@ impl DatabaseBuilder {
             cache,
             catalog: Mutex::new(catalog),
             open: Mutex::default(),
+            open_spaces: Mutex::default(),
             tiers: Arc::new(AtomicUsize::new(TIERS)),
             lock: Arc::new(lock),
         };
@@ -199,6 +201,8 @@ struct Inner {
     catalog: Mutex<Catalog>,
     /// Collections that somebody has open, by their folders.
     open: Mutex<BTreeMap<String, std::sync::Weak<Handle>>>,
+    /// Behaviour spaces likewise.
+    open_spaces: Mutex<BTreeMap<String, std::sync::Weak<crate::behavior::Inner>>>,
     /// How many more collections may have a live tier.
     tiers: Arc<AtomicUsize>,
     lock: Arc<FolderLock>,
@@ -544,7 +548,7 @@ impl Inner {
     }
 }
 
-/// The names of the folders of collections in that of a database.
+/// The names of the folders of collections and behaviour spaces in that of a database.
 fn folders_in(root: &Path) -> Result<BTreeSet<String>, StorageError> {
     let failed = |error| StorageError::io(root, "list", error);
     let mut folders = BTreeSet::new();
@@ -560,7 +564,8 @@ fn folder_name(number: u64) -> String {
 }
 
 fn is_folder_name(name: &str) -> bool {
-    name.strip_prefix("collection.").is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+    let number = name.strip_prefix("collection.").or(name.strip_prefix("behaviors."));
+    number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Tells the files of a collection from those of all others, of other databases, too.

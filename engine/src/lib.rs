@@ -30,6 +30,7 @@
 
 #![forbid(unsafe_code)]
 
+mod behavior;
 mod catalog;
 mod collection;
 mod database;
@@ -50,6 +51,10 @@ mod state;
 mod value;
 mod vector_index;
 
+pub use behavior::{
+    Behavior, BehaviorError, BehaviorOptions, BehaviorReader, BehaviorSpace, BehaviorStats, CANDIDATES_MAX,
+    Candidates, Interests, SimilarBehavior, SourceOffset, Span, UserTable, WriteReport as BehaviorReport,
+};
 pub use collection::{
     Collection, Durability, EXAMPLES_MAX, Example, FACET_VALUES_MAX, Facet, FacetHit, FieldIndex,
     FilterReport, Fusion, Groups, GroupsAnswer, Job, K_MAX, MATRIX_SAMPLE_MAX, MMR_CANDIDATES_MAX, Matrix,
@@ -72,6 +77,7 @@ pub use path::{FieldPath, PATH_BYTES_MAX, PATH_STEPS_MAX, PathError, elements_at
 pub use point_id::{PointId, PointIdError, Uuid};
 pub use value::{Number, Object, PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX, Payload, Value, ValueError};
 
+pub use nearline_index::sdim;
 pub use nearline_index::{
     Answer, BuildOptions, BuildReport, CALIBRATED_K, CALIBRATED_TARGETS, Calibration, Codec, CopyRule, Cost,
     DIM_MAX, ElementType, FileInfo, Hit, IdSource, Index, IndexError, Info, Metric, OpenOptions, Pin, Pinned,

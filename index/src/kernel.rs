@@ -206,6 +206,14 @@ impl Kernel {
         dispatch!(self.widen(x, out));
     }
 
+    /// The sum of some rows of `out.len()` values, times `scale`, by their numbers. No rows sum to zeros.
+    ///
+    /// # Panics
+    /// When `rows` has no row of one of the numbers.
+    pub fn sum_rows(self, rows: &[f32], picked: &[u32], scale: f32, out: &mut [f32]) {
+        dispatch!(self.sum_rows(rows, picked, scale, out));
+    }
+
     /// One round of the random rotation of `x`: every value times its factor, the Hadamard transform (unscaled)
     /// of the greatest power of two of values that starts at `first`, then sums and differences of the pairs
     /// `(x[i], x[i + len/2])`.

@@ -13,6 +13,7 @@
 //! - [`build()`]: one file a stage under `build/`; `cluster`, `tree` and `assign` are the algorithms.
 //! - `quantize`: codes and what they say of distances; `space`, `rotation`: where they are made.
 //! - `metric`, `kernel`, `panels`: distances, from the exact ones of answers to the fast ones of routing.
+//! - [`sdim`]: signatures, buckets and interest of long histories; it uses none of the above but the loops.
 //! - `manifest`, `centroids`, `directory`, `calibration`, `ids`: the files, byte by byte in `docs/format.md`.
 
 #[cfg(target_endian = "big")]
@@ -40,6 +41,7 @@ mod random;
 mod rotation;
 mod router;
 mod rows;
+pub mod sdim;
 mod search;
 mod slots;
 mod space;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nearline_storage::{IoMode, OsDisk, StorageError, is_temp_name};
 
+use super::spaces::space_folder_name;
 use super::{folder_name, folders_in};
 use crate::catalog::{CATALOG, Catalog};
 use crate::collection::{orphans, snapshot_draft};
@@ -40,8 +41,9 @@ pub(super) fn remove_path(path: &Path) -> Result<(), StorageError> {
 }
 
 fn of_database(root: &Path, catalog: &Catalog) -> Result<Vec<PathBuf>, StorageError> {
-    let known: BTreeSet<String> =
-        catalog.collections.values().map(|entry| folder_name(entry.number)).collect();
+    let collections = catalog.collections.values().map(|entry| folder_name(entry.number));
+    let spaces = catalog.spaces.values().map(|entry| space_folder_name(entry.number));
+    let known: BTreeSet<String> = collections.chain(spaces).collect();
     let mut found: Vec<PathBuf> =
         folders_in(root)?.difference(&known).map(|folder| root.join(folder)).collect();
     let failed = |error| StorageError::io(root, "list", error);

@@ -11,7 +11,7 @@ use crate::error::OpenError;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Damage {
-    /// The name of the collection.
+    /// The name of the collection or behaviour space.
     pub collection: String,
     /// The name of the snapshot, if it is in one.
     pub snapshot: Option<String>,
@@ -27,6 +27,8 @@ pub struct DatabaseReport {
     pub collections: u64,
     /// Their snapshots.
     pub snapshots: u64,
+    /// Behaviour spaces that were read.
+    pub spaces: u64,
     /// Points of the collections that are sound.
     pub points: u64,
     /// Files and folders that a crash left and nothing names. They do no harm.
@@ -73,6 +75,14 @@ impl DatabaseBuilder {
             let damage = |snapshot, error| Damage { collection: name.clone(), snapshot, error };
             if let Err((snapshot, error)) = database.verify_collection(name, &mut report) {
                 report.damaged.push(damage(snapshot, error));
+            }
+        }
+        let spaces = if collection.is_none() { database.behavior_spaces() } else { Vec::new() };
+        for name in spaces {
+            report.spaces += 1;
+            let verified = database.behavior_space(&name).and_then(|space| Ok(space.inner.verify()?));
+            if let Err(error) = verified {
+                report.damaged.push(Damage { collection: name, snapshot: None, error });
             }
         }
         Ok(report)

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails should say where")]
 
 mod basics;
+mod behaviors;
 mod concurrency;
 mod fixture;
 mod from_index;

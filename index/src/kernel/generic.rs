@@ -96,6 +96,30 @@ pub(super) fn widen(x: &[f16], out: &mut [f32]) {
     }
 }
 
+/// Each element is added in the order of `picked`, from 0.0 on, so that no instruction set changes a bit.
+#[inline(always)]
+pub(super) fn sum_rows(rows: &[f32], picked: &[u32], scale: f32, out: &mut [f32]) {
+    const WIDE: usize = 4 * LANES;
+    let dim = out.len();
+    let (wide, tail) = out.as_chunks_mut::<WIDE>();
+    for (chunk, out) in wide.iter_mut().enumerate() {
+        let mut sums = [0.0; WIDE];
+        for &row in picked {
+            let start = row as usize * dim + chunk * WIDE;
+            let part = &rows[start..start + WIDE];
+            for lane in 0..WIDE {
+                sums[lane] += part[lane];
+            }
+        }
+        *out = sums.map(|sum| sum * scale);
+    }
+    let first = wide.len() * WIDE;
+    for (i, out) in tail.iter_mut().enumerate() {
+        let sum = picked.iter().fold(0.0, |sum, &row| sum + rows[row as usize * dim + first + i]);
+        *out = sum * scale;
+    }
+}
+
 #[inline(always)]
 pub(super) fn l2_u8(q: &[u8], x: &[u8]) -> u64 {
     integer_sum(q, x, |q, x| {

@@ -36,6 +36,7 @@ macro_rules! isa {
             wrap!($module, l1_u8(q: &[u8], x: &[u8]) -> u64);
             wrap!($module, l1_i8(q: &[i8], x: &[i8]) -> u64);
             wrap!($module, widen(x: &[f16], out: &mut [f32]));
+            wrap!($module, sum_rows(rows: &[f32], picked: &[u32], scale: f32, out: &mut [f32]));
 
             pub(super) fn prefetch(self, bytes: &[u8]) {
                 prefetch(bytes);
@@ -69,6 +70,7 @@ macro_rules! isa {
             compiled!($features, l1_u8(q: &[u8], x: &[u8]) -> u64);
             compiled!($features, l1_i8(q: &[i8], x: &[i8]) -> u64);
             compiled!($features, widen(x: &[f16], out: &mut [f32]));
+            compiled!($features, sum_rows(rows: &[f32], picked: &[u32], scale: f32, out: &mut [f32]));
             compiled!($features, unpack(bits: usize, signs: &[u8], entry: usize, planes: &[u8], out: &mut [f32]));
             compiled!($features, grid_sums(magnitudes: &[f32], top: f32, steps: &[f32; GRID_STEPS]) -> [GridSums; GRID_STEPS]);
             compiled!($features, grid_codes(vector: &[f32], magnitudes: &[f32], top: f32, step: f32, out: &mut [u8]));

@@ -225,3 +225,22 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn sums_of_rows(
+        (dim, rows, picked, scale) in (1usize..200, 1usize..9).prop_flat_map(|(dim, count)| {
+            let rows = prop::collection::vec(number(), dim * count);
+            (Just(dim), rows, prop::collection::vec(0..count as u32, 0..20), -2.0f32..2.0)
+        })
+    ) {
+        let naive: Vec<f32> = (0..dim)
+            .map(|i| picked.iter().fold(0.0f32, |sum, &row| sum + rows[row as usize * dim + i]) * scale)
+            .collect();
+        for kernel in Kernel::available() {
+            let mut out = vec![7.0; dim];
+            kernel.sum_rows(&rows, &picked, scale, &mut out);
+            prop_assert!(out.iter().zip(&naive).all(|(&a, &b)| same32(a, b)), "{}", kernel.name());
+        }
+    }
+}

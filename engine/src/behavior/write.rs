@@ -1,0 +1,255 @@
+//! Writes: many threads' go into the log together, then into the state.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use nearline_storage::{MAX_RECORD_BYTES, StorageError, Wal};
+
+use super::error::BehaviorError;
+use super::history::{Embedding, Event};
+use super::manifest::Manifest;
+use super::record::{Write, embed};
+use super::store::{Inner, Loaded, locked};
+use super::{Behavior, SourceOffset, WriteReport};
+
+/// Partitions of sources at most, and the longest name of a source.
+const MARKS_MAX: usize = 1 << 16;
+const SOURCE_BYTES_MAX: usize = 255;
+/// Bytes of a history at most: what is written of it is one value of a sorted table.
+const HISTORY_BYTES_MAX: usize = 512 << 20;
+/// How many times the memory for changes may be in use while files cannot be written.
+const FULL: usize = 4;
+
+/// What threads hand in, and what they are told.
+pub(super) type Submitted = Write;
+pub(super) type Outcome = Result<WriteReport, BehaviorError>;
+
+/// What only one thread at a time may touch.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) wal: Wal,
+    pub(super) manifest: Manifest,
+    pub(super) poison: Option<Arc<StorageError>>,
+    /// Why files could not be written the last time.
+    pub(super) checkpoint_error: Option<String>,
+}
+
+impl Writer {
+    pub(super) fn new(wal: Wal, manifest: Manifest) -> Self {
+        Self { wal, manifest, poison: None, checkpoint_error: None }
+    }
+
+    fn check(&self) -> Result<(), BehaviorError> {
+        self.poison.as_ref().map_or(Ok(()), |cause| Err(BehaviorError::Poisoned { cause: Arc::clone(cause) }))
+    }
+
+    /// What a failure of the log means.
+    pub(super) fn refused(&mut self, error: StorageError, is_fatal: bool) -> BehaviorError {
+        let is_fatal = is_fatal || error.is_poisoned();
+        let error = Arc::new(error);
+        if !is_fatal {
+            return BehaviorError::Storage(error);
+        }
+        BehaviorError::Poisoned { cause: Arc::clone(self.poison.get_or_insert(error)) }
+    }
+}
+
+impl Inner {
+    /// Checks and hashes behaviours.
+    pub(super) fn append(&self, behaviors: Vec<Behavior>, source: Option<SourceOffset>) -> Outcome {
+        if let Some(source) = &source {
+            self.check_source(source)?;
+            let key = (source.source.clone(), source.partition);
+            if self.state().marks.get(&key).is_some_and(|&mark| mark >= source.offset) {
+                return Ok(WriteReport { is_repeated: true, ..WriteReport::default() });
+            }
+        }
+        let dim = self.epoch.family.shape().dim();
+        let mut vectors = Vec::new();
+        for vector in behaviors.iter().filter_map(|behavior| behavior.vector.as_ref()) {
+            if vector.len() != dim {
+                let found = format!("{} values", vector.len());
+                return Err(BehaviorError::bad("vector of a behaviour", found, format!("{dim}")));
+            }
+            vectors.extend_from_slice(vector);
+        }
+        let mut embeddings = embed(&self.epoch.family, &vectors)?.into_iter();
+        let events = behaviors.into_iter().map(|behavior| {
+            let Behavior { user, event, time, item, vector } = behavior;
+            let inline = vector.and_then(|_| embeddings.next());
+            (user, Event { time, id: event, item, inline })
+        });
+        self.submit(Write::Append { source, events: events.collect() })
+    }
+
+    /// Checks and hashes items.
+    pub(super) fn put_items(&self, items: &[u64], vectors: &[f32]) -> Outcome {
+        let dim = self.epoch.family.shape().dim();
+        if items.len() * dim != vectors.len() {
+            let expected = format!("{dim} for each of {} items", items.len());
+            return Err(BehaviorError::bad(
+                "vectors of items",
+                format!("{} values", vectors.len()),
+                expected,
+            ));
+        }
+        let embeddings = embed(&self.epoch.family, vectors)?;
+        self.submit(Write::Items(items.iter().copied().zip(embeddings).collect()))
+    }
+
+    fn check_source(&self, source: &SourceOffset) -> Result<(), BehaviorError> {
+        if !(1..=SOURCE_BYTES_MAX).contains(&source.source.len()) {
+            let expected = format!("1 to {SOURCE_BYTES_MAX} bytes");
+            return Err(BehaviorError::bad("name of a source", format!("{:?}", source.source), expected));
+        }
+        let state = self.state();
+        let is_new = !state.marks.contains_key(&(source.source.clone(), source.partition));
+        if is_new && state.marks.len() >= MARKS_MAX {
+            let expected = format!("at most {MARKS_MAX}");
+            return Err(BehaviorError::bad("partitions of sources", state.marks.len() + 1, expected));
+        }
+        Ok(())
+    }
+
+    /// Puts a write into the log, durably, and then into the state.
+    pub(super) fn submit(&self, write: Write) -> Outcome {
+        self.group.submit(write, |writes| self.commit(writes))
+    }
+
+    fn commit(&self, writes: Vec<Write>) -> Vec<Outcome> {
+        let mut writer = locked(&self.writer);
+        let mut new_items = HashMap::new();
+        let staged: Vec<_> =
+            writes.into_iter().map(|write| self.stage(&mut writer, write, &mut new_items)).collect();
+        if staged.iter().any(Result::is_ok)
+            && let Err(error) = writer.wal.sync()
+        {
+            // It is unknown which of the records will be found again.
+            let error = writer.refused(error, true);
+            return staged.into_iter().map(|staged| staged.and(Err(error.clone()))).collect();
+        }
+        let outcomes = {
+            let mut state = self.state_mut();
+            let mut apply = |(lsn, write, loaded)| self.apply(&mut state, write, lsn, loaded);
+            staged.into_iter().map(|staged| staged.and_then(&mut apply)).collect()
+        };
+        if self.is_time(&writer) {
+            // What was written is safe; if files cannot be, the next write tries again.
+            let done = self.checkpoint(&mut writer);
+            writer.checkpoint_error = done.err().map(|error| error.to_string());
+        }
+        let _ = writer.wal.prepare();
+        outcomes
+    }
+
+    /// Checks a write against what is there and appends it to the log.
+    fn stage(
+        &self,
+        writer: &mut Writer,
+        mut write: Write,
+        new_items: &mut HashMap<u64, Arc<Embedding>>,
+    ) -> Result<(u64, Write, Loaded), BehaviorError> {
+        writer.check()?;
+        self.check_room(writer)?;
+        self.check_items(&mut write, new_items)?;
+        let loaded = self.load(&write)?;
+        let bytes = write.encode();
+        if bytes.len() > MAX_RECORD_BYTES {
+            let expected = format!("at most {MAX_RECORD_BYTES} bytes: split it");
+            return Err(BehaviorError::bad("a write", format!("{} bytes", bytes.len()), expected));
+        }
+        self.check_histories(&write, &loaded, bytes.len())?;
+        let lsn = writer.wal.append(&[&bytes]).map_err(|error| writer.refused(error, false))?;
+        if let Write::Items(items) = &write {
+            new_items.extend(items.iter().cloned());
+        }
+        Ok((lsn, write, loaded))
+    }
+
+    /// The histories a write is about that are not in memory anyway, so that applying it cannot fail.
+    fn load(&self, write: &Write) -> Result<Loaded, StorageError> {
+        let mut users = write.users();
+        {
+            let state = self.state();
+            users.retain(|user| !state.dirty.contains_key(user));
+        }
+        users.into_iter().map(|user| Ok((user, self.history(user)?))).collect()
+    }
+
+    fn check_room(&self, writer: &Writer) -> Result<(), BehaviorError> {
+        let (bytes, max) = (self.state().dirty_bytes as u64, (self.limits.dirty * FULL) as u64);
+        match &writer.checkpoint_error {
+            Some(cause) if bytes > max => Err(BehaviorError::Full { bytes, max, cause: cause.clone() }),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_histories(&self, write: &Write, loaded: &Loaded, more: usize) -> Result<(), BehaviorError> {
+        let Write::Append { .. } = write else { return Ok(()) };
+        let state = self.state();
+        for user in write.users() {
+            let bytes = state.dirty.get(&user).or(loaded.get(&user)).map_or(0, |history| history.ram_bytes());
+            if bytes + more > HISTORY_BYTES_MAX {
+                let found = format!("{} bytes of user {user}", bytes + more);
+                let expected = format!("at most {HISTORY_BYTES_MAX} bytes: truncate it");
+                return Err(BehaviorError::bad("a history", found, expected));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses behaviours with items nobody put and items with other vectors than before; leaves out items that are there.
+    /// `new_items` are those of the same group.
+    fn check_items(
+        &self,
+        write: &mut Write,
+        new_items: &HashMap<u64, Arc<Embedding>>,
+    ) -> Result<(), BehaviorError> {
+        match write {
+            Write::Append { events, .. } => {
+                let by_item = events.iter().filter(|(_, event)| event.inline.is_none());
+                let mut wanted: Vec<u64> = by_item
+                    .map(|(_, event)| event.item)
+                    .filter(|item| !new_items.contains_key(item))
+                    .collect();
+                wanted.sort_unstable();
+                wanted.dedup();
+                self.embeddings(&wanted).map(drop)
+            }
+            Write::Items(items) => {
+                let known = self.known_items(items)?;
+                let mut here: HashMap<u64, Arc<Embedding>> = HashMap::new();
+                let mut seen = HashSet::new();
+                for (item, embedding) in items.iter() {
+                    let there = known.get(item).or(new_items.get(item)).or(here.get(item));
+                    if there.is_some_and(|there| there.vector != embedding.vector) {
+                        return Err(BehaviorError::ItemChanged { item: *item });
+                    }
+                    here.insert(*item, Arc::clone(embedding));
+                }
+                items.retain(|(item, _)| {
+                    !known.contains_key(item) && !new_items.contains_key(item) && seen.insert(*item)
+                });
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Those of the items that are there.
+    fn known_items(
+        &self,
+        items: &[(u64, Arc<Embedding>)],
+    ) -> Result<HashMap<u64, Arc<Embedding>>, BehaviorError> {
+        let mut wanted: Vec<u64> = items.iter().map(|(item, _)| *item).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let (mut known, files): (HashMap<u64, Arc<Embedding>>, _) = {
+            let state = self.state();
+            let in_memory = |&item: &u64| Some((item, Arc::clone(state.new_items.get(&item)?)));
+            (wanted.iter().filter_map(in_memory).collect(), Arc::clone(&state.files))
+        };
+        known.extend(files.embeddings(&wanted, &self.epoch)?);
+        Ok(known)
+    }
+}

@@ -3,6 +3,7 @@
 //! Writes go to the log, then into memory; readers hold an immutable state and never wait. In the background, points in
 //! memory are flushed into segments, and segments merged.
 
+mod codes;
 mod facet;
 mod fields;
 mod flush;
@@ -117,6 +118,8 @@ pub(crate) struct Limits {
     pub(crate) index_added: u64,
     /// Bytes that an index keeps of what it reads.
     pub(crate) index_cache: u64,
+    /// Bytes of memory that codes of vectors may take.
+    pub(crate) codes_bytes: u64,
     /// Bytes of a segment of the log.
     pub(crate) log_segment_bytes: u64,
 }

@@ -212,7 +212,7 @@ impl Inner {
     }
 
     /// Whether a long job may go on. Points in memory are flushed if it is time: the background is busy with the job.
-    fn has_time(&self) -> Result<bool, WriteError> {
+    pub(super) fn has_time(&self) -> Result<bool, WriteError> {
         if self.has_background {
             if choose(&self.view()) == Some(Job::Flush) {
                 self.flush()?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::codes::Uncoded;
 use super::flush::dead_points;
 use super::index::live_in_lists;
 use super::{Collection, Inner, locked};
@@ -43,6 +44,11 @@ pub enum Job {
         /// The segment, counted from the oldest.
         segment: usize,
     },
+    /// Codes of a segment's vectors come into memory, for filters.
+    Codes {
+        /// The segment, counted from the oldest.
+        segment: usize,
+    },
 }
 
 /// A collection as the choice of jobs sees it.
@@ -62,6 +68,8 @@ pub(crate) struct View {
     pub(crate) in_memory: usize,
     /// The first segment that lacks a file of a field index.
     pub(crate) unindexed: Option<usize>,
+    /// The first segment that is to get codes.
+    pub(crate) uncoded: Option<Uncoded>,
 }
 
 /// The next thing to do, if any.
@@ -79,7 +87,11 @@ pub(crate) fn choose(view: &View) -> Option<Job> {
         return Some(Job::Index { segment });
     }
     let decayed = view.segments.iter().position(|&(points, dead)| dead * DEAD_SHARE > points);
-    decayed.map(|first| Job::Merge { first, count: 1 })
+    if let Some(first) = decayed {
+        return Some(Job::Merge { first, count: 1 });
+    }
+    let uncoded = view.uncoded.filter(|uncoded| uncoded.is_large || view.is_resting);
+    uncoded.map(|Uncoded { segment, .. }| Job::Codes { segment })
 }
 
 /// The newest run of `FAN` segments that are about as large, or older and smaller: each point is written once for each power
@@ -252,6 +264,7 @@ impl Inner {
             is_resting: self.is_resting(),
             in_memory: state.in_memory_len(),
             unindexed: state.segments.iter().position(|segment| !state.missing_fields(segment).is_empty()),
+            uncoded: self.uncoded(&state),
         }
     }
 
@@ -319,6 +332,7 @@ impl Inner {
             Job::Flush => self.flush(),
             Job::Merge { first, count } => self.merge(first, count),
             Job::Index { segment } => self.build_fields(segment),
+            Job::Codes { segment } => self.give_codes(segment),
         }
     }
 
@@ -377,6 +391,7 @@ mod tests {
             is_resting: false,
             in_memory: 10_000,
             unindexed: None,
+            uncoded: None,
         };
         let resting = |view: View| View { is_resting: true, in_memory: 0, ..view };
         let merge = |first, count| Some(Job::Merge { first, count });

@@ -1,0 +1,447 @@
+//! Codes of the vectors of a file, held in memory by slot: what is far from a query need not be read.
+//!
+//! RaBitQ codes (see `quantize`) about the mean of an index's routing space, so that a slot is all it takes to estimate a
+//! distance: no list, no centroid. Where a filter says which rows may be answered, the signs of their codes are looked at
+//! first, 32 rows at a time, then all bits of the nearest, and the vectors of the nearest of these are read. The errors of
+//! both estimates have known deviations, and so it is known with what probability a vector at a distance would have been
+//! read: reading ends when that is the recall that is wanted for vectors as near as those that were found.
+
+mod file;
+#[cfg(test)]
+mod tests;
+
+use half::bf16;
+
+use super::shortlist::{Listed, Shortlist};
+use super::{Flat, Nearest, Picked};
+use crate::error::Result;
+use crate::kernel::Kernel;
+use crate::metric::{Distances, Metric};
+use crate::quantize::{
+    BLOCK, Bounds, CodeShape, CodedList, CodedQuery, Encoder, Estimator, Scale, SignEstimates,
+};
+use crate::search::Index;
+use crate::space::{Space, dim_of, norm2};
+use crate::vector::{RowId, Shape};
+
+/// Bytes of addend and scale behind the lower bits of a code.
+const FACTORS: usize = 4;
+/// One, in units of a scale by all bits: the two scales are within a factor of two of each other.
+const SCALE_UNIT: f32 = (1 << 14) as f32;
+/// Rows encoded between two questions whether to go on.
+const ROUND: usize = 1 << 14;
+/// Vectors read at first, for each that is wanted, and at least; and at a time after that, at least and at most.
+const FIRST: usize = 2;
+const FIRST_MIN: usize = 16;
+const MORE_MIN: usize = 16;
+const MORE_MAX: usize = 1024;
+/// Rows whose codes are looked at with all bits, for each vector wanted, and beside those.
+const ROOM: usize = 64;
+const ROOM_MORE: usize = 2048;
+/// All codes are looked at where rows are asked for that are at least one in so many of the file's.
+const DENSE: u64 = 4;
+/// Rows whose codes are looked at together, and how far ahead codes are asked for.
+const CHUNK: usize = 4096;
+const AHEAD: usize = 32;
+/// Reading goes on until so much of what the wanted recall leaves is found, too: the estimates are no more than that.
+const SURER: f32 = 0.25;
+/// The logistic distribution with this scale is as good as the normal one.
+const LOGISTIC: f32 = 1.702;
+
+/// The codes of the vectors of a file.
+#[derive(Debug)]
+pub struct RowCodes {
+    space: Space,
+    seed: u64,
+    shape: CodeShape,
+    /// Vectors.
+    rows: usize,
+    errors: Errors,
+    /// Blocks of signs with their factors, and zeros behind the last row.
+    signs: Vec<u8>,
+    /// One after another: the lower bits and [`Fine`] factors. None where there are only signs.
+    planes: Vec<u8>,
+}
+
+/// What is known of the errors of estimates.
+///
+/// An error is twice the product of the query with what the code lacks of the vector, which is at right angles to the vector:
+/// only the part of the query that is so, too, matters. (All are seen from the mean.)
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Errors {
+    /// The mean squares of the deviations of both estimates, for each unit of that part of a query.
+    signs: f32,
+    all_bits: f32,
+    /// The mean square of the vectors' lengths.
+    length: f32,
+}
+
+/// Of that part's square, at least so much of the whole.
+const ACROSS_MIN: f32 = 0.05;
+
+impl Errors {
+    /// The square of the part of a query at right angles to vectors at a distance, both squared, which have the usual length.
+    fn across(&self, query: f32, distance: f32) -> f32 {
+        let along = (query + self.length - distance).powi(2) / (4.0 * self.length);
+        let across = query - along;
+        // NaN, too.
+        if across > ACROSS_MIN * query { across } else { ACROSS_MIN * query }
+    }
+}
+
+/// A question to the vectors of a file that codes are held of.
+#[derive(Clone, Copy)]
+pub struct CodeAsk<'a> {
+    /// The query as vectors are stored.
+    pub query: &'a [u8],
+    /// Compares with the same query.
+    pub scorer: &'a dyn Distances,
+    /// The share of the nearest that is to be found, below 1.
+    pub recall: f32,
+}
+
+/// Addend and scale by all bits, from those by signs: two bytes each would not do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Fine {
+    /// What the addend has more.
+    add: bf16,
+    /// The scale in steps that are the finer the more bits there are, in units of [`SCALE_UNIT`].
+    scale: u16,
+}
+
+impl Fine {
+    fn new(shape: CodeShape, estimator: &Estimator) -> Self {
+        let Estimator { signs, all_bits, .. } = estimator;
+        let ratio = all_bits.1 * steps(shape) / signs.1;
+        Self { add: bf16::from_f32(all_bits.0 - signs.0), scale: (ratio * SCALE_UNIT).round() as u16 }
+    }
+
+    fn factors(self, shape: CodeShape, (add, scale): (f32, f32)) -> (f32, f32) {
+        (add + self.add.to_f32(), scale * f32::from(self.scale) / (SCALE_UNIT * steps(shape)))
+    }
+
+    fn encode(self) -> [u8; FACTORS] {
+        let ([a, b], [c, d]) = (self.add.to_le_bytes(), self.scale.to_le_bytes());
+        [a, b, c, d]
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        let two = |at: usize| [bytes[at], bytes[at + 1]];
+        Self { add: bf16::from_le_bytes(two(0)), scale: u16::from_le_bytes(two(2)) }
+    }
+}
+
+/// Steps of all bits in one of the signs.
+fn steps(shape: CodeShape) -> f32 {
+    (1u32 << (shape.bits - 1)) as f32
+}
+
+/// Rows that may be answered.
+pub trait Rows {
+    /// How many.
+    fn count(&self) -> u64;
+    /// All of them, in ascending order.
+    fn iter(&self) -> impl Iterator<Item = RowId>;
+    /// Whether a row is one of them.
+    fn has(&self, row: RowId) -> bool;
+}
+
+impl RowCodes {
+    /// Bits a dimension that codes may have, most first.
+    pub const BITS: [u8; 5] = [5, 4, 3, 2, 1];
+
+    /// Bytes of memory that the codes of so many vectors take.
+    pub fn bytes_of(metric: Metric, shape: Shape, vectors: u64, bits: u8) -> u64 {
+        let shape = CodeShape { dim: dim_of(metric, shape), bits: bits.into() };
+        vectors.div_ceil(BLOCK as u64) * shape.block_bytes() as u64 + vectors * plane_bytes(shape) as u64
+    }
+
+    /// Encodes all vectors of a file in the routing space of an index; `None` if `goes_on`, asked now and then, says no.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is damaged, or `goes_on` fails.
+    ///
+    /// # Panics
+    /// When the vectors are not of the index's shape, or codes of so many bits are none.
+    pub fn build<E: From<crate::IndexError>>(
+        flat: &Flat,
+        index: &Index,
+        bits: u8,
+        goes_on: impl FnMut() -> Result<bool, E>,
+    ) -> Result<Option<Self>, E> {
+        Self::build_in(index.inner.space.clone(), index.inner.info.seed, flat, bits, goes_on)
+    }
+
+    fn build_in<E: From<crate::IndexError>>(
+        space: Space,
+        seed: u64,
+        flat: &Flat,
+        bits: u8,
+        mut goes_on: impl FnMut() -> Result<bool, E>,
+    ) -> Result<Option<Self>, E> {
+        assert!(Self::BITS.contains(&bits), "codes of {bits} bits");
+        assert_eq!(space.shape, flat.layout.shape, "codes are of the index's vectors");
+        let mut codes = Self::empty(space, seed, bits, flat.rows() as usize);
+        let (shape, mut planes) = (codes.shape, Vec::new());
+        let (origin, mut place) = (vec![0.0; shape.dim], vec![0.0; shape.dim]);
+        let mut encoder = Encoder::new(shape, Scale::Unbiased, &origin);
+        let (mut sums, mut known, mut slot, mut next) = ([0.0; 3], 0u64, 0, 0);
+        while next < flat.rows() {
+            next = flat.read(next, ROUND, |_, vector| {
+                codes.space.embed(vector, &mut place);
+                let block = &mut codes.signs[slot / BLOCK * shape.block_bytes()..][..shape.block_bytes()];
+                planes.clear();
+                let estimator = encoder.code(&place, slot % BLOCK, block, &mut planes);
+                if bits > 1 {
+                    codes.planes.extend_from_slice(&planes);
+                    codes.planes.extend(Fine::new(shape, &estimator).encode());
+                }
+                if estimator.deviation.is_finite() {
+                    sums[0] += f64::from(estimator.sign_deviation).powi(2);
+                    sums[1] += f64::from(estimator.deviation).powi(2);
+                    sums[2] += norm2(&place);
+                    known += 1;
+                }
+                slot += 1;
+            })?;
+            if !goes_on()? {
+                return Ok(None);
+            }
+        }
+        let [signs, all_bits, length] = sums.map(|sum| (sum / known.max(1) as f64) as f32);
+        codes.errors = Errors { signs, all_bits, length };
+        Ok(Some(codes))
+    }
+
+    /// Codes without planes yet, whose signs are zero.
+    fn empty(space: Space, seed: u64, bits: u8, rows: usize) -> Self {
+        let shape = CodeShape { dim: space.dim(), bits: bits.into() };
+        let signs = vec![0; shape.blocks(rows) * shape.block_bytes()];
+        let planes = Vec::with_capacity(rows * plane_bytes(shape));
+        let errors = Errors { signs: 0.0, all_bits: 0.0, length: 0.0 };
+        Self { space, seed, shape, rows, errors, signs, planes }
+    }
+
+    /// Bits a dimension.
+    pub fn bits(&self) -> u8 {
+        self.shape.bits as u8
+    }
+
+    /// Bytes of memory.
+    pub fn ram_bytes(&self) -> u64 {
+        (self.signs.len() + self.planes.len()) as u64
+    }
+
+    /// About how many vectors are read to find `k` of many.
+    pub fn reads(&self, k: u64) -> u64 {
+        // Of a million vectors of 96 dimensions, at a recall of 0.95.
+        k * [16, 4, 3, 2, 2][self.shape.bits - 1] + FIRST_MIN as u64
+    }
+
+    /// Compares the vectors of some rows of the file with a query, but for those whose estimates say
+    /// that they are farther than the nearest. Rows that are not in the file are passed over.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is damaged.
+    pub fn nearest_of(
+        &self,
+        flat: &Flat,
+        ask: &CodeAsk<'_>,
+        rows: &impl Rows,
+        nearest: &mut Nearest,
+    ) -> Result<Picked> {
+        let query = Query::new(self, ask.query);
+        let mut list = Shortlist::new(nearest.k() * ROOM + ROOM_MORE);
+        let mut picked = Picked::default();
+        loop {
+            if rows.count() * DENSE >= flat.rows() {
+                self.estimate_all(flat, &query, rows, &mut list);
+            } else {
+                self.estimate(flat, &query, rows, &mut list);
+            }
+            let candidates = self.refine(flat, &query, list.take());
+            if self.compare((flat, ask, &query), &candidates, list.cut(), nearest, &mut picked)? {
+                return Ok(picked);
+            }
+            list.go_on();
+        }
+    }
+
+    /// Puts the rows on the list by the signs of their codes.
+    fn estimate(&self, flat: &Flat, query: &Query, rows: &impl Rows, shortlist: &mut Shortlist) {
+        let (kernel, list, bytes) = (Kernel::best(), self.list(), self.shape.block_bytes());
+        let mut slots = rows.iter().filter_map(|row| Some((row, flat.rows.slot_of(row)? as usize)));
+        let (mut estimates, mut known) = (SignEstimates::default(), usize::MAX);
+        let mut some: Vec<(RowId, usize)> = Vec::with_capacity(CHUNK);
+        loop {
+            some.clear();
+            some.extend(slots.by_ref().take(CHUNK));
+            if some.is_empty() {
+                return;
+            }
+            for (at, &(row, slot)) in some.iter().enumerate() {
+                let (block, entry) = (slot / BLOCK, slot % BLOCK);
+                if block != known {
+                    query.coded.sign_block(&list, block, query.squared, &mut estimates);
+                    known = block;
+                }
+                if let Some((_, later)) = some.get(at + AHEAD)
+                    && later / BLOCK != some[at + AHEAD - 1].1 / BLOCK
+                {
+                    kernel.prefetch(&self.signs[later / BLOCK * bytes..][..bytes]);
+                }
+                let estimate = known_or_first(estimates.estimate[entry]);
+                if !shortlist.is_beyond(estimate) {
+                    shortlist.push(Listed { estimate, row: row.0, factors: list.sign_factors(slot) });
+                }
+            }
+        }
+    }
+
+    /// The same where many of all rows are asked for: only those that are near enough are looked for.
+    fn estimate_all(&self, flat: &Flat, query: &Query, rows: &impl Rows, shortlist: &mut Shortlist) {
+        let (list, mut estimates) = (self.list(), SignEstimates::default());
+        for block in 0..self.shape.blocks(self.rows) {
+            query.coded.sign_block(&list, block, query.squared, &mut estimates);
+            let first = block * BLOCK;
+            for (slot, &estimate) in (first..self.rows).zip(&estimates.estimate) {
+                let estimate = known_or_first(estimate);
+                if shortlist.is_beyond(estimate) {
+                    continue;
+                }
+                let row = flat.rows.row_of(slot as u32);
+                if rows.has(row) {
+                    shortlist.push(Listed { estimate, row: row.0, factors: list.sign_factors(slot) });
+                }
+            }
+        }
+    }
+
+    fn list(&self) -> CodedList<'_> {
+        let bounds = Bounds::default();
+        CodedList { shape: self.shape, signs: &self.signs, records: &[], bounds, slots: None }
+    }
+
+    /// Estimates by all bits, lowest first.
+    fn refine(&self, flat: &Flat, query: &Query, mut candidates: Vec<Listed>) -> Vec<Listed> {
+        if self.shape.bits == 1 {
+            return candidates;
+        }
+        let (kernel, bytes) = (Kernel::best(), plane_bytes(self.shape));
+        let record = |candidate: &Listed| {
+            let slot = flat.rows.slot_of(RowId(candidate.row))?;
+            Some(&self.planes[slot as usize * bytes..][..bytes])
+        };
+        for at in 0..candidates.len() {
+            if let Some(later) = candidates.get(at + AHEAD).and_then(record) {
+                kernel.prefetch(later);
+            }
+            let candidate = &mut candidates[at];
+            let Some(record) = record(candidate).filter(|_| candidate.estimate.is_finite()) else { continue };
+            let (planes, fine) = record.split_at(bytes - FACTORS);
+            let (add, scale) = candidate.factors;
+            let signs = if scale == 0.0 { 0.0 } else { (candidate.estimate - query.squared - add) / scale };
+            let product = query.coded.product(self.shape, signs, planes);
+            let (add, scale) = Fine::decode(fine).factors(self.shape, candidate.factors);
+            candidate.estimate = known_or_first(add + query.squared + scale * product);
+        }
+        candidates.sort_unstable_by(|a, b| a.estimate.total_cmp(&b.estimate).then(a.row.cmp(&b.row)));
+        candidates
+    }
+
+    /// Reads candidates, lowest estimate first, until as many as are wanted are likely to be found. Says whether they are;
+    /// above `cut`, some are not among the candidates.
+    fn compare(
+        &self,
+        (flat, ask, query): (&Flat, &CodeAsk<'_>, &Query),
+        candidates: &[Listed],
+        cut: Option<f32>,
+        nearest: &mut Nearest,
+        picked: &mut Picked,
+    ) -> Result<bool> {
+        let wanted = ask.recall + (1.0 - ask.recall) * SURER;
+        let mut left = candidates;
+        loop {
+            let found: Vec<f32> = match nearest.distances().count() == nearest.k() {
+                true => nearest.distances().map(|d| self.space.routing_distance(d, query.norm)).collect(),
+                false => Vec::new(),
+            };
+            let is_enough = |at: usize| {
+                let next = left.get(at).map(|next| next.estimate);
+                !found.is_empty() && query.recall(&found, next, cut) >= wanted
+            };
+            if is_enough(0) || left.is_empty() {
+                return Ok(is_enough(0) || cut.is_none());
+            }
+            // If no nearer ones come, it is known how many are needed; if they do, fewer are.
+            let count = match found.is_empty() {
+                true => (nearest.k() * FIRST).max(FIRST_MIN),
+                false => first_place(left.len(), is_enough).div_ceil(2).clamp(MORE_MIN, MORE_MAX),
+            };
+            let (now, later) = left.split_at(count.min(left.len()));
+            let mut rows: Vec<RowId> = now.iter().map(|listed| RowId(listed.row)).collect();
+            rows.sort_unstable();
+            picked.add(flat.nearest_of(ask.scorer, rows, nearest)?);
+            left = later;
+        }
+    }
+}
+
+/// What is no number would not come first, and not be read.
+fn known_or_first(estimate: f32) -> f32 {
+    if estimate.is_nan() { f32::NEG_INFINITY } else { estimate }
+}
+
+/// A query made ready.
+struct Query {
+    coded: CodedQuery,
+    /// The square of its distance from the mean.
+    squared: f32,
+    /// Its norm as it was given.
+    norm: f64,
+    errors: Errors,
+}
+
+impl Query {
+    fn new(codes: &RowCodes, query: &[u8]) -> Self {
+        let (mut place, mut wide) = (vec![0.0; codes.shape.dim], vec![0.0; codes.space.shape.dim]);
+        codes.space.embed_query(query, &mut place);
+        codes.space.shape.widen(query, &mut wide);
+        let mut coded = CodedQuery::default();
+        coded.set(codes.shape, &place);
+        let squared = norm2(&place) as f32;
+        Self { coded, squared, norm: norm2(&wide).sqrt(), errors: codes.errors }
+    }
+
+    /// How likely it is that vectors as far as these would be among those that were read: those with estimates below `next`,
+    /// and by signs below `cut`.
+    fn recall(&self, found: &[f32], next: Option<f32>, cut: Option<f32>) -> f32 {
+        let Errors { signs, all_bits, .. } = self.errors;
+        let below = |limit: Option<f32>, distance: f32, variance: f32| {
+            let Some(limit) = limit else { return 1.0 };
+            let deviation = variance.sqrt().max(f32::MIN_POSITIVE);
+            1.0 / (1.0 + (LOGISTIC * (distance - limit) / deviation).exp())
+        };
+        let of = |&distance: &f32| {
+            let across = self.errors.across(self.squared, distance);
+            below(next, distance, all_bits * across) * below(cut, distance, signs * across)
+        };
+        let sum: f32 = found.iter().map(of).sum();
+        sum / found.len() as f32
+    }
+}
+
+/// Bytes of the lower bits of a code and its factors.
+fn plane_bytes(shape: CodeShape) -> usize {
+    if shape.bits == 1 { 0 } else { shape.plane_bytes() + FACTORS }
+}
+
+/// The first place below `len` for which something holds that holds for all later ones, or `len`.
+fn first_place(len: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, len);
+    while low < high {
+        let middle = (low + high) / 2;
+        if holds(middle) { high = middle } else { low = middle + 1 }
+    }
+    low
+}

@@ -6,6 +6,7 @@
 //! opened.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use nearline_index::RowCodes;
 
@@ -18,21 +19,29 @@ use crate::state::State;
 const LEAST_SHARE: u64 = 16;
 /// While points are written, segments get codes that have one in so many of all points: they are not merged soon.
 const LARGE_SHARE: u64 = 4;
+/// While points are written, and some time after, codes are signs alone, and take one in so many bytes: writers and indexes that are
+/// kept up need the others.
+const SIGNS_SHARE: u64 = 2;
+/// How long after.
+const QUIET: Duration = Duration::from_secs(10);
 
-/// A segment that is to get codes.
+/// A segment that is to get codes, or others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Uncoded {
     /// The segment, counted from the oldest.
     pub(crate) segment: usize,
     /// Whether it has a large part of all points.
     pub(crate) is_large: bool,
+    /// Whether it is to have less than it has: memory is needed.
+    pub(crate) is_less: bool,
 }
 
-/// The codes that a segment is to get.
+/// The codes that a segment is to get: as many bits as these, or signs alone of what it has.
 struct Due {
     segment: usize,
     at: usize,
     bits: u8,
+    is_less: bool,
 }
 
 impl Collection {
@@ -45,34 +54,50 @@ impl Collection {
 }
 
 impl Inner {
-    /// The first segment that is to get codes, if there is memory for them.
-    pub(super) fn uncoded(&self, state: &State) -> Option<Uncoded> {
-        let Due { segment, .. } = self.due_codes(state, None)?;
+    /// The first segment that is to get codes, or others, if there is memory for them. `is_quiet` says that nobody writes.
+    pub(super) fn uncoded(&self, state: &State, is_quiet: bool) -> Option<Uncoded> {
+        let Due { segment, is_less, .. } = self.due_codes(state, None, is_quiet)?;
         let points = state.segments[segment].info.points;
-        Some(Uncoded { segment, is_large: points * LARGE_SHARE >= state.live })
+        Some(Uncoded { segment, is_large: points * LARGE_SHARE >= state.live, is_less })
+    }
+
+    /// Whether nobody has written for long enough that codes may take what writers need, or somebody waits as if it were so; and
+    /// no index is to be built.
+    pub(super) fn is_quiet(&self) -> bool {
+        let is_fresh = locked(&self.written).is_some_and(|written| written.elapsed() < QUIET);
+        (!is_fresh || self.is_awaited()) && self.due_index(Duration::MAX).is_none()
     }
 
     /// Codes that some segment is to get, or this one.
-    fn due_codes(&self, state: &State, only: Option<usize>) -> Option<Due> {
-        let bits = self.code_bits(state)?;
+    fn due_codes(&self, state: &State, only: Option<usize>, is_quiet: bool) -> Option<Due> {
+        let places = (0..state.segments.len()).filter(|segment| only.is_none_or(|only| only == *segment));
+        let indexed = |at: &usize| state.indexes.get(*at).is_some_and(Option::is_some);
+        let all = places
+            .flat_map(|segment| (0..self.schema.len()).filter(indexed).map(move |at| (segment, at)))
+            .collect::<Vec<_>>();
+        let bits = if is_quiet { self.code_bits(state).unwrap_or(1) } else { 1 };
+        let has_more = |&(segment, at): &(usize, usize)| {
+            state.segments[segment].codes(at).is_some_and(|codes| codes.bits() > bits)
+        };
+        if let Some(&(segment, at)) = all.iter().find(|place| has_more(place)) {
+            return Some(Due { segment, at, bits: 1, is_less: true });
+        }
+        let most = if is_quiet { self.limits.codes_bytes } else { self.limits.codes_bytes / SIGNS_SHARE };
         let held: u64 = state.segments.iter().map(|segment| segment.codes_bytes()).sum();
         let least = (self.limits.index_rows / LEAST_SHARE).max(1);
-        let is_due = |segment: &Segment, at: usize| {
+        let is_due = |&(segment, at): &(usize, usize)| {
+            let segment = &state.segments[segment];
             let (Some(flat), Some(config)) = (&segment.vectors[at], self.schema.config(at)) else {
                 return false;
             };
             let there = segment.codes(at);
-            let is_wanted = there.is_none_or(|codes| codes.bits() > bits) && flat.rows() >= least;
+            let is_wanted = there.is_none_or(|codes| codes.bits() < bits) && flat.rows() >= least;
             let bytes = RowCodes::bytes_of(config.metric, config.shape(), flat.rows(), bits);
             let before = there.map_or(0, |codes| codes.ram_bytes());
-            is_wanted && held - before + bytes <= self.limits.codes_bytes
+            is_wanted && held - before + bytes <= most
         };
-        let indexed = |at: &usize| state.indexes.get(*at).is_some_and(Option::is_some);
-        let places = (0..state.segments.len()).filter(|segment| only.is_none_or(|only| only == *segment));
-        places
-            .flat_map(|segment| (0..self.schema.len()).filter(indexed).map(move |at| (segment, at)))
-            .find(|&(segment, at)| is_due(&state.segments[segment], at))
-            .map(|(segment, at)| Due { segment, at, bits })
+        let (segment, at) = all.into_iter().find(is_due)?;
+        Some(Due { segment, at, bits, is_less: false })
     }
 
     /// As many bits a dimension as there is memory for, if all vectors that have an index get codes.
@@ -92,10 +117,14 @@ impl Inner {
     /// meanwhile: then nobody needs them.
     pub(super) fn give_codes(&self, segment: usize) -> Result<(), WriteError> {
         let state = self.state();
-        let Some(Due { at, bits, .. }) = self.due_codes(&state, Some(segment)) else { return Ok(()) };
+        let due = self.due_codes(&state, Some(segment), self.is_quiet());
+        let Some(Due { at, bits, is_less, .. }) = due else { return Ok(()) };
         let segment = Arc::clone(&state.segments[segment]);
-        let Some(codes) = self.make_codes(&state, &segment, at, bits)? else { return Ok(()) };
-        let codes = Arc::new(codes);
+        let codes = match segment.codes(at).filter(|_| is_less) {
+            Some(codes) => Some(codes.signs_only()),
+            None => self.make_codes(&state, &segment, at, bits)?,
+        };
+        let Some(codes) = codes.map(Arc::new) else { return Ok(()) };
         let mut files = locked(&self.files);
         self.change(|state| {
             for there in state.segments.iter_mut().filter(|there| there.info.number == segment.info.number) {
@@ -125,8 +154,10 @@ impl Inner {
         let (disk, store_id) = (self.disk.as_ref(), locked(&self.files).manifest.store_id);
         // What is damaged is made again.
         let there = segment.read_codes(disk, store_id, at, config.metric).ok().flatten();
-        if let Some(codes) = there.filter(|codes| codes.bits() == bits) {
-            return Ok(Some(codes));
+        match there {
+            Some(codes) if codes.bits() == bits => return Ok(Some(codes)),
+            Some(codes) if bits == 1 => return Ok(Some(codes.signs_only())),
+            _ => {}
         }
         let made = RowCodes::build(flat, &listed.index.index, bits, || self.has_time())?;
         if let Some(codes) = &made {

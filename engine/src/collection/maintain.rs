@@ -44,7 +44,7 @@ pub enum Job {
         /// The segment, counted from the oldest.
         segment: usize,
     },
-    /// Codes of a segment's vectors come into memory, for filters.
+    /// Codes of a segment's vectors come into memory, for filters, or leave it for writers.
     Codes {
         /// The segment, counted from the oldest.
         segment: usize,
@@ -74,6 +74,9 @@ pub(crate) struct View {
 
 /// The next thing to do, if any.
 pub(crate) fn choose(view: &View) -> Option<Job> {
+    if let Some(Uncoded { segment, is_less: true, .. }) = view.uncoded {
+        return Some(Job::Codes { segment });
+    }
     let rests = view.is_resting && view.in_memory >= RESTING;
     if view.delta_bytes >= view.flush_bytes || view.logged >= view.log_bytes || rests {
         return Some(Job::Flush);
@@ -264,7 +267,7 @@ impl Inner {
             is_resting: self.is_resting(),
             in_memory: state.in_memory_len(),
             unindexed: state.segments.iter().position(|segment| !state.missing_fields(segment).is_empty()),
-            uncoded: self.uncoded(&state),
+            uncoded: self.uncoded(&state, self.is_quiet()),
         }
     }
 
@@ -275,7 +278,8 @@ impl Inner {
 
     /// Whether nothing is done in the background, and nothing will be unless something is written.
     fn is_done(&self, background: &super::Background) -> bool {
-        let resting = View { is_resting: true, ..self.view() };
+        let uncoded = self.uncoded(&self.state(), true);
+        let resting = View { is_resting: true, uncoded, ..self.view() };
         background.running.is_none()
             && background.indexing.is_none()
             && choose(&resting).is_none()

@@ -10,6 +10,8 @@ mod file;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use half::bf16;
 
 use super::shortlist::{Listed, Shortlist};
@@ -58,7 +60,7 @@ pub struct RowCodes {
     rows: usize,
     errors: Errors,
     /// Blocks of signs with their factors, and zeros behind the last row.
-    signs: Vec<u8>,
+    signs: Arc<Vec<u8>>,
     /// One after another: the lower bits and [`Fine`] factors. None where there are only signs.
     planes: Vec<u8>,
 }
@@ -183,13 +185,14 @@ impl RowCodes {
         assert_eq!(space.shape, flat.layout.shape, "codes are of the index's vectors");
         let mut codes = Self::empty(space, seed, bits, flat.rows() as usize);
         let (shape, mut planes) = (codes.shape, Vec::new());
+        let mut signs = vec![0; shape.blocks(codes.rows) * shape.block_bytes()];
         let (origin, mut place) = (vec![0.0; shape.dim], vec![0.0; shape.dim]);
         let mut encoder = Encoder::new(shape, Scale::Unbiased, &origin);
         let (mut sums, mut known, mut slot, mut next) = ([0.0; 3], 0u64, 0, 0);
         while next < flat.rows() {
             next = flat.read(next, ROUND, |_, vector| {
                 codes.space.embed(vector, &mut place);
-                let block = &mut codes.signs[slot / BLOCK * shape.block_bytes()..][..shape.block_bytes()];
+                let block = &mut signs[slot / BLOCK * shape.block_bytes()..][..shape.block_bytes()];
                 planes.clear();
                 let estimator = encoder.code(&place, slot % BLOCK, block, &mut planes);
                 if bits > 1 {
@@ -208,18 +211,26 @@ impl RowCodes {
                 return Ok(None);
             }
         }
-        let [signs, all_bits, length] = sums.map(|sum| (sum / known.max(1) as f64) as f32);
-        codes.errors = Errors { signs, all_bits, length };
+        let [by_signs, all_bits, length] = sums.map(|sum| (sum / known.max(1) as f64) as f32);
+        codes.errors = Errors { signs: by_signs, all_bits, length };
+        codes.signs = Arc::new(signs);
         Ok(Some(codes))
     }
 
-    /// Codes without planes yet, whose signs are zero.
+    /// Codes without signs and planes yet.
     fn empty(space: Space, seed: u64, bits: u8, rows: usize) -> Self {
         let shape = CodeShape { dim: space.dim(), bits: bits.into() };
-        let signs = vec![0; shape.blocks(rows) * shape.block_bytes()];
         let planes = Vec::with_capacity(rows * plane_bytes(shape));
         let errors = Errors { signs: 0.0, all_bits: 0.0, length: 0.0 };
-        Self { space, seed, shape, rows, errors, signs, planes }
+        Self { space, seed, shape, rows, errors, signs: Arc::default(), planes }
+    }
+
+    /// The same codes by signs alone, which take no more memory as long as both are there.
+    pub fn signs_only(&self) -> Self {
+        let shape = CodeShape { bits: 1, ..self.shape };
+        let errors = Errors { all_bits: self.errors.signs, ..self.errors };
+        let (space, signs) = (self.space.clone(), Arc::clone(&self.signs));
+        Self { space, seed: self.seed, shape, rows: self.rows, errors, signs, planes: Vec::new() }
     }
 
     /// Bits a dimension.
@@ -416,7 +427,11 @@ impl Query {
     /// How likely it is that vectors as far as these would be among those that were read: those with estimates below `next`,
     /// and by signs below `cut`.
     fn recall(&self, found: &[f32], next: Option<f32>, cut: Option<f32>) -> f32 {
-        let Errors { signs, all_bits, .. } = self.errors;
+        let Errors { signs, all_bits, length } = self.errors;
+        // Products are looked up in a table of steps. What they are multiplied with, -2|r|²/⟨r, s⟩, is about -5|r|/√dim, for the
+        // angle between a vector and its signs is hardly ever far from arccos 0.8.
+        let dim = self.coded.dim() as f32;
+        let steps = 25.0 * length / dim * self.coded.table_deviation().powi(2);
         let below = |limit: Option<f32>, distance: f32, variance: f32| {
             let Some(limit) = limit else { return 1.0 };
             let deviation = variance.sqrt().max(f32::MIN_POSITIVE);
@@ -424,7 +439,7 @@ impl Query {
         };
         let of = |&distance: &f32| {
             let across = self.errors.across(self.squared, distance);
-            below(next, distance, all_bits * across) * below(cut, distance, signs * across)
+            below(next, distance, all_bits * across + steps) * below(cut, distance, signs * across + steps)
         };
         let sum: f32 = found.iter().map(of).sum();
         sum / found.len() as f32

@@ -67,6 +67,16 @@ impl CodedQuery {
         self.error = EPSILON as f32 * step * (squares / PATTERNS as f32).sqrt();
     }
 
+    /// Its dimensions.
+    pub(crate) fn dim(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The deviation of the products of signs that are looked up in the table.
+    pub(crate) fn table_deviation(&self) -> f32 {
+        self.error / EPSILON as f32
+    }
+
     /// Estimates one block's entries by their signs. `centroid_distance` is |q - c|². What the block has beyond the
     /// list's end means nothing.
     pub(crate) fn sign_block(

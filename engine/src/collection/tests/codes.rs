@@ -2,16 +2,20 @@
 
 use nearline_storage::{Disk, Fault, Faults, SimDisk};
 
-use super::index::{POINTS, indexed, open, open_with, recall, vector, write};
+use super::index::{POINTS, indexed, open, open_with, recall, settle, vector, write};
 use super::{disk_of, files_of};
 use crate::collection::Job;
 use crate::collection::codes::Uncoded;
+use crate::collection::locked;
 use crate::{Collection, Condition, FieldType, Filter, PointId, Query, Strategy};
 
 /// Gives codes to all segments that are to get some; says how many those were.
 fn give(on: &Collection) -> usize {
     let inner = &on.shared.inner;
     let mut given = 0;
+    settle(on);
+    // As if nobody had written for a while.
+    *locked(&inner.written) = None;
     while let Some(Uncoded { segment, .. }) = inner.view().uncoded {
         inner.run(Job::Codes { segment }).unwrap();
         given += 1;
@@ -108,6 +112,20 @@ fn memory_decides_how_many_bits_there_are() {
     on.flush().unwrap();
     assert_eq!((give(&on), bits(&on)), (2, vec![Some(1), Some(1)]));
     on.verify().unwrap();
+    drop(on);
+    // While somebody writes, signs are all there is; what more there was comes back from its file.
+    let on = open(&disk).unwrap();
+    assert_eq!((give(&on), bits(&on)), (2, vec![Some(5), Some(5)]));
+    write(&on, [1], 2);
+    while let Some(Uncoded { segment, is_less, .. }) = on.shared.inner.view().uncoded {
+        assert!(is_less);
+        on.shared.inner.run(Job::Codes { segment }).unwrap();
+    }
+    assert_eq!(bits(&on), [Some(1), Some(1)]);
+    let held: u64 = on.shared.inner.state().segments.iter().map(|segment| segment.codes_bytes()).sum();
+    assert_eq!(held, 2 * POINTS.div_ceil(32) * 512);
+    disk.set_faults(Faults { space: Some(0), ..Faults::default() });
+    assert_eq!((give(&on), bits(&on)), (2, vec![Some(5), Some(5)]));
 }
 
 #[test]

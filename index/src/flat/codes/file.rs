@@ -1,6 +1,7 @@
 //! The file of codes: one section with what they were made with, and the codes. They can be made again from the vectors.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use nearline_storage::{
     BlobReader, BlobWriter, Decoder, Disk, Encoder, ExtentFile, ExtentFileWriter, FileHeader, PAGE,
@@ -57,7 +58,9 @@ impl RowCodes {
         let mut head = vec![0; HEAD + dim * 4];
         blob.read(&mut head)?;
         let mut codes = Self::from_head(&head, path, metric, flat)?;
-        blob.read(&mut codes.signs)?;
+        let mut signs = vec![0; codes.shape.blocks(codes.rows) * codes.shape.block_bytes()];
+        blob.read(&mut signs)?;
+        codes.signs = Arc::new(signs);
         blob.read(&mut codes.planes)?;
         blob.finish()?;
         Ok(codes)

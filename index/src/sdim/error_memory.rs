@@ -32,7 +32,7 @@ impl Default for ErrorOptions {
 
 /// What was observed in one bucket, weighed by how long ago.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Cell {
+struct Bucket {
     count: f64,
     truth: f64,
     answer: f64,
@@ -44,7 +44,7 @@ pub struct ErrorMemory {
     family: SignFamily,
     options: ErrorOptions,
     /// `[group][bucket]`, each to be multiplied by `scale`.
-    cells: Vec<Cell>,
+    buckets: Vec<Bucket>,
     scale: f64,
 }
 
@@ -70,13 +70,13 @@ impl ErrorMemory {
         let shape = family.shape();
         // A table of it has three values a bucket.
         SignShape::new(3, shape.groups(), shape.bits())?;
-        let cells = vec![Cell::default(); shape.groups() << shape.bits()];
-        Ok(Self { family, options, cells, scale: 1.0 })
+        let buckets = vec![Bucket::default(); shape.groups() << shape.bits()];
+        Ok(Self { family, options, buckets, scale: 1.0 })
     }
 
     /// Bytes of memory its buckets take.
     pub fn ram_bytes(&self) -> usize {
-        size_of_val(&*self.cells)
+        size_of_val(&*self.buckets)
     }
 
     /// Takes in what came of some answers: hidden vectors back to back, the truth and the answer of each, 0 to 1.
@@ -95,10 +95,10 @@ impl ErrorMemory {
                 continue;
             }
             for group in 0..shape.groups() {
-                let cell = &mut self.cells[shape.row(signature, group)];
-                cell.count += weight;
-                cell.truth += weight * f64::from(truth);
-                cell.answer += weight * f64::from(answer);
+                let bucket = &mut self.buckets[shape.row(signature, group)];
+                bucket.count += weight;
+                bucket.truth += weight * f64::from(truth);
+                bucket.answer += weight * f64::from(answer);
             }
         }
         Ok(())
@@ -116,16 +116,16 @@ impl ErrorMemory {
 
     fn corrected(&self, answer: f32, signature: &[u64]) -> f32 {
         let shape = self.family.shape();
-        let cells = (0..shape.groups()).map(|group| self.cells[shape.row(signature, group)]);
-        let seen: Vec<Cell> = cells.filter(|cell| cell.count > 0.0).collect();
-        let total: f64 = seen.iter().map(|cell| cell.count).sum();
-        let most = seen.iter().map(|cell| cell.count).fold(0.0, f64::max);
+        let buckets = (0..shape.groups()).map(|group| self.buckets[shape.row(signature, group)]);
+        let seen: Vec<Bucket> = buckets.filter(|bucket| bucket.count > 0.0).collect();
+        let total: f64 = seen.iter().map(|bucket| bucket.count).sum();
+        let most = seen.iter().map(|bucket| bucket.count).fold(0.0, f64::max);
         let [mut weights, mut truth, mut said] = [0.0; 3];
-        for cell in &seen {
-            let weight = ((cell.count - most) / total / f64::from(self.options.temperature)).exp();
+        for bucket in &seen {
+            let weight = ((bucket.count - most) / total / f64::from(self.options.temperature)).exp();
             weights += weight;
-            truth += weight * cell.truth / cell.count;
-            said += weight * cell.answer / cell.count;
+            truth += weight * bucket.truth / bucket.count;
+            said += weight * bucket.answer / bucket.count;
         }
         if weights == 0.0 {
             return answer;
@@ -148,11 +148,11 @@ impl ErrorMemory {
         if self.scale == 0.0 {
             self.reset();
         } else if self.scale < SCALE_MIN {
-            for cell in &mut self.cells {
-                *cell = Cell {
-                    count: cell.count * self.scale,
-                    truth: cell.truth * self.scale,
-                    answer: cell.answer * self.scale,
+            for bucket in &mut self.buckets {
+                *bucket = Bucket {
+                    count: bucket.count * self.scale,
+                    truth: bucket.truth * self.scale,
+                    answer: bucket.answer * self.scale,
                 };
             }
             self.scale = 1.0;
@@ -162,7 +162,7 @@ impl ErrorMemory {
 
     /// Forgets everything: the model is another one.
     pub fn reset(&mut self) {
-        self.cells.fill(Cell::default());
+        self.buckets.fill(Bucket::default());
         self.scale = 1.0;
     }
 

@@ -20,9 +20,9 @@ mod read;
 mod reader;
 mod recover;
 mod select;
-mod snapshot;
+pub(crate) mod snapshot;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tier;
 mod verify;
 mod version;

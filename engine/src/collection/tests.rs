@@ -16,7 +16,7 @@ mod planted;
 mod power;
 mod process;
 mod rows;
-mod ruled;
+pub(crate) mod ruled;
 mod threads;
 mod tier;
 mod twin;

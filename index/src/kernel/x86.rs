@@ -9,7 +9,9 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
-use super::{CODE_BLOCK, GRID_STEPS, GridSums, SignTerms, Sums, TILE_PANELS, TILE_QUERIES, Tile, generic};
+use super::{
+    CODE_BLOCK, CodeRows, GRID_STEPS, GridSums, SignTerms, Sums, TILE_PANELS, TILE_QUERIES, Tile, generic,
+};
 
 macro_rules! isa {
     ($(#[$doc:meta])* $isa:ident, $module:ident, $by_hand:ident, $features:literal, [$($feature:tt),+]) => {
@@ -42,6 +44,10 @@ macro_rules! isa {
                 prefetch(bytes);
             }
 
+            pub(super) fn prefetch_rows(self, rows: &[u8], stride: usize, ids: &[u64]) {
+                ids.iter().for_each(|&id| prefetch(&rows[id as usize * stride..][..stride]));
+            }
+
             wrap!($module, rotate(factors: &[f32], first: usize, x: &mut [f32]));
             wrap!($module, fastscan(codes: &[u8], table: &[u8], out: &mut [u32; CODE_BLOCK]));
             wrap!($module, code_dot(bits: usize, signs: &[u8], entry: usize, planes: &[u8], query: &[f32]) -> f32);
@@ -52,6 +58,11 @@ macro_rules! isa {
             wrap!($module, sign_estimates(sums: &[u32; CODE_BLOCK], factors: &[u8; 4 * CODE_BLOCK], terms: &SignTerms, estimates: &mut [f32; CODE_BLOCK], lower: &mut [f32; CODE_BLOCK]));
             wrap!($module, residual(vector: &[f32], centroid: &[f32], residual: &mut [f32], magnitudes: &mut [f32]));
             wrap!($module, grid_points(codes: &[u8], bits: usize, points: &mut [f32], signs: &mut [f32]));
+            wrap!($module, pool_f32(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
+            wrap!($module, pool_f16(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
+            wrap!($module, pool_bf16(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
+            wrap!($module, pool_codes(rows: &CodeRows<'_>, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
+            wrap!($module, code_products(rows: &CodeRows<'_>, ids: &[u64], query: &[f32], out: &mut [f32]));
         }
 
         mod $module {
@@ -78,6 +89,11 @@ macro_rules! isa {
             compiled!($features, sign_estimates(sums: &[u32; CODE_BLOCK], factors: &[u8; 4 * CODE_BLOCK], terms: &SignTerms, estimates: &mut [f32; CODE_BLOCK], lower: &mut [f32; CODE_BLOCK]));
             compiled!($features, residual(vector: &[f32], centroid: &[f32], residual: &mut [f32], magnitudes: &mut [f32]));
             compiled!($features, grid_points(codes: &[u8], bits: usize, points: &mut [f32], signs: &mut [f32]));
+            compiled!($features, pool_f32(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
+            compiled!($features, pool_f16(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
+            compiled!($features, pool_bf16(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
+            compiled!($features, pool_codes(rows: &CodeRows<'_>, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
+            compiled!($features, code_products(rows: &CodeRows<'_>, ids: &[u64], query: &[f32], out: &mut [f32]));
         }
     };
 }

@@ -1,5 +1,7 @@
 //! Tables from what they were stored as.
 
+use std::sync::Arc;
+
 use crate::error::{IndexError, Result};
 use crate::vector::DIM_MAX;
 
@@ -78,10 +80,10 @@ pub fn open_codec(
     dim: usize,
     params: &[u64],
     segments: Segments<'_>,
-) -> Result<Box<dyn RowCodec>> {
+) -> Result<Arc<dyn RowCodec>> {
     check_shape(0, dim)?;
-    fn boxed<C: RowCodec + 'static>(codec: Option<C>) -> Option<Box<dyn RowCodec>> {
-        Some(Box::new(codec?))
+    fn boxed<C: RowCodec + 'static>(codec: Option<C>) -> Option<Arc<dyn RowCodec>> {
+        Some(Arc::new(codec?))
     }
     let codec = match method {
         Method::Float => boxed(FloatCodec::open(dim, params)),

@@ -1,5 +1,7 @@
 //! Tables whose rows are so many bytes each.
 
+use std::sync::Arc;
+
 use crate::error::{IndexError, Result};
 use crate::kernel::Kernel;
 
@@ -177,7 +179,7 @@ impl<C: RowCodec> Table for Rows<C> {
     }
 }
 
-impl<C: RowCodec + ?Sized> RowCodec for Box<C> {
+impl<C: RowCodec + ?Sized> RowCodec for Arc<C> {
     fn method(&self) -> Method {
         (**self).method()
     }

@@ -105,6 +105,33 @@ impl CodeRows<'_> {
     }
 }
 
+/// Rows of codes that name a centroid for each part.
+#[derive(Debug, Clone, Copy)]
+pub struct CentroidRows<'a> {
+    /// All rows.
+    pub codes: &'a [u8],
+    /// Bytes of a row.
+    pub stride: usize,
+    /// Two codes a byte, the first in the lower half; else one.
+    pub is_packed: bool,
+    /// `[part][centroid][width]`.
+    pub centroids: &'a [f32],
+    /// Centroids of a part.
+    pub per_part: usize,
+    /// Values of a part.
+    pub width: usize,
+}
+
+impl CentroidRows<'_> {
+    /// The centroid of a part of a row.
+    #[inline(always)]
+    fn centroid(&self, id: u64, part: usize) -> &[f32] {
+        let row = &self.codes[id as usize * self.stride..][..self.stride];
+        let code = if self.is_packed { (row[part / 2] >> (part % 2 * 4)) & 15 } else { row[part] };
+        &self.centroids[(part * self.per_part + usize::from(code)) * self.width..][..self.width]
+    }
+}
+
 /// The instruction sets there are wrappers for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Isa {
@@ -350,7 +377,7 @@ impl Kernel {
     /// without weights.
     ///
     /// # Panics
-    /// When there is no row of one of the ids, or too few weights (as for the next four).
+    /// When there is no row of one of the ids, or too few weights (as for the next five).
     pub fn pool_f32(self, rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
         dispatch!(self.pool_f32(rows, ids, weights, out));
     }
@@ -368,6 +395,17 @@ impl Kernel {
     /// Adds rows of codes to `out`, in the order of `ids`: `out_j = fma(w·scale, code_j, out_j + w·bias)`.
     pub fn pool_codes(self, rows: &CodeRows<'_>, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
         dispatch!(self.pool_codes(rows, ids, weights, out));
+    }
+
+    /// Adds rows of centroids to `out`, in the order of `ids`: `out_j = fma(w, x_j, out_j)`.
+    pub fn pool_centroids(
+        self,
+        rows: &CentroidRows<'_>,
+        ids: &[u64],
+        weights: Option<&[f32]>,
+        out: &mut [f32],
+    ) {
+        dispatch!(self.pool_centroids(rows, ids, weights, out));
     }
 
     /// Products of a query with rows of codes: `scale·Σ q_j·code_j + bias·Σ q_j`.

@@ -5,7 +5,7 @@ use crate::random::Random;
 
 use super::gradients::{Gradients, Shape, Train};
 use super::segment::{Segment, Segments};
-use super::table::{Method, Table};
+use super::table::{Method, Table, dot};
 use super::uniform_values;
 
 /// What hashes and first values are drawn for, among the uses of a seed.
@@ -120,8 +120,7 @@ impl DeepHash {
 
     fn linear(&self, layer: usize, input: &[f32]) -> Vec<f32> {
         let rows = self.weights[layer].chunks_exact(input.len() + 1);
-        rows.map(|row| input.iter().zip(row).fold(row[input.len()], |sum, (&x, &w)| x.mul_add(w, sum)))
-            .collect()
+        rows.map(|row| dot(input, row) + row[input.len()]).collect()
     }
 
     fn activate(&self, layer: usize, linear: &[f32]) -> Vec<f32> {

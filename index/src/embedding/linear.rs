@@ -1,5 +1,7 @@
 //! Small dense linear algebra, in `f64` and in a fixed order.
 
+use crate::kernel::Kernel;
+
 /// Sweeps of rotations at most: convergence is quadratic, so a dozen is plenty.
 const SWEEPS: usize = 30;
 
@@ -71,7 +73,13 @@ pub(super) fn project(row: &[f32], directions: &[f32], out: &mut [f32]) {
 /// The sum of directions, each times its factor.
 pub(super) fn combine(factors: &[f32], directions: &[f32], out: &mut [f32]) {
     out.fill(0.0);
-    for (&factor, direction) in factors.iter().zip(directions.chunks_exact(out.len())) {
-        out.iter_mut().zip(direction).for_each(|(out, &x)| *out = factor.mul_add(x, *out));
+    add_rows(factors, directions, out);
+}
+
+/// Adds rows, back to back, each times its factor, in their order and with fused multiply-add.
+pub(super) fn add_rows(factors: &[f32], rows: &[f32], out: &mut [f32]) {
+    let (kernel, bytes) = (Kernel::best(), bytemuck::cast_slice(rows));
+    for (row, factor) in (0..).zip(factors.chunks(1)) {
+        kernel.pool_f32(bytes, &[row], Some(factor), out);
     }
 }

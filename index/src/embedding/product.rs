@@ -1,12 +1,13 @@
 //! Product quantisation: each part of a row is one of a few centroids.
 
 use crate::error::{IndexError, Result};
+use crate::kernel::{CentroidRows, Kernel};
 use crate::random::Random;
 
 use super::lloyd::{assign, centroids, nearest};
 use super::rows::{RowCodec, Rows, row_of};
 use super::segment::{Segment, Segments};
-use super::table::Method;
+use super::table::{Method, dot};
 use super::{FitInput, check_finite, check_len};
 
 /// What centroids are drawn for, among the uses of a seed.
@@ -114,9 +115,7 @@ impl Codebook {
     pub(super) fn products(&self, query: &[f32]) -> Vec<f32> {
         let mut products = Vec::with_capacity(self.parts * self.per_part);
         for (part, query) in query.chunks_exact(self.width()).enumerate() {
-            let dot =
-                |centroid: &[f32]| query.iter().zip(centroid).fold(0.0, |sum, (&q, &x)| q.mul_add(x, sum));
-            products.extend(self.part(part).chunks_exact(self.width()).map(dot));
+            products.extend(self.part(part).chunks_exact(self.width()).map(|centroid| dot(query, centroid)));
         }
         products
     }
@@ -289,19 +288,15 @@ impl RowCodec for ProductCodec {
     }
 
     fn add(&self, rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
-        let width = self.book.width();
-        for (i, &id) in ids.iter().enumerate() {
-            let weight = weights.map_or(1.0, |weights| weights[i]);
-            let row = row_of(rows, self.row_bytes(), id);
-            for (part, out) in out.chunks_exact_mut(width).enumerate() {
-                let code = match self.is_packed() {
-                    true => (row[part / 2] >> (part % 2 * 4)) & 15,
-                    false => row[part],
-                };
-                let centroid = &self.book.centroids[self.book.at(part, code)..][..width];
-                out.iter_mut().zip(centroid).for_each(|(acc, &x)| *acc = weight.mul_add(x, *acc));
-            }
-        }
+        let rows = CentroidRows {
+            codes: rows,
+            stride: self.row_bytes(),
+            is_packed: self.is_packed(),
+            centroids: &self.book.centroids,
+            per_part: self.book.per_part,
+            width: self.book.width(),
+        };
+        Kernel::best().pool_centroids(&rows, ids, weights, out);
     }
 
     /// Without decoding: one look-up a part in a table made once for the query.

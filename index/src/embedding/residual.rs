@@ -6,7 +6,7 @@ use crate::random::Random;
 use super::lloyd::{centroids, nearest};
 use super::rows::{RowCodec, Rows, row_of};
 use super::segment::{Segment, Segments};
-use super::table::Method;
+use super::table::{Method, dot};
 use super::{FitInput, check_finite, check_len};
 
 /// What centroids are drawn for, among the uses of a seed.
@@ -125,8 +125,8 @@ impl RowCodec for ResidualCodec {
 
     /// Without decoding: one look-up a level in a table made once for the query.
     fn products(&self, rows: &[u8], query: &[f32], ids: &[u64], out: &mut [f32]) {
-        let dot = |centroid: &[f32]| query.iter().zip(centroid).fold(0.0, |sum, (&q, &x)| q.mul_add(x, sum));
-        let products: Vec<f32> = self.centroids.chunks_exact(self.dim).map(dot).collect();
+        let products: Vec<f32> =
+            self.centroids.chunks_exact(self.dim).map(|centroid| dot(query, centroid)).collect();
         for (&id, out) in ids.iter().zip(out) {
             let levels = row_of(rows, self.levels(), id).iter().zip(products.chunks_exact(PER_LEVEL));
             *out = levels.map(|(&code, products)| products[usize::from(code)]).sum();

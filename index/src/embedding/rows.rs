@@ -6,7 +6,7 @@ use crate::error::{IndexError, Result};
 use crate::kernel::Kernel;
 
 use super::segment::Segment;
-use super::table::{Bags, Method, Pool, Table, check_ids, finish};
+use super::table::{Bags, Method, Pool, Table, check_ids, dot, finish};
 use super::{FitInput, check_finite, check_len};
 
 /// How one row becomes bytes and back. What rows share is in the codec.
@@ -33,8 +33,8 @@ pub trait RowCodec: Send + Sync + std::fmt::Debug {
         let mut values = vec![0.0; self.dim()];
         for (i, &id) in ids.iter().enumerate() {
             self.decode(row_of(rows, self.row_bytes(), id), &mut values);
-            let weight = weights.map_or(1.0, |weights| weights[i]);
-            out.iter_mut().zip(&values).for_each(|(acc, &x)| *acc = weight.mul_add(x, *acc));
+            let weight = weights.map(|weights| &weights[i..=i]);
+            Kernel::best().pool_f32(bytemuck::cast_slice(&values), &[0], weight, out);
         }
     }
 
@@ -43,7 +43,7 @@ pub trait RowCodec: Send + Sync + std::fmt::Debug {
         let mut values = vec![0.0; self.dim()];
         for (&id, out) in ids.iter().zip(out) {
             self.decode(row_of(rows, self.row_bytes(), id), &mut values);
-            *out = query.iter().zip(&values).fold(0.0, |sum, (&q, &x)| q.mul_add(x, sum));
+            *out = dot(query, &values);
         }
     }
 }

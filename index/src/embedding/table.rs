@@ -1,6 +1,7 @@
 //! What all tables answer.
 
 use crate::error::{IndexError, Result};
+use crate::kernel::Kernel;
 
 use super::check_len;
 use super::segment::{Segment, SizeReport};
@@ -191,8 +192,8 @@ pub trait Table: Send + Sync {
         let mut row = vec![0.0; self.dim()];
         for (i, &id) in ids.iter().enumerate() {
             self.read(id, &mut row);
-            let weight = weights.map_or(1.0, |weights| weights[i]);
-            out.iter_mut().zip(&row).for_each(|(acc, &x)| *acc = weight.mul_add(x, *acc));
+            let weight = weights.map(|weights| &weights[i..=i]);
+            Kernel::best().pool_f32(bytemuck::cast_slice(&row), &[0], weight, out);
         }
     }
 
@@ -201,7 +202,7 @@ pub trait Table: Send + Sync {
         let mut row = vec![0.0; self.dim()];
         for (&id, out) in ids.iter().zip(out) {
             self.read(id, &mut row);
-            *out = query.iter().zip(&row).fold(0.0, |sum, (&q, &x)| q.mul_add(x, sum));
+            *out = dot(query, &row);
         }
     }
 
@@ -252,6 +253,11 @@ pub trait Table: Send + Sync {
         self.products(query, ids, out);
         Ok(())
     }
+}
+
+/// The product of two rows, added in order.
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).fold(0.0, |sum, (x, y)| sum + x * y)
 }
 
 /// Makes a mean of a sum where one is asked for.

@@ -3,7 +3,7 @@
 use crate::error::{IndexError, Result};
 
 use super::gradients::{Gradients, Shape, Train};
-use super::linear::directions;
+use super::linear::{add_rows, directions};
 use super::segment::{Segment, Segments};
 use super::table::{Method, Table};
 use super::{FitInput, uniform_values};
@@ -170,9 +170,7 @@ impl TensorTrain {
         let wide = self.factors[1] * self.rank;
         let mut out = vec![0.0; self.factors[0] * wide];
         for (out, g1) in out.chunks_exact_mut(wide).zip(g1.chunks_exact(self.rank)) {
-            for (&x, g2) in g1.iter().zip(g2.chunks_exact(wide)) {
-                out.iter_mut().zip(g2).for_each(|(out, &y)| *out = x.mul_add(y, *out));
-            }
+            add_rows(g1, g2, out);
         }
         out
     }
@@ -240,9 +238,7 @@ impl Table for TensorTrain {
         let d3 = self.factors[2];
         out.fill(0.0);
         for (out, left) in out.chunks_exact_mut(d3).zip(left.chunks_exact(self.rank)) {
-            for (&x, g3) in left.iter().zip(g3.chunks_exact(d3)) {
-                out.iter_mut().zip(g3).for_each(|(out, &y)| *out = x.mul_add(y, *out));
-            }
+            add_rows(left, g3, out);
         }
     }
 }

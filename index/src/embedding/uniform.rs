@@ -91,7 +91,7 @@ impl RowCodec for UniformCodec {
 
     fn decode(&self, row: &[u8], values: &mut [f32]) {
         let zero = self.zero();
-        let value = |code: u16| f32::from(code).mul_add(self.scale, zero);
+        let value = |code: u16| f32::from(code) * self.scale + zero;
         if self.bits == 8 {
             values.iter_mut().zip(row).for_each(|(out, &code)| *out = value(code.into()));
         } else {

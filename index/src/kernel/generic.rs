@@ -11,7 +11,9 @@ pub(super) use super::codes::{
     sign_table, unpack,
 };
 pub(super) use super::hadamard::{multiply, pairs, rotate, wide_steps};
-pub(super) use super::pool::{code_products, pool_bf16, pool_codes, pool_f16, pool_f32, prefetch_rows};
+pub(super) use super::pool::{
+    code_products, pool_bf16, pool_centroids, pool_codes, pool_codes_tail, pool_f16, pool_f32, prefetch_rows,
+};
 use super::{PANEL, Sums, TILE_PANELS, TILE_QUERIES, Tile};
 
 /// Partial sums, and dimensions that are worked on at a time: as many `f32` as an AVX-512 register holds.

@@ -2,8 +2,8 @@
 
 use half::f16;
 
-use super::CodeRows;
 use super::generic::{LANES, fold, widen_one};
+use super::{CentroidRows, CodeRows};
 
 /// Values that stay in registers while the rows of a bag go by.
 const WIDE: usize = 4 * LANES;
@@ -88,7 +88,21 @@ fn pool_bits<const BITS: usize>(rows: &CodeRows<'_>, ids: &[u64], weights: Optio
         }
         *out = sums;
     }
-    let first = wide.len() * WIDE;
+    pool_tail::<BITS>(rows, ids, weights, wide.len() * WIDE, tail);
+}
+
+/// The same for the last values of rows, from `first` on.
+#[inline(always)]
+fn pool_tail<const BITS: usize>(
+    rows: &CodeRows<'_>,
+    ids: &[u64],
+    weights: Option<&[f32]>,
+    first: usize,
+    tail: &mut [f32],
+) {
+    if tail.is_empty() {
+        return;
+    }
     for (i, &id) in ids.iter().enumerate() {
         let weight = weights.map_or(1.0, |weights| weights[i]);
         let row = rows.row(id);
@@ -98,6 +112,19 @@ fn pool_bits<const BITS: usize>(rows: &CodeRows<'_>, ids: &[u64], weights: Optio
         for (j, out) in tail.iter_mut().enumerate() {
             *out = scale.mul_add(code::<BITS>(codes, j), *out + bias);
         }
+    }
+}
+
+/// What whole steps of [`WIDE`] values leave over.
+#[inline(always)]
+pub(super) fn pool_codes_tail(rows: &CodeRows<'_>, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
+    let first = out.len() / WIDE * WIDE;
+    let tail = &mut out[first..];
+    match rows.bits {
+        8 => pool_tail::<8>(rows, ids, weights, first, tail),
+        4 => pool_tail::<4>(rows, ids, weights, first, tail),
+        2 => pool_tail::<2>(rows, ids, weights, first, tail),
+        bits => panic!("rows of {bits} bits a value"),
     }
 }
 
@@ -161,6 +188,46 @@ fn lanes_sum(query: &[f32], term: impl Fn(usize) -> f32) -> f32 {
         }
     }
     fold(sums)
+}
+
+#[inline(always)]
+pub(super) fn pool_centroids(rows: &CentroidRows<'_>, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
+    match rows.width {
+        4 => pool_parts::<4>(rows, ids, weights, out),
+        8 => pool_parts::<8>(rows, ids, weights, out),
+        16 => pool_parts::<16>(rows, ids, weights, out),
+        width => {
+            for (part, out) in out.chunks_exact_mut(width).enumerate() {
+                for (i, &id) in ids.iter().enumerate() {
+                    let weight = weights.map_or(1.0, |weights| weights[i]);
+                    for (out, &x) in out.iter_mut().zip(rows.centroid(id, part)) {
+                        *out = weight.mul_add(x, *out);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The same for a width that is known: a part's sums stay in registers, and its centroids in the nearest cache.
+#[inline(always)]
+fn pool_parts<const WIDTH: usize>(
+    rows: &CentroidRows<'_>,
+    ids: &[u64],
+    weights: Option<&[f32]>,
+    out: &mut [f32],
+) {
+    for (part, out) in out.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
+        let mut sums = *out;
+        for (i, &id) in ids.iter().enumerate() {
+            let weight = weights.map_or(1.0, |weights| weights[i]);
+            let centroid = rows.centroid(id, part);
+            for lane in 0..WIDTH {
+                sums[lane] = weight.mul_add(centroid[lane], sums[lane]);
+            }
+        }
+        *out = sums;
+    }
 }
 
 /// Only a hint, which this text has no words for.

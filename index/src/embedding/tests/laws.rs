@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::*;
 use super::values;
-use crate::kernel::{CodeRows, Kernel};
+use crate::kernel::{CentroidRows, CodeRows, Kernel};
 
 #[test]
 fn bags_are_refused_for_what_is_wrong_with_them() {
@@ -135,6 +135,30 @@ proptest! {
                 }
                 prop_assert_eq!(&out, &expected, "{} {:?}", kernel.name(), kind);
             }
+        }
+    }
+
+    #[test]
+    fn every_kernel_pools_centroids_like_the_definition(
+        seed: u64, width in prop::sample::select(vec![1usize, 3, 4, 8, 16]), parts in 1usize..6, is_packed: bool,
+    ) {
+        let (per_part, dim) = (if is_packed { 16 } else { 256 }, width * parts);
+        let book = Codebook::new(dim, parts, per_part, values(seed, per_part * dim)).unwrap();
+        let table = Rows::encode(ProductCodec::new(book), &values(seed ^ 1, 7 * dim)).unwrap();
+        let (ids, weights) = ([3, 0, 6, 3], values(seed ^ 2, 4));
+        let (mut row, mut expected) = (vec![0.0; dim], vec![0.0; dim]);
+        for (&id, w) in ids.iter().zip(&weights) {
+            table.read(id, &mut row);
+            expected.iter_mut().zip(&row).for_each(|(acc, &x)| *acc = w.mul_add(x, *acc));
+        }
+        let rows = CentroidRows {
+            codes: table.row_bytes(), stride: table.row_bytes().len() / 7, is_packed,
+            centroids: table.codec().codebook().centroids(), per_part, width,
+        };
+        for kernel in Kernel::available() {
+            let mut out = vec![0.0; dim];
+            kernel.pool_centroids(&rows, &ids, Some(&weights), &mut out);
+            prop_assert_eq!(&out, &expected, "{}", kernel.name());
         }
     }
 

@@ -27,12 +27,14 @@ pub(crate) struct Catalog {
     pub(crate) aliases: BTreeMap<String, String>,
     /// Behaviour spaces; their names have nothing to do with those of collections.
     pub(crate) spaces: BTreeMap<String, Entry>,
+    /// Embedding tables, likewise.
+    pub(crate) tables: BTreeMap<String, Entry>,
 }
 
 impl Default for Catalog {
     fn default() -> Self {
-        let (collections, aliases, spaces) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { next_number: 1, collections, aliases, spaces }
+        let (collections, aliases) = (BTreeMap::new(), BTreeMap::new());
+        Self { next_number: 1, collections, aliases, spaces: BTreeMap::new(), tables: BTreeMap::new() }
     }
 }
 
@@ -72,9 +74,14 @@ impl Catalog {
             out.str(alias).str(name);
         }
         // Without any, the catalog is what it was before there could be some.
-        if !self.spaces.is_empty() {
-            out.u32(self.spaces.len() as u32);
-            for (name, entry) in &self.spaces {
+        let kinds: &[_] = match (self.spaces.is_empty(), self.tables.is_empty()) {
+            (true, true) => &[],
+            (false, true) => &[&self.spaces],
+            (_, false) => &[&self.spaces, &self.tables],
+        };
+        for kind in kinds {
+            out.u32(kind.len() as u32);
+            for (name, entry) in kind.iter() {
                 out.str(name).u64(entry.number);
             }
         }
@@ -96,10 +103,12 @@ impl Catalog {
             let alias = decoder.str()?.to_owned();
             catalog.aliases.insert(alias, decoder.str()?.to_owned());
         }
-        let spaces = if decoder.remaining() > 0 { decoder.u32()? } else { 0 };
-        for _ in 0..spaces {
-            let name = decoder.str()?.to_owned();
-            catalog.spaces.insert(name, Entry { number: decoder.u64()? });
+        for kind in [&mut catalog.spaces, &mut catalog.tables] {
+            let entries = if decoder.remaining() > 0 { decoder.u32()? } else { 0 };
+            for _ in 0..entries {
+                let name = decoder.str()?.to_owned();
+                kind.insert(name, Entry { number: decoder.u64()? });
+            }
         }
         Ok(catalog)
     }
@@ -120,6 +129,12 @@ mod tests {
         catalog.write(&disk).unwrap();
         assert_eq!(Catalog::read(&disk).unwrap(), catalog);
         catalog.spaces.insert("clicks".to_owned(), Entry { number: 2 });
+        catalog.write(&disk).unwrap();
+        assert_eq!(Catalog::read(&disk).unwrap(), catalog);
+        catalog.tables.insert("items".to_owned(), Entry { number: 4 });
+        catalog.write(&disk).unwrap();
+        assert_eq!(Catalog::read(&disk).unwrap(), catalog);
+        catalog.spaces.clear();
         catalog.write(&disk).unwrap();
         assert_eq!(Catalog::read(&disk).unwrap(), catalog);
         let bytes = disk.bytes(CATALOG).unwrap();

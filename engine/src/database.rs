@@ -1,4 +1,4 @@
-//! A database: a folder of collections, and of behaviour spaces.
+//! A database: a folder of collections, behaviour spaces and embedding tables.
 //!
 //! Collections lie in folders of generated names; the catalog says what they are called. It is replaced as a whole, so a
 //! collection is there or not, whatever crashes.
@@ -8,6 +8,7 @@ mod from_index;
 mod in_place;
 mod leftovers;
 mod spaces;
+mod tables;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -174,6 +175,7 @@ impl DatabaseBuilder {
             catalog: Mutex::new(catalog),
             open: Mutex::default(),
             open_spaces: Mutex::default(),
+            open_tables: Mutex::default(),
             tiers: Arc::new(AtomicUsize::new(TIERS)),
             lock: Arc::new(lock),
         };
@@ -205,6 +207,8 @@ struct Inner {
     open: Mutex<BTreeMap<String, std::sync::Weak<Handle>>>,
     /// Behaviour spaces likewise.
     open_spaces: Mutex<BTreeMap<String, std::sync::Weak<crate::behavior::Inner>>>,
+    /// Embedding tables likewise.
+    open_tables: Mutex<BTreeMap<String, std::sync::Weak<crate::embedding_table::Inner>>>,
     /// How many more collections may have a live tier.
     tiers: Arc<AtomicUsize>,
     lock: Arc<FolderLock>,
@@ -551,7 +555,7 @@ impl Inner {
     }
 }
 
-/// The names of the folders of collections and behaviour spaces in that of a database.
+/// The names of the folders of collections, behaviour spaces and embedding tables in that of a database.
 fn folders_in(root: &Path) -> Result<BTreeSet<String>, StorageError> {
     let failed = |error| StorageError::io(root, "list", error);
     let mut folders = BTreeSet::new();
@@ -567,7 +571,7 @@ fn folder_name(number: u64) -> String {
 }
 
 fn is_folder_name(name: &str) -> bool {
-    let number = name.strip_prefix("collection.").or(name.strip_prefix("behaviors."));
+    let number = ["collection.", "behaviors.", "table."].iter().find_map(|prefix| name.strip_prefix(prefix));
     number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 

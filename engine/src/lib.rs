@@ -34,6 +34,7 @@ mod behavior;
 mod catalog;
 mod collection;
 mod database;
+mod embedding_table;
 mod error;
 pub mod field;
 pub mod filter;
@@ -65,6 +66,7 @@ pub use collection::{
     Stats, Strategy, UpdateMode, Version, WriteReport,
 };
 pub use database::{AliasChange, Damage, Database, DatabaseBuilder, DatabaseReport, FromIndex};
+pub use embedding_table::{EmbeddingTable, TableError, TableStats, TableVersion};
 pub use error::{OpenError, QueryError, WriteError};
 pub use live_tier::LiveTierState;
 pub use point::{Point, Vector};
@@ -79,6 +81,7 @@ pub use path::{FieldPath, PATH_BYTES_MAX, PATH_STEPS_MAX, PathError, elements_at
 pub use point_id::{PointId, PointIdError, Uuid};
 pub use value::{Number, Object, PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX, Payload, Value, ValueError};
 
+pub use nearline_index::embedding;
 pub use nearline_index::sdim;
 pub use nearline_index::{
     Answer, BuildOptions, BuildReport, CALIBRATED_K, CALIBRATED_TARGETS, Calibration, Codec, CopyRule, Cost,

@@ -2,4 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod datasets;
+pub mod embedding;
 pub mod index;

@@ -14,6 +14,7 @@
 //! - `quantize`: codes and what they say of distances; `space`, `rotation`: where they are made.
 //! - `metric`, `kernel`, `panels`: distances, from the exact ones of answers to the fast ones of routing.
 //! - [`sdim`]: signatures, buckets and interest of long histories; it uses none of the above but the loops.
+//! - [`embedding`]: compressed tables of rows by id: every method's lookup, fit and gradients; it uses the loops alone.
 //! - `manifest`, `centroids`, `directory`, `calibration`, `ids`: the files, byte by byte in `docs/format.md`.
 
 #[cfg(target_endian = "big")]
@@ -26,6 +27,7 @@ mod calibration;
 mod centroids;
 mod cluster;
 mod directory;
+pub mod embedding;
 mod error;
 mod flat;
 mod ids;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nearline_storage::{IoMode, OsDisk, StorageError, is_temp_name};
 
 use super::spaces::space_folder_name;
+use super::tables::table_folder_name;
 use super::{folder_name, folders_in};
 use crate::catalog::{CATALOG, Catalog};
 use crate::collection::{orphans, snapshot_draft};
@@ -43,7 +44,8 @@ pub(super) fn remove_path(path: &Path) -> Result<(), StorageError> {
 fn of_database(root: &Path, catalog: &Catalog) -> Result<Vec<PathBuf>, StorageError> {
     let collections = catalog.collections.values().map(|entry| folder_name(entry.number));
     let spaces = catalog.spaces.values().map(|entry| space_folder_name(entry.number));
-    let known: BTreeSet<String> = collections.chain(spaces).collect();
+    let tables = catalog.tables.values().map(|entry| table_folder_name(entry.number));
+    let known: BTreeSet<String> = collections.chain(spaces).chain(tables).collect();
     let mut found: Vec<PathBuf> =
         folders_in(root)?.difference(&known).map(|folder| root.join(folder)).collect();
     let failed = |error| StorageError::io(root, "list", error);

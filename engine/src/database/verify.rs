@@ -11,7 +11,7 @@ use crate::error::OpenError;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Damage {
-    /// The name of the collection or behaviour space.
+    /// The name of the collection, behaviour space or embedding table.
     pub collection: String,
     /// The name of the snapshot, if it is in one.
     pub snapshot: Option<String>,
@@ -29,6 +29,8 @@ pub struct DatabaseReport {
     pub snapshots: u64,
     /// Behaviour spaces that were read.
     pub spaces: u64,
+    /// Embedding tables that were read.
+    pub tables: u64,
     /// Points of the collections that are sound.
     pub points: u64,
     /// Files and folders that a crash left and nothing names. They do no harm.
@@ -81,6 +83,14 @@ impl DatabaseBuilder {
         for name in spaces {
             report.spaces += 1;
             let verified = database.behavior_space(&name).and_then(|space| Ok(space.inner.verify()?));
+            if let Err(error) = verified {
+                report.damaged.push(Damage { collection: name, snapshot: None, error });
+            }
+        }
+        let tables = if collection.is_none() { database.embedding_tables() } else { Vec::new() };
+        for name in tables {
+            report.tables += 1;
+            let verified = database.verify_embedding_table(&name);
             if let Err(error) = verified {
                 report.damaged.push(Damage { collection: name, snapshot: None, error });
             }

@@ -11,6 +11,9 @@ pub(super) use super::codes::{
     sign_table, unpack,
 };
 pub(super) use super::hadamard::{multiply, pairs, rotate, wide_steps};
+pub(super) use super::pool::{
+    code_products, pool_bf16, pool_centroids, pool_codes, pool_codes_tail, pool_f16, pool_f32, prefetch_rows,
+};
 use super::{PANEL, Sums, TILE_PANELS, TILE_QUERIES, Tile};
 
 /// Partial sums, and dimensions that are worked on at a time: as many `f32` as an AVX-512 register holds.
@@ -237,7 +240,7 @@ pub(super) fn fold<T: Copy + AddAssign>(mut sums: [T; LANES]) -> T {
 /// Widens one `f16` by bit arithmetic that compilers turn into vector code: the exponent is moved by a
 /// multiplication, which also normalises subnormals, and infinities and NaN keep their exponent of ones.
 #[inline(always)]
-fn widen_one(x: f16) -> f32 {
+pub(super) fn widen_one(x: f16) -> f32 {
     const EXPONENT: u32 = 0x7F80_0000;
     const MOVE: f32 = f32::from_bits((127 + 112) << 23); // 2^112, the difference of the exponents' biases
     let bits = u32::from(x.to_bits());

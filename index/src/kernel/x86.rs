@@ -9,7 +9,10 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
-use super::{CODE_BLOCK, GRID_STEPS, GridSums, SignTerms, Sums, TILE_PANELS, TILE_QUERIES, Tile, generic};
+use super::{
+    CODE_BLOCK, CentroidRows, CodeRows, GRID_STEPS, GridSums, SignTerms, Sums, TILE_PANELS, TILE_QUERIES,
+    Tile, generic,
+};
 
 macro_rules! isa {
     ($(#[$doc:meta])* $isa:ident, $module:ident, $by_hand:ident, $features:literal, [$($feature:tt),+]) => {
@@ -42,6 +45,10 @@ macro_rules! isa {
                 prefetch(bytes);
             }
 
+            pub(super) fn prefetch_rows(self, rows: &[u8], stride: usize, ids: &[u64]) {
+                ids.iter().for_each(|&id| prefetch(&rows[id as usize * stride..][..stride]));
+            }
+
             wrap!($module, rotate(factors: &[f32], first: usize, x: &mut [f32]));
             wrap!($module, fastscan(codes: &[u8], table: &[u8], out: &mut [u32; CODE_BLOCK]));
             wrap!($module, code_dot(bits: usize, signs: &[u8], entry: usize, planes: &[u8], query: &[f32]) -> f32);
@@ -52,11 +59,17 @@ macro_rules! isa {
             wrap!($module, sign_estimates(sums: &[u32; CODE_BLOCK], factors: &[u8; 4 * CODE_BLOCK], terms: &SignTerms, estimates: &mut [f32; CODE_BLOCK], lower: &mut [f32; CODE_BLOCK]));
             wrap!($module, residual(vector: &[f32], centroid: &[f32], residual: &mut [f32], magnitudes: &mut [f32]));
             wrap!($module, grid_points(codes: &[u8], bits: usize, points: &mut [f32], signs: &mut [f32]));
+            wrap!($module, pool_f32(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
+            wrap!($module, pool_f16(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
+            wrap!($module, pool_bf16(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
+            wrap!($module, pool_codes(rows: &CodeRows<'_>, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
+            wrap!($module, pool_centroids(rows: &CentroidRows<'_>, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
+            wrap!($module, code_products(rows: &CodeRows<'_>, ids: &[u64], query: &[f32], out: &mut [f32]));
         }
 
         mod $module {
             use super::*;
-            pub(super) use super::$by_hand::{code_dot, fastscan, rotate};
+            pub(super) use super::$by_hand::{code_dot, fastscan, pool_codes, rotate};
             compiled!($features, tile(panels: &[f32], queries: &[&[f32]; TILE_QUERIES], out: &mut Tile<TILE_PANELS, TILE_QUERIES>));
             compiled!($features, row(panels: &[f32], query: &[f32], out: &mut [f32]));
             compiled!($features, l2_f32(q: &[f32], x: &[f32]) -> f64);
@@ -78,6 +91,11 @@ macro_rules! isa {
             compiled!($features, sign_estimates(sums: &[u32; CODE_BLOCK], factors: &[u8; 4 * CODE_BLOCK], terms: &SignTerms, estimates: &mut [f32; CODE_BLOCK], lower: &mut [f32; CODE_BLOCK]));
             compiled!($features, residual(vector: &[f32], centroid: &[f32], residual: &mut [f32], magnitudes: &mut [f32]));
             compiled!($features, grid_points(codes: &[u8], bits: usize, points: &mut [f32], signs: &mut [f32]));
+            compiled!($features, pool_f32(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
+            compiled!($features, pool_f16(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
+            compiled!($features, pool_bf16(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
+            compiled!($features, pool_centroids(rows: &CentroidRows<'_>, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
+            compiled!($features, code_products(rows: &CodeRows<'_>, ids: &[u64], query: &[f32], out: &mut [f32]));
         }
     };
 }
@@ -207,6 +225,75 @@ mod avx512_by_hand {
         unsafe { _mm512_loadu_ps(values.as_ptr()) }
     }
 
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn store_f32(sums: __m512, out: &mut [f32; 16]) {
+        // SAFETY: there is room for 16 values; the instruction asks for no alignment.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), sums) }
+    }
+
+    /// 64 sums stay in registers while the rows of a bag go by; what is left over of a row goes the generic way.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+    pub(super) fn pool_codes(rows: &CodeRows<'_>, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
+        match rows.bits {
+            8 => pool_wide::<8>(rows, ids, weights, out),
+            4 => pool_wide::<4>(rows, ids, weights, out),
+            _ => pool_wide::<2>(rows, ids, weights, out),
+        }
+        generic::pool_codes_tail(rows, ids, weights, out);
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn pool_wide<const BITS: usize>(
+        rows: &CodeRows<'_>,
+        ids: &[u64],
+        weights: Option<&[f32]>,
+        out: &mut [f32],
+    ) {
+        for (chunk, out) in out.as_chunks_mut::<64>().0.iter_mut().enumerate() {
+            let parts = out.as_chunks_mut::<16>().0;
+            let mut sums =
+                [load_f32(&parts[0]), load_f32(&parts[1]), load_f32(&parts[2]), load_f32(&parts[3])];
+            for (i, &id) in ids.iter().enumerate() {
+                let weight = weights.map_or(1.0, |weights| weights[i]);
+                let row = rows.row(id);
+                let (scale, bias) = rows.params(row);
+                let (scale, bias) = (_mm512_set1_ps(weight * scale), _mm512_set1_ps(weight * bias));
+                let codes = &row[rows.codes + chunk * 8 * BITS..][..8 * BITS];
+                for (part, sum) in sums.iter_mut().enumerate() {
+                    let values = _mm512_cvtepi32_ps(lanes::<BITS>(&codes[part * 2 * BITS..][..2 * BITS]));
+                    *sum = _mm512_fmadd_ps(scale, values, _mm512_add_ps(*sum, bias));
+                }
+            }
+            parts.iter_mut().zip(sums).for_each(|(out, sum)| store_f32(sum, out));
+        }
+    }
+
+    /// The next sixteen codes.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn lanes<const BITS: usize>(codes: &[u8]) -> __m512i {
+        match BITS {
+            8 => {
+                let (low, high) = (word::<8>(codes), word::<8>(&codes[8..]));
+                _mm512_cvtepu8_epi32(_mm_set_epi64x(high.cast_signed(), low.cast_signed()))
+            }
+            4 => {
+                let halves = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+                let turns = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+                let words = _mm512_set1_epi64(word::<8>(codes).cast_signed());
+                let words = _mm512_srlv_epi32(_mm512_permutexvar_epi32(halves, words), turns);
+                _mm512_and_si512(words, _mm512_set1_epi32(15))
+            }
+            _ => {
+                let turns = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+                let words = _mm512_srlv_epi32(_mm512_set1_epi32(word::<4>(codes) as i32), turns);
+                _mm512_and_si512(words, _mm512_set1_epi32(3))
+            }
+        }
+    }
+
     /// Four groups at a time. Sums are kept in 16 bits, of even entries (with the odd ones above them, which do not
     /// matter until they are taken away at the end) and of odd ones.
     #[target_feature(enable = "avx512f,avx512bw")]
@@ -332,6 +419,11 @@ mod avx512_by_hand {
 
 mod avx2_by_hand {
     use super::*;
+
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn pool_codes(rows: &CodeRows<'_>, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
+        generic::pool_codes(rows, ids, weights, out);
+    }
 
     #[target_feature(enable = "avx2")]
     #[inline]

@@ -1,0 +1,110 @@
+//! What compressed tables cost a click model: AUC and log-loss of every method at 2 to 100 times fewer bytes.
+//!
+//! ```text
+//! NEARLINE_DATASETS=FOLDER cargo run --release -p nearline-benches --example ctr -- [frappe|ml-100k] [fm|dlrm] [SEEDS]
+//! ```
+//!
+//! A table of 16 values a row is the only thing compressed, and all of it is counted: codes, scales, codebooks, remaps. The
+//! models have no dense features and no weight of their own for an id. Rows are split by a hash (frappe) or by time
+//! (ml-100k) into training, validation and test. The number of epochs and the learning rate are chosen on validation, the
+//! test rows are scored once. `rare` is the fifth of the test rows whose rarest id was seen least in training.
+
+mod data;
+mod methods;
+mod model;
+mod score;
+
+use anyhow::{Result, bail};
+use nearline::embedding::{Hash, Table};
+use rayon::prelude::*;
+
+use methods::{FITTED, TRAINED};
+use model::Kind;
+use score::{Score, Summary};
+
+/// Values of a row.
+const DIM: usize = 16;
+const RATIOS: [u64; 6] = [2, 5, 10, 20, 50, 100];
+/// Learning rates that are tried, once a method.
+const RATES: [f32; 2] = [0.003, 0.01];
+const FIRST_SCALE: f32 = 0.05;
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let arg = |at: usize, usual: &'static str| args.get(at).map_or(usual, String::as_str).to_owned();
+    let data = match arg(0, "frappe").as_str() {
+        "frappe" => data::frappe()?,
+        "ml-100k" => data::ml_100k()?,
+        other => bail!("{other}: no such set; frappe or ml-100k"),
+    };
+    let kind = match arg(1, "fm").as_str() {
+        "fm" => Kind::FactorizationMachine,
+        "dlrm" => Kind::Interactions,
+        other => bail!("{other}: no such model; fm or dlrm"),
+    };
+    let seeds: u64 = arg(2, "3").parse()?;
+    println!("{}: {} ids, {} fields, {}", data.name, data.ids, data.fields.len(), data.sizes());
+    println!("{:<24}{:>6}{:>10}  {:<18}{:<18}{:<18}", "method", "x", "bytes", "AUC", "log-loss", "AUC, rare");
+    let plain = data.ids * DIM as u64 * 4;
+    let whole = |seed, rate| {
+        let table = Hash::new(data.ids, DIM, plain, FIRST_SCALE, seed)?;
+        let trained = model::fit(kind, &data, &table, rate, seed);
+        Ok::<_, anyhow::Error>((trained.table, trained.model, trained.valid))
+    };
+    let rate = best(RATES, |rate| Ok(whole(0, rate)?.2))?;
+    let originals: Vec<_> =
+        (0..seeds).into_par_iter().map(|seed| whole(seed, rate)).collect::<Result<_>>()?;
+    let score =
+        |table: &dyn Table, model: &model::Model| Score::of(model.predict(&data, table, &data.test), &data);
+    let plain_scores: Vec<Score> = originals.iter().map(|(table, model, _)| score(&**table, model)).collect();
+    print("f32", plain, plain, &plain_scores);
+    for method in FITTED {
+        for ratio in RATIOS {
+            let tables = originals.par_iter().enumerate().map(|(seed, (table, model, _))| {
+                let fitted = (method.fit)(&data, &**table, plain / ratio, seed as u64)?;
+                Ok((score(&*fitted, model), fitted.bytes().total()))
+            });
+            report(method.name, ratio, plain, tables.collect());
+        }
+    }
+    for method in TRAINED {
+        let new = |ratio: u64, seed| (method.new)(&data, plain / ratio, seed);
+        let valid = |rate| Ok(model::fit(kind, &data, &*new(10, 0)?, rate, 0).valid);
+        let rate = best(RATES, valid).unwrap_or(rate);
+        for ratio in RATIOS {
+            let runs = (0..seeds).into_par_iter().map(|seed| {
+                let trained = model::fit(kind, &data, &*new(ratio, seed)?, rate, seed);
+                Ok((score(&*trained.table, &trained.model), trained.table.bytes().total()))
+            });
+            report(method.name, ratio, plain, runs.collect());
+        }
+    }
+    Ok(())
+}
+
+/// The rate with the least loss on validation.
+fn best(rates: [f32; 2], valid: impl Fn(f32) -> Result<f64> + Sync) -> Result<f32> {
+    let losses: Vec<f64> = rates.par_iter().map(|&rate| valid(rate)).collect::<Result<_>>()?;
+    Ok(if losses[0] <= losses[1] { rates[0] } else { rates[1] })
+}
+
+fn report(name: &str, ratio: u64, plain: u64, runs: Result<Vec<(Score, u64)>>) {
+    match runs {
+        Ok(runs) => {
+            let scores: Vec<Score> = runs.iter().map(|run| run.0).collect();
+            print(name, runs[0].1, plain, &scores);
+        }
+        Err(error) => println!("{name:<24}{ratio:>6}            {error}"),
+    }
+}
+
+fn print(name: &str, bytes: u64, plain: u64, scores: &[Score]) {
+    let summary = |of: fn(&Score) -> f64| Summary::of(scores.iter().map(of)).to_string();
+    println!(
+        "{name:<24}{:>6.1}{bytes:>10}  {:<18}{:<18}{:<18}",
+        plain as f64 / bytes as f64,
+        summary(|score| score.auc),
+        summary(|score| score.loss),
+        summary(|score| score.rare),
+    );
+}

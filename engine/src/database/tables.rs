@@ -1,0 +1,161 @@
+//! Embedding tables of a database.
+
+use std::fs;
+use std::sync::{Arc, Weak};
+
+use nearline_index::embedding::{Rule, Table, Train};
+use nearline_storage::{Disk, OsDisk, StorageError};
+
+use super::{CLOSING, Database, Inner, check_name, locked, store_id};
+use crate::catalog::Entry;
+use crate::embedding_table::{EmbeddingTable, Inner as Store, Limits, Source, TableError};
+use crate::error::OpenError;
+
+const WHAT: &str = "embedding table";
+/// Shares of the memory: one in so many bytes for rows, and for the log.
+const RESIDENT_SHARE: u64 = 2;
+const LOG_SHARE: u64 = 8;
+const LOG_BYTES_MAX: u64 = 256 << 20;
+
+impl Database {
+    /// Makes a table of what was fitted, to be served. Its name has nothing to do with those of collections.
+    ///
+    /// # Errors
+    /// When the name is taken or cannot be one, or the disk fails.
+    pub fn create_embedding_table(&self, name: &str, table: &dyn Table) -> Result<EmbeddingTable, OpenError> {
+        self.create_table(name, &Source::Served(table))
+    }
+
+    /// Makes a table to be trained, by a rule.
+    ///
+    /// # Errors
+    /// As [`Database::create_embedding_table`], and when a constant of the rule cannot be.
+    pub fn create_trained_table(
+        &self,
+        name: &str,
+        table: &dyn Train,
+        rule: Rule,
+    ) -> Result<EmbeddingTable, OpenError> {
+        self.create_table(name, &Source::Trained(table, rule))
+    }
+
+    fn create_table(&self, name: &str, source: &Source<'_>) -> Result<EmbeddingTable, OpenError> {
+        check_name(WHAT, name)?;
+        let inner = &self.inner;
+        let mut catalog = locked(&inner.catalog);
+        if catalog.tables.contains_key(name) {
+            return Err(OpenError::Exists { what: WHAT, name: name.to_owned() });
+        }
+        let number = catalog.take_number();
+        let path = inner.disk.root().join(table_folder_name(number));
+        let made = (|| {
+            fs::create_dir(&path).map_err(|error| StorageError::io(&path, "make a folder", error))?;
+            Store::create(&OsDisk::new(&path, inner.options.io)?, store_id(number), source)?;
+            Ok::<_, TableError>(inner.disk.sync_dir()?)
+        })();
+        if let Err(error) = made {
+            // What cannot be removed now is, when the database opens.
+            let _ = fs::remove_dir_all(&path);
+            return Err(wrong_table(error));
+        }
+        inner.adopt(&mut catalog, |catalog| {
+            catalog.tables.insert(name.to_owned(), Entry { number });
+        })?;
+        drop(catalog);
+        self.embedding_table(name)
+    }
+
+    /// Opens a table.
+    ///
+    /// # Errors
+    /// When there is none, or its files cannot be read.
+    pub fn embedding_table(&self, name: &str) -> Result<EmbeddingTable, OpenError> {
+        let inner = &self.inner;
+        let entry = locked(&inner.catalog).tables.get(name).copied();
+        let missing = || OpenError::Missing { what: WHAT, name: name.to_owned() };
+        let folder = table_folder_name(entry.ok_or_else(missing)?.number);
+        loop {
+            let mut open = locked(&inner.open_tables);
+            let known = open.get(&folder);
+            if let Some(inner) = known.and_then(Weak::upgrade) {
+                return Ok(EmbeddingTable { inner });
+            }
+            let was_open = known.is_some();
+            match inner.open_table(&folder) {
+                // Another thread is just dropping the last handle.
+                Err(TableError::Storage(error)) if was_open && is_locked(&error) => {
+                    drop(open);
+                    std::thread::sleep(CLOSING);
+                }
+                opened => {
+                    let table = Arc::new(opened.map_err(wrong_table)?);
+                    open.insert(folder, Arc::downgrade(&table));
+                    return Ok(EmbeddingTable { inner: table });
+                }
+            }
+        }
+    }
+
+    /// Reads every byte of a table and checks it.
+    pub(super) fn verify_embedding_table(&self, name: &str) -> Result<(), OpenError> {
+        self.embedding_table(name)?.inner.verify().map_err(wrong_table)
+    }
+
+    /// The names of all embedding tables, sorted.
+    pub fn embedding_tables(&self) -> Vec<String> {
+        locked(&self.inner.catalog).tables.keys().cloned().collect()
+    }
+
+    /// Drops a table. Handles on it go on answering.
+    ///
+    /// # Errors
+    /// When there is none of this name, or the disk fails.
+    pub fn drop_embedding_table(&self, name: &str) -> Result<(), OpenError> {
+        let inner = &self.inner;
+        let mut catalog = locked(&inner.catalog);
+        let Some(entry) = catalog.tables.get(name).copied() else {
+            return Err(OpenError::Missing { what: WHAT, name: name.to_owned() });
+        };
+        inner.adopt(&mut catalog, |catalog| {
+            catalog.tables.remove(name);
+        })?;
+        let folder = table_folder_name(entry.number);
+        locked(&inner.open_tables).remove(&folder);
+        // What cannot be removed now is, when the database opens.
+        let _ = fs::remove_dir_all(inner.disk.root().join(&folder));
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn open_table(&self, folder: &str) -> Result<Store, TableError> {
+        let disk = Arc::new(OsDisk::new(&self.disk.root().join(folder), self.options.io)?);
+        let memory = self.options.memory_bytes;
+        let log = (memory / LOG_SHARE).min(LOG_BYTES_MAX);
+        let limits = Limits { resident: memory / RESIDENT_SHARE, log, log_segment: log / 4 };
+        Store::open(disk, limits, Some(Arc::clone(&self.lock)))
+    }
+}
+
+pub(super) fn table_folder_name(number: u64) -> String {
+    format!("table.{number:06}")
+}
+
+fn is_locked(error: &StorageError) -> bool {
+    matches!(error, StorageError::Locked { .. })
+}
+
+fn wrong_table(error: TableError) -> OpenError {
+    match error {
+        TableError::Storage(error) => match Arc::try_unwrap(error) {
+            Ok(StorageError::Locked { dir }) => OpenError::InUse { dir },
+            Ok(error) => error.into(),
+            Err(shared) => wrong(&shared.to_string()),
+        },
+        other => wrong(&other.to_string()),
+    }
+}
+
+fn wrong(found: &str) -> OpenError {
+    OpenError::Schema { found: found.to_owned(), expected: "a table".to_owned() }
+}

@@ -1,0 +1,311 @@
+//! What a table is made of in memory: all of it, or the first rows and where the others are.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use nearline_index::embedding::{
+    Dtype, Method, Optimizer, RowCodec, Rows, Rule, Segment, Segments, Table, Train, open, open_codec,
+    open_trainable, train,
+};
+use nearline_storage::{ReadRange, StorageError};
+
+use super::error::TableError;
+use super::file::{Head, TableFile, TableFileWriter};
+use super::record::Write;
+
+/// Names of the optimizer's segments begin so.
+const STATE: &str = "state";
+/// Rows written to a new file at a time.
+const WRITTEN_ROWS: u64 = 1 << 15;
+
+/// The table as it is at one moment.
+#[derive(Clone)]
+pub(super) enum Content {
+    /// Rows that stand alone.
+    Rows(RowStore),
+    /// A table that does not change.
+    Fixed(Arc<dyn Table>),
+    /// A table in training.
+    Trained(Box<dyn Train>, Optimizer),
+}
+
+impl Content {
+    /// Reads what has to be in memory, and of rows as many as `resident_bytes` hold.
+    pub(super) fn load(file: Arc<TableFile>, resident_bytes: u64) -> Result<Self, TableError> {
+        let head = file.head.clone();
+        let segments = file.segments()?;
+        if file.row_bytes() > 0 {
+            let codec = open_codec(head.method, head.dim, &head.params, Segments(&segments))?;
+            if codec.row_bytes() != file.row_bytes() {
+                return Err(TableError::bad(
+                    "bytes of a row",
+                    file.row_bytes(),
+                    codec.row_bytes().to_string(),
+                ));
+            }
+            let hot = (resident_bytes / codec.row_bytes() as u64).min(head.rows);
+            let mut bytes = Vec::with_capacity(hot as usize * codec.row_bytes());
+            file.read_rows(0, hot, &mut bytes)?;
+            let hot = Arc::new(Rows::from_bytes(codec, bytes)?);
+            return Ok(Self::Rows(RowStore { rows: head.rows, hot, changed: HashMap::new(), file }));
+        }
+        let Some((rule, steps)) = head.training else {
+            let table = open(head.method, head.rows, head.dim, &head.params, Segments(&segments))?;
+            return Ok(Self::Fixed(table.into()));
+        };
+        let (state, own): (Vec<_>, Vec<_>) =
+            segments.into_iter().partition(|segment| segment.name.starts_with(STATE));
+        let table = open_trainable(head.method, head.rows, head.dim, &head.params, Segments(&own))?;
+        let mut optimizer = Optimizer::new(rule, table.shapes())?;
+        let state = state.iter().map(|segment| bytemuck::pod_collect_to_vec(&segment.bytes)).collect();
+        optimizer.restore(state, steps)?;
+        Ok(Self::Trained(table, optimizer))
+    }
+
+    pub(super) fn rows(&self) -> u64 {
+        match self {
+            Self::Rows(store) => store.rows,
+            Self::Fixed(table) => table.rows(),
+            Self::Trained(table, _) => table.rows(),
+        }
+    }
+
+    pub(super) fn dim(&self) -> usize {
+        match self {
+            Self::Rows(store) => store.hot.dim(),
+            Self::Fixed(table) => table.dim(),
+            Self::Trained(table, _) => table.dim(),
+        }
+    }
+
+    /// Answers from the table itself; or, where some of its rows are on the disk, from one of the rows asked for, in which
+    /// the first id is 0, the second 1.
+    pub(super) fn ask(
+        &self,
+        ids: &[u64],
+        answer: impl FnOnce(&dyn Table, &[u64]) -> nearline_index::Result<()>,
+    ) -> Result<(), TableError> {
+        match self {
+            Self::Fixed(table) => Ok(answer(&**table, ids)?),
+            Self::Trained(table, _) => Ok(answer(&**table, ids)?),
+            Self::Rows(store) if store.is_whole() => Ok(answer(&*store.hot, ids)?),
+            Self::Rows(store) => {
+                let gathered = store.gather(ids)?;
+                let places: Vec<u64> = (0..ids.len() as u64).collect();
+                Ok(answer(&gathered, &places)?)
+            }
+        }
+    }
+
+    /// Takes a write in that is in the log and was checked.
+    pub(super) fn apply(&mut self, write: &Write) -> Result<(), TableError> {
+        match (self, write) {
+            (Self::Rows(store), Write::Put { ids, values }) => store.put(ids, values),
+            (Self::Trained(table, optimizer), Write::Train { ids, gradients }) => {
+                train(&mut **table, ids, gradients, optimizer)?;
+            }
+            _ => {
+                return Err(TableError::bad("write in the log", "one of another kind", "one of the table's"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a write that could not be applied.
+    pub(super) fn check(&self, write: &Write) -> Result<(), TableError> {
+        let (name, ids, values) = match write {
+            Write::Put { ids, values } => ("rows to put", ids, values),
+            Write::Train { ids, gradients } => ("gradients", ids, gradients),
+        };
+        match (self, write) {
+            (Self::Rows(_), Write::Put { .. }) | (Self::Trained(..), Write::Train { .. }) => {}
+            (_, Write::Put { .. }) => return Err(self.unsupported("put rows", "fit it anew, or train it")),
+            (_, Write::Train { .. }) => {
+                return Err(self.unsupported("be trained", "put rows, or create it with an optimizer"));
+            }
+        }
+        if let Some(at) = ids.iter().position(|&id| id >= self.rows()) {
+            let found = format!("{} at place {at}", ids[at]);
+            return Err(TableError::bad("ids", found, format!("ids below {}", self.rows())));
+        }
+        if values.len() != ids.len() * self.dim() {
+            let expected = format!("{} for each of {} ids", self.dim(), ids.len());
+            return Err(TableError::bad(name, format!("{} values", values.len()), expected));
+        }
+        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+            let found = format!("{} at element {} of row {}", values[at], at % self.dim(), at / self.dim());
+            return Err(TableError::bad(name, found, "finite values"));
+        }
+        Ok(())
+    }
+
+    fn unsupported(&self, what: &'static str, fix: &'static str) -> TableError {
+        let method = match self {
+            Self::Rows(store) => store.hot.method(),
+            Self::Fixed(table) => table.method(),
+            Self::Trained(table, _) => table.method(),
+        };
+        TableError::Unsupported { method: format!("{method:?}"), what, fix }
+    }
+
+    /// Writes all of it to a new file.
+    pub(super) fn write(&self, mut out: TableFileWriter) -> Result<ReadRange, StorageError> {
+        match self {
+            Self::Rows(store) => {
+                store.write(&mut out)?;
+                let codec = store.hot.codec();
+                for segment in codec.shared() {
+                    out.segment(&segment)?;
+                }
+                let (method, params) = (codec.method(), codec.params());
+                out.finish(&Head { method, rows: store.rows, dim: codec.dim(), params, training: None })
+            }
+            Self::Fixed(table) => {
+                write_segments(&mut out, &**table)?;
+                out.finish(&head_of(&**table, None))
+            }
+            Self::Trained(table, optimizer) => {
+                write_segments(&mut out, &**table)?;
+                for (number, state) in optimizer.state().iter().enumerate() {
+                    let bytes = bytemuck::cast_slice(state).into();
+                    let name = format!("{STATE}{number}").into();
+                    out.segment(&Segment { name, dtype: Dtype::F32, width: 1, bytes })?;
+                }
+                out.finish(&head_of(&**table, Some((optimizer.rule(), optimizer.steps()))))
+            }
+        }
+    }
+
+    /// What a lookup needs, by segment.
+    pub(super) fn bytes(&self) -> Vec<(String, u64)> {
+        match self {
+            Self::Rows(store) => {
+                let rows = store.rows * store.hot.codec().row_bytes() as u64;
+                let shared = store.hot.codec().shared();
+                let shared = shared.iter().map(|one| (one.name.to_string(), one.bytes.len() as u64));
+                std::iter::once(("rows".to_owned(), rows)).chain(shared).collect()
+            }
+            Self::Fixed(table) => table.bytes().segments,
+            Self::Trained(table, _) => table.bytes().segments,
+        }
+    }
+
+    /// All that is stored, but for what an optimizer remembers.
+    pub(super) fn segments(&self) -> Result<Vec<Segment<'static>>, TableError> {
+        let owned = |segment: Segment<'_>| Segment {
+            name: Cow::Owned(segment.name.into_owned()),
+            bytes: Cow::Owned(segment.bytes.into_owned()),
+            ..segment
+        };
+        match self {
+            Self::Fixed(table) => Ok(table.segments().into_iter().map(owned).collect()),
+            Self::Trained(table, _) => Ok(table.segments().into_iter().map(owned).collect()),
+            Self::Rows(store) => {
+                let ids: Vec<u64> = (0..store.rows).collect();
+                let whole = store.gather(&ids)?;
+                Ok(whole.segments().into_iter().map(owned).collect())
+            }
+        }
+    }
+
+    /// Method, and parameters that say how.
+    pub(super) fn method(&self) -> (Method, Vec<u64>) {
+        match self {
+            Self::Rows(store) => (store.hot.method(), store.hot.params()),
+            Self::Fixed(table) => (table.method(), table.params()),
+            Self::Trained(table, _) => (table.method(), table.params()),
+        }
+    }
+
+    /// Rows in memory, and those that were changed since the file was written.
+    pub(super) fn resident(&self) -> (u64, u64) {
+        match self {
+            Self::Rows(store) => (store.hot.rows(), store.changed.len() as u64),
+            _ => (self.rows(), 0),
+        }
+    }
+}
+
+/// What the directory of a file says of a table.
+pub(super) fn head_of(table: &dyn Table, training: Option<(Rule, u64)>) -> Head {
+    Head { method: table.method(), rows: table.rows(), dim: table.dim(), params: table.params(), training }
+}
+
+/// Writes the segments of a table; rows that stand alone as such, unless the table is in training.
+pub(super) fn write_segments(out: &mut TableFileWriter, table: &dyn Table) -> Result<(), StorageError> {
+    table.segments().iter().try_for_each(|segment| match &*segment.name {
+        "rows" => out.rows(segment.width, &segment.bytes),
+        _ => out.segment(segment),
+    })
+}
+
+/// Rows that stand alone: the first ones in memory, the others in the file, changed ones beside.
+#[derive(Clone)]
+pub(super) struct RowStore {
+    rows: u64,
+    hot: Arc<Rows<Arc<dyn RowCodec>>>,
+    changed: HashMap<u64, Box<[u8]>>,
+    file: Arc<TableFile>,
+}
+
+impl RowStore {
+    fn is_whole(&self) -> bool {
+        self.hot.rows() == self.rows && self.changed.is_empty()
+    }
+
+    fn put(&mut self, ids: &[u64], values: &[f32]) {
+        let codec = self.hot.codec();
+        for (&id, values) in ids.iter().zip(values.chunks_exact(codec.dim())) {
+            let mut row = vec![0; codec.row_bytes()];
+            codec.encode(values, &mut row);
+            self.changed.insert(id, row.into());
+        }
+    }
+
+    /// The rows asked for, in their order: those on the disk in one round of reads.
+    fn gather(&self, ids: &[u64]) -> Result<Rows<Arc<dyn RowCodec>>, TableError> {
+        let codec = Arc::clone(self.hot.codec());
+        let row_bytes = codec.row_bytes();
+        if let Some(at) = ids.iter().position(|&id| id >= self.rows) {
+            let found = format!("{} at place {at}", ids[at]);
+            return Err(TableError::bad("ids", found, format!("ids below {}", self.rows)));
+        }
+        let mut bytes = vec![0; ids.len() * row_bytes];
+        let mut cold = Vec::new();
+        for (at, (&id, out)) in ids.iter().zip(bytes.chunks_exact_mut(row_bytes)).enumerate() {
+            match self.changed.get(&id) {
+                Some(row) => out.copy_from_slice(row),
+                None if id < self.hot.rows() => {
+                    out.copy_from_slice(&self.hot.row_bytes()[id as usize * row_bytes..][..row_bytes]);
+                }
+                None => cold.push((id, at)),
+            }
+        }
+        if !cold.is_empty() {
+            self.file
+                .read_places(&cold, |at, row| bytes[at * row_bytes..][..row_bytes].copy_from_slice(row))?;
+        }
+        Ok(Rows::from_bytes(codec, bytes)?)
+    }
+
+    /// Writes all rows, changed ones as they are now.
+    fn write(&self, out: &mut TableFileWriter) -> Result<(), StorageError> {
+        let row_bytes = self.hot.codec().row_bytes();
+        let mut bytes = Vec::new();
+        let mut from = 0;
+        while from < self.rows {
+            let to = (from + WRITTEN_ROWS).min(self.rows);
+            bytes.clear();
+            self.file.read_rows(from, to, &mut bytes)?;
+            for (id, row) in (from..to).zip(bytes.chunks_exact_mut(row_bytes)) {
+                if let Some(changed) = self.changed.get(&id) {
+                    row.copy_from_slice(changed);
+                }
+            }
+            out.rows(row_bytes, &bytes)?;
+            from = to;
+        }
+        Ok(())
+    }
+}

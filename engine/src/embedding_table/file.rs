@@ -1,0 +1,346 @@
+//! The file of a table: a header page, its segments, and at the end what they are.
+//!
+//! Rows that stand alone lie in extents of as few pages as hold one, so that one read finds a row and checks it; every
+//! other segment is a blob.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use nearline_index::embedding::{Dtype, Method, Rule, Segment};
+use nearline_storage::{
+    BatchFiles, Decoder, Disk, Encoder, Extent, ExtentFile, ExtentFileWriter, ExtentHeader, FileHeader, PAGE,
+    ReadRange, StorageError, Window, extent_bytes, read_blob, write_blob,
+};
+
+/// The kind of such a file.
+pub(super) const KIND: [u8; 4] = *b"ETAB";
+const VERSION: u16 = 1;
+/// Kinds of extents.
+const ROWS: u16 = 1;
+const SEGMENT: u16 = 2;
+const DIRECTORY: u16 = 3;
+/// Bytes of an extent that are no rows.
+const OVERHEAD: usize = 64;
+/// Segments and parameters at most.
+const SEGMENTS_MAX: u32 = 1 << 17;
+/// What a batch of reads may have in flight.
+const WINDOW: Window = Window { reads: 256, bytes: 8 << 20 };
+
+/// What a table is, besides its segments.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Head {
+    pub(super) method: Method,
+    pub(super) rows: u64,
+    pub(super) dim: usize,
+    pub(super) params: Vec<u64>,
+    /// How it is trained, and the steps so far.
+    pub(super) training: Option<(Rule, u64)>,
+}
+
+/// A segment in the file.
+#[derive(Clone, Debug)]
+struct Place {
+    name: String,
+    dtype: Dtype,
+    width: usize,
+    range: ReadRange,
+}
+
+/// An open file of a table.
+#[derive(Debug)]
+pub(super) struct TableFile {
+    file: ExtentFile,
+    pub(super) head: Head,
+    /// Where rows that stand alone lie, and the bytes of one.
+    rows: Option<(ReadRange, usize)>,
+    segments: Vec<Place>,
+    batch: Arc<dyn BatchFiles>,
+}
+
+/// How many rows are in an extent, and its bytes.
+fn packing(row_bytes: usize) -> (usize, usize) {
+    let extent = extent_bytes(&[row_bytes]);
+    ((extent - OVERHEAD) / row_bytes, extent)
+}
+
+/// Writes rows one after another, then segments.
+pub(super) struct TableFileWriter {
+    writer: ExtentFileWriter,
+    row_bytes: usize,
+    pending: Vec<u8>,
+    written: u64,
+    rows_end: u64,
+    segments: Vec<Place>,
+}
+
+impl TableFileWriter {
+    pub(super) fn create(disk: &dyn Disk, name: &str, file_id: u64) -> Result<Self, StorageError> {
+        let writer = ExtentFileWriter::create(disk, name, FileHeader { kind: KIND, file_id })?;
+        let rows_end = writer.position();
+        Ok(Self { writer, row_bytes: 0, pending: Vec::new(), written: 0, rows_end, segments: Vec::new() })
+    }
+
+    /// Adds rows of `row_bytes` bytes, back to back.
+    pub(super) fn rows(&mut self, row_bytes: usize, mut bytes: &[u8]) -> Result<(), StorageError> {
+        self.row_bytes = row_bytes;
+        let full = packing(row_bytes).0 * row_bytes;
+        while !bytes.is_empty() {
+            let taken = (full - self.pending.len()).min(bytes.len());
+            self.pending.extend_from_slice(&bytes[..taken]);
+            bytes = &bytes[taken..];
+            if self.pending.len() == full {
+                self.extent()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn extent(&mut self) -> Result<(), StorageError> {
+        let count = (self.pending.len() / self.row_bytes) as u32;
+        let header = ExtentHeader { kind: ROWS, codec: 0, owner: self.written as u32, count };
+        self.writer.append(&header, &[&self.pending])?;
+        self.pending.clear();
+        self.written += 1;
+        self.rows_end = self.writer.position();
+        Ok(())
+    }
+
+    /// Adds a segment, behind all rows.
+    pub(super) fn segment(&mut self, segment: &Segment<'_>) -> Result<(), StorageError> {
+        self.end_rows()?;
+        let range = write_blob(&mut self.writer, SEGMENT, &segment.bytes)?;
+        let (name, dtype, width) = (segment.name.to_string(), segment.dtype, segment.width);
+        self.segments.push(Place { name, dtype, width, range });
+        Ok(())
+    }
+
+    fn end_rows(&mut self) -> Result<(), StorageError> {
+        if self.pending.is_empty() { Ok(()) } else { self.extent() }
+    }
+
+    /// Ends the file durably; says where its directory is.
+    pub(super) fn finish(mut self, head: &Head) -> Result<ReadRange, StorageError> {
+        self.end_rows()?;
+        let mut out = Encoder::new();
+        out.u16(VERSION).u16(head.method as u16).u64(head.rows).u32(head.dim as u32);
+        out.u32(head.params.len() as u32);
+        for &param in &head.params {
+            out.u64(param);
+        }
+        encode_training(&mut out, head.training);
+        out.u32(self.row_bytes as u32).u64(self.rows_end - PAGE as u64);
+        out.u32(self.segments.len() as u32);
+        for place in &self.segments {
+            let dtype = Dtype::ALL.iter().position(|dtype| *dtype == place.dtype).unwrap_or(0);
+            out.str(&place.name).u8(dtype as u8).u32(place.width as u32);
+            out.u64(place.range.offset).u64(place.range.bytes as u64);
+        }
+        let range = write_blob(&mut self.writer, DIRECTORY, out.as_bytes())?;
+        self.writer.sync()?;
+        Ok(range)
+    }
+}
+
+fn encode_training(out: &mut Encoder, training: Option<(Rule, u64)>) {
+    let (kind, values, steps) = match training {
+        None => (0, [0.0; 4], 0),
+        Some((Rule::Sgd { rate }, steps)) => (1, [rate, 0.0, 0.0, 0.0], steps),
+        Some((Rule::Adagrad { rate, epsilon }, steps)) => (2, [rate, epsilon, 0.0, 0.0], steps),
+        Some((Rule::Adam { rate, beta1, beta2, epsilon }, steps)) => {
+            (3, [rate, beta1, beta2, epsilon], steps)
+        }
+    };
+    out.u8(kind).u64(steps);
+    for value in values {
+        out.f32(value);
+    }
+}
+
+fn decode_training(decoder: &mut Decoder<'_>) -> Result<Option<(Rule, u64)>, StorageError> {
+    let at = decoder.offset();
+    let (kind, steps) = (decoder.u8()?, decoder.u64()?);
+    let [a, b, c, d] = [decoder.f32()?, decoder.f32()?, decoder.f32()?, decoder.f32()?];
+    let rule = match kind {
+        0 => return Ok(None),
+        1 => Rule::Sgd { rate: a },
+        2 => Rule::Adagrad { rate: a, epsilon: b },
+        3 => Rule::Adam { rate: a, beta1: b, beta2: c, epsilon: d },
+        other => return Err(decoder.wrong(at, "kind of optimizer", u64::from(other), 3)),
+    };
+    Ok(Some((rule, steps)))
+}
+
+impl TableFile {
+    pub(super) fn open(
+        disk: &dyn Disk,
+        name: &str,
+        file_id: u64,
+        directory: ReadRange,
+    ) -> Result<Self, StorageError> {
+        let file = ExtentFile::open(disk, name, KIND)?;
+        let path = file.file().path().to_owned();
+        let bytes = read_blob(&file, DIRECTORY, directory)?;
+        let mut decoder = Decoder::new(&bytes, &path, directory.offset);
+        if file.file_id() != file_id {
+            return Err(decoder.wrong(0, "identity of the file", file.file_id(), file_id));
+        }
+        match decoder.u16()? {
+            VERSION => {}
+            found => return Err(StorageError::Version { file: path, found, supported: VERSION }),
+        }
+        let at = decoder.offset();
+        let number = decoder.u16()?;
+        let method =
+            Method::from_number(number).ok_or_else(|| decoder.wrong(at, "method", u64::from(number), 1))?;
+        let (rows, dim) = (decoder.u64()?, decoder.u32()? as usize);
+        let params = (0..count(&mut decoder)?).map(|_| decoder.u64()).collect::<Result<_, _>>()?;
+        let training = decode_training(&mut decoder)?;
+        let (row_bytes, rows_len) = (decoder.u32()? as usize, decoder.u64()?);
+        let mut segments = Vec::new();
+        for _ in 0..count(&mut decoder)? {
+            segments.push(decode_place(&mut decoder)?);
+        }
+        decoder.finish()?;
+        let range = ReadRange { offset: PAGE as u64, bytes: rows_len as usize };
+        if row_bytes > 0 {
+            let (per_extent, extent) = packing(row_bytes);
+            let expected = rows.div_ceil(per_extent as u64).saturating_mul(extent as u64);
+            let full = extent as u64 * (rows_len / extent as u64);
+            if expected < full || full + (extent as u64) < expected {
+                return Err(StorageError::Corrupt {
+                    file: path,
+                    offset: directory.offset,
+                    what: "bytes of rows",
+                    found: rows_len,
+                    expected,
+                });
+            }
+        }
+        let head = Head { method, rows, dim, params, training };
+        let rows = (row_bytes > 0).then_some((range, row_bytes));
+        let batch = disk.open_batch(&[name])?;
+        Ok(Self { file, head, rows, segments, batch })
+    }
+
+    /// All segments that are blobs.
+    pub(super) fn segments(&self) -> Result<Vec<Segment<'static>>, StorageError> {
+        let read = |place: &Place| {
+            let bytes = read_blob(&self.file, SEGMENT, place.range)?;
+            let (name, dtype, width) = (Cow::Owned(place.name.clone()), place.dtype, place.width);
+            Ok(Segment { name, dtype, width, bytes: bytes.into() })
+        };
+        self.segments.iter().map(read).collect()
+    }
+
+    /// Bytes of a row that stands alone; 0 if there are none.
+    pub(super) fn row_bytes(&self) -> usize {
+        self.rows.map_or(0, |(_, row_bytes)| row_bytes)
+    }
+
+    /// Reads rows `from..to`, back to back.
+    pub(super) fn read_rows(&self, from: u64, to: u64, out: &mut Vec<u8>) -> Result<(), StorageError> {
+        let (per_extent, _) = packing(self.row_bytes().max(1));
+        let mut buffer = Vec::new();
+        let mut row = from;
+        while row < to {
+            let number = row / per_extent as u64;
+            let extent = self.file.read_extent(self.extent_range(number), &mut buffer)?;
+            let bytes = self.checked(number, &extent)?;
+            let first = (row % per_extent as u64) as usize;
+            let last = ((to - number * per_extent as u64) as usize).min(per_extent);
+            out.extend_from_slice(&bytes[first * self.row_bytes()..last * self.row_bytes()]);
+            row = (number + 1) * per_extent as u64;
+        }
+        Ok(())
+    }
+
+    /// Reads rows by their places, all of them in flight together as far as the window goes; `take` gets each place's number
+    /// among `places`, and its bytes.
+    pub(super) fn read_places(
+        &self,
+        places: &[(u64, usize)],
+        mut take: impl FnMut(usize, &[u8]),
+    ) -> Result<u64, StorageError> {
+        let row_bytes = self.row_bytes();
+        let per_extent = packing(row_bytes.max(1)).0 as u64;
+        let mut sorted: Vec<(u64, usize)> = places.to_vec();
+        sorted.sort_unstable();
+        let groups: Vec<&[(u64, usize)]> =
+            sorted.chunk_by(|a, b| a.0 / per_extent == b.0 / per_extent).collect();
+        let mut reader = self.batch.reader(WINDOW);
+        let mut next = 0;
+        let mut done = 0;
+        while done < groups.len() {
+            while next < groups.len() {
+                let range = self.extent_range(groups[next][0].0 / per_extent);
+                if !reader.has_room(range) {
+                    break;
+                }
+                reader.submit(next as u64, 0, range)?;
+                next += 1;
+            }
+            let Some(completed) = reader.wait()? else { break };
+            let group = groups[completed.tag as usize];
+            let number = group[0].0 / per_extent;
+            let extent = self.file.decode(self.extent_range(number).offset, completed.bytes)?;
+            let bytes = self.checked(number, &extent)?;
+            for &(row, at) in group {
+                take(at, &bytes[(row % per_extent) as usize * row_bytes..][..row_bytes]);
+            }
+            done += 1;
+        }
+        Ok(groups.len() as u64)
+    }
+
+    fn extent_range(&self, number: u64) -> ReadRange {
+        let (_, extent) = packing(self.row_bytes().max(1));
+        let rows = self.rows.map_or(PAGE as u64, |(range, _)| range.offset);
+        let offset = rows + number * extent as u64;
+        // The last one may be shorter.
+        let end = self.rows.map_or(0, |(range, _)| range.end());
+        ReadRange { offset, bytes: extent.min(end.saturating_sub(offset) as usize).max(PAGE) }
+    }
+
+    /// The rows of an extent, if they are the ones that belong there.
+    fn checked<'a>(&self, number: u64, extent: &Extent<'a>) -> Result<&'a [u8], StorageError> {
+        let per_extent = packing(self.row_bytes()).0 as u64;
+        let expected = per_extent.min(self.head.rows - number * per_extent) as usize * self.row_bytes();
+        let bytes = extent.plane(0);
+        if extent.header.kind == ROWS && bytes.len() == expected {
+            return Ok(bytes);
+        }
+        Err(StorageError::Corrupt {
+            file: self.file.file().path().to_owned(),
+            offset: self.extent_range(number).offset,
+            what: "bytes of rows in an extent",
+            found: bytes.len() as u64,
+            expected: expected as u64,
+        })
+    }
+
+    /// Reads every extent and checks it.
+    pub(super) fn verify(&self) -> Result<(), StorageError> {
+        let mut extents = self.file.extents();
+        while extents.next()?.is_some() {}
+        self.segments().map(drop)
+    }
+}
+
+fn count(decoder: &mut Decoder<'_>) -> Result<u32, StorageError> {
+    let at = decoder.offset();
+    match decoder.u32()? {
+        count if count <= SEGMENTS_MAX => Ok(count),
+        count => Err(decoder.wrong(at, "parts of a table", u64::from(count), u64::from(SEGMENTS_MAX))),
+    }
+}
+
+fn decode_place(decoder: &mut Decoder<'_>) -> Result<Place, StorageError> {
+    let name = decoder.str()?.to_owned();
+    let at = decoder.offset();
+    let number = decoder.u8()?;
+    let dtype = Dtype::ALL.get(usize::from(number)).copied();
+    let dtype = dtype.ok_or_else(|| decoder.wrong(at, "type of values", u64::from(number), 5))?;
+    let width = decoder.u32()? as usize;
+    let range = ReadRange { offset: decoder.u64()?, bytes: decoder.u64()? as usize };
+    Ok(Place { name, dtype, width, range })
+}

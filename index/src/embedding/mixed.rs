@@ -1,0 +1,248 @@
+//! MDE and AutoDim: fewer dimensions in fields of many rows.
+
+use crate::error::{IndexError, Result};
+
+use super::gradients::{Gradients, Shape, Train};
+use super::linear::{combine, directions, project};
+use super::segment::{Segment, Segments};
+use super::table::{Method, Table};
+use super::{FitInput, check_len};
+
+/// Halvings of the range in which the exponent is looked for.
+const HALVINGS: usize = 40;
+
+/// The rows of one field, of the same number of dimensions.
+#[derive(Clone, Debug, PartialEq)]
+struct Field {
+    /// Its first id.
+    first: u64,
+    width: usize,
+    /// `[row][width]`.
+    factors: Vec<f32>,
+    /// `[width][dimension]`.
+    projection: Vec<f32>,
+    names: [String; 2],
+}
+
+/// A row is `t[id] · P_f (+ b_f)`: `width_f` factors times the projection of its field, and a bias where there is one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mixed {
+    rows: u64,
+    dim: usize,
+    fields: Vec<Field>,
+    /// `[field][dimension]`, or nothing.
+    bias: Vec<f32>,
+}
+
+impl Mixed {
+    /// Widths by the popularity rule: `width_f = D·(n_min/n_f)^α`, rounded to a power of two, with the least `α` that the
+    /// budget allows; factors and projections by singular value decomposition. `sizes` are the rows of each field, which
+    /// lie one after another.
+    ///
+    /// # Errors
+    /// When `sizes` are not those of fields, or the budget is too small for one dimension a field.
+    pub fn fit(input: &FitInput<'_>, sizes: &[u64]) -> Result<Self> {
+        let widths = widths(input, sizes)?;
+        Self::fit_widths(input, sizes, &widths)
+    }
+
+    /// The same with given widths, such as a search has found.
+    ///
+    /// # Errors
+    /// When `sizes` are not those of fields, a width is not 1 to the number of dimensions, or the budget is too small.
+    pub fn fit_widths(input: &FitInput<'_>, sizes: &[u64], widths: &[usize]) -> Result<Self> {
+        let dim = input.dim();
+        check_fields(input.rows() as u64, sizes)?;
+        check_len("widths of fields", widths.len(), sizes.len())?;
+        if let Some(&width) = widths.iter().find(|width| !(1..=dim).contains(*width)) {
+            return Err(IndexError::option("dimensions of a field", width, format!("1 to {dim}")));
+        }
+        input.check_budget("factors and projections", bytes(dim, sizes, widths))?;
+        let weights = input.weights();
+        let mut table = Self { rows: input.rows() as u64, dim, fields: Vec::new(), bias: Vec::new() };
+        let mut first = 0;
+        for (&size, &width) in sizes.iter().zip(widths) {
+            let range = first as usize..(first + size) as usize;
+            let rows = &input.values()[range.start * dim..range.end * dim];
+            let projection = directions(rows, dim, Some(&weights[range]), width);
+            let mut factors = vec![0.0; size as usize * width];
+            let pairs = rows.chunks_exact(dim).zip(factors.chunks_exact_mut(width));
+            pairs.for_each(|(row, factors)| project(row, &projection, factors));
+            table.push(first, width, factors, projection);
+            first += size;
+        }
+        Ok(table)
+    }
+
+    /// Adds a bias to each field, of zeros: what AutoDim trains.
+    #[must_use]
+    pub fn with_bias(mut self) -> Self {
+        self.bias = vec![0.0; self.fields.len() * self.dim];
+        self
+    }
+
+    /// Dimensions of each field.
+    pub fn widths(&self) -> Vec<usize> {
+        self.fields.iter().map(|field| field.width).collect()
+    }
+
+    fn push(&mut self, first: u64, width: usize, factors: Vec<f32>, projection: Vec<f32>) {
+        let number = self.fields.len();
+        let names = [format!("factors{number}"), format!("projection{number}")];
+        self.fields.push(Field { first, width, factors, projection, names });
+    }
+
+    /// The field of an id, and the id's place in it.
+    fn place(&self, id: u64) -> (usize, usize) {
+        let at = self.fields.partition_point(|field| field.first <= id) - 1;
+        (at, (id - self.fields[at].first) as usize)
+    }
+
+    pub(super) fn open(
+        rows: u64,
+        dim: usize,
+        params: &[u64],
+        segments: Segments<'_>,
+    ) -> Result<Option<Self>> {
+        if !params.len().is_multiple_of(2) || params.is_empty() {
+            return Ok(None);
+        }
+        let mut table = Self { rows, dim, fields: Vec::new(), bias: Vec::new() };
+        let mut first = 0u64;
+        for (number, pair) in params.as_chunks::<2>().0.iter().enumerate() {
+            let [size, width] = *pair;
+            if !(1..=dim as u64).contains(&width) || size == 0 || size > rows - first {
+                return Ok(None);
+            }
+            let width = width as usize;
+            let factors =
+                segments.floats(&format!("factors{number}"), (size as usize).saturating_mul(width))?;
+            let projection = segments.floats(&format!("projection{number}"), width * dim)?;
+            table.push(first, width, factors, projection);
+            first += size;
+        }
+        if segments.has("bias") {
+            table.bias = segments.floats("bias", table.fields.len() * dim)?;
+        }
+        Ok((first == rows).then_some(table))
+    }
+}
+
+/// Refuses sizes of fields that are not all rows.
+pub(super) fn check_fields(rows: u64, sizes: &[u64]) -> Result<()> {
+    let total = sizes.iter().try_fold(0u64, |sum, &size| sum.checked_add(size));
+    if sizes.contains(&0) || total != Some(rows) {
+        let expected = format!("sizes above zero that add up to {rows}");
+        return Err(IndexError::input("rows of fields", format!("{sizes:?}"), expected));
+    }
+    Ok(())
+}
+
+fn bytes(dim: usize, sizes: &[u64], widths: &[usize]) -> u64 {
+    sizes.iter().zip(widths).map(|(size, &width)| (size + dim as u64) * width as u64 * 4).sum()
+}
+
+/// The widths of the popularity rule with the least exponent that fits.
+fn widths(input: &FitInput<'_>, sizes: &[u64]) -> Result<Vec<usize>> {
+    check_fields(input.rows() as u64, sizes)?;
+    let dim = input.dim();
+    input.check_budget("one dimension a field", bytes(dim, sizes, &vec![1; sizes.len()]))?;
+    let least = sizes.iter().copied().min().unwrap_or(1) as f64;
+    let all_as = |width: f64| (width.log2().round().exp2() as usize).clamp(1, dim);
+    let widths = |alpha: f64| -> Vec<usize> {
+        sizes.iter().map(|&size| all_as(dim as f64 * (least / size as f64).powf(alpha))).collect()
+    };
+    let fits = |widths: &[usize]| bytes(dim, sizes, widths) <= input.budget_bytes();
+    let (mut low, mut high) = (0.0, 64.0);
+    for _ in 0..HALVINGS {
+        let middle = (low + high) / 2.0;
+        if fits(&widths(middle)) { high = middle } else { low = middle }
+    }
+    let mut found = widths(if fits(&widths(0.0)) { 0.0 } else { high });
+    // Fields of one size have one width whatever the exponent: then all go down together.
+    while !fits(&found) {
+        found.iter_mut().for_each(|width| *width = (*width / 2).max(1));
+    }
+    Ok(found)
+}
+
+impl Table for Mixed {
+    fn method(&self) -> Method {
+        Method::Mixed
+    }
+
+    fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn params(&self) -> Vec<u64> {
+        self.fields
+            .iter()
+            .flat_map(|field| [(field.factors.len() / field.width) as u64, field.width as u64])
+            .collect()
+    }
+
+    fn segments(&self) -> Vec<Segment<'_>> {
+        let mut segments = Vec::with_capacity(2 * self.fields.len() + 1);
+        for field in &self.fields {
+            segments.push(Segment::floats(&field.names[0], field.width, &field.factors));
+            segments.push(Segment::floats(&field.names[1], self.dim, &field.projection));
+        }
+        if !self.bias.is_empty() {
+            segments.push(Segment::floats("bias", self.dim, &self.bias));
+        }
+        segments
+    }
+
+    fn read(&self, id: u64, out: &mut [f32]) {
+        let (at, row) = self.place(id);
+        let field = &self.fields[at];
+        combine(&field.factors[row * field.width..][..field.width], &field.projection, out);
+        if let Some(bias) = self.bias.chunks_exact(self.dim).nth(at) {
+            out.iter_mut().zip(bias).for_each(|(out, bias)| *out += bias);
+        }
+    }
+}
+
+impl Train for Mixed {
+    fn boxed(&self) -> Box<dyn Train> {
+        Box::new(self.clone())
+    }
+
+    /// Factors and projection of each field, then the bias.
+    fn shapes(&self) -> Vec<Shape> {
+        let mut shapes = Vec::with_capacity(2 * self.fields.len() + 1);
+        for field in &self.fields {
+            shapes.push(Shape { rows: (field.factors.len() / field.width) as u64, width: field.width });
+            shapes.push(Shape { rows: field.width as u64, width: self.dim });
+        }
+        shapes.push(Shape { rows: (self.bias.len() / self.dim) as u64, width: self.dim });
+        shapes
+    }
+
+    fn vjp(&self, id: u64, gradient: &[f32], out: &mut Gradients) {
+        let (at, row) = self.place(id);
+        let field = &self.fields[at];
+        let dot = |direction: &[f32]| gradient.iter().zip(direction).map(|(g, x)| g * x).sum::<f32>();
+        out.push(2 * at, row as u64, field.projection.chunks_exact(self.dim).map(dot));
+        for (k, factor) in field.factors[row * field.width..][..field.width].iter().enumerate() {
+            out.push(2 * at + 1, k as u64, gradient.iter().map(|g| factor * g));
+        }
+        if !self.bias.is_empty() {
+            out.push(2 * self.fields.len(), at as u64, gradient.iter().copied());
+        }
+    }
+
+    fn row_mut(&mut self, segment: usize, row: u64) -> &mut [f32] {
+        let (dim, row) = (self.dim, row as usize);
+        let Some(field) = self.fields.get_mut(segment / 2) else { return &mut self.bias[row * dim..][..dim] };
+        match segment % 2 {
+            0 => &mut field.factors[row * field.width..][..field.width],
+            _ => &mut field.projection[row * dim..][..dim],
+        }
+    }
+}

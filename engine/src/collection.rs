@@ -31,6 +31,7 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use nearline_index::RowId;
 use nearline_storage::{BlockCache, Disk, FolderLock, Group, IoMode, StorageError, Wal};
@@ -167,6 +168,12 @@ pub(crate) struct Inner {
     outgrown: Mutex<BTreeSet<usize>>,
     /// Callers that wait until there is nothing to do.
     waiting: AtomicUsize,
+    /// Whether the lists of an index are being written.
+    writes_lists: AtomicBool,
+    /// When points in memory were last found to be many.
+    crowded: Mutex<Option<Instant>>,
+    /// Segments by number, and names of their vectors, whose codes could not be made: they are not tried again.
+    uncodable: Mutex<BTreeSet<(u64, usize)>>,
     /// When something was written last.
     written: Mutex<Option<std::time::Instant>>,
     /// The live tier, if there may be one.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use nearline_index::{
-    CodeAsk, ElementType, Flat, FlatWriter, Metric, Nearest, RowCodes, RowId, Rows, Scorer, Shape,
+    CodeAsk, ElementType, Flat, FlatWriter, Metric, Nearest, RowCodes, RowId, AllowedRows, Scorer, Shape,
 };
 use nearline_storage::{BlobWriter, Disk, ExtentFileWriter, FileHeader, SimDisk};
 
@@ -15,7 +15,7 @@ const ID: u64 = 9;
 
 struct All;
 
-impl Rows for All {
+impl AllowedRows for All {
     fn count(&self) -> u64 {
         ROWS.into()
     }

@@ -13,8 +13,8 @@ const NAMES: [&str; 24] = [
 
 /// Takes bytes for a method, a shape, parameters and segments. A byte each but for what segments hold.
 pub fn open_any(data: &[u8]) {
-    let mut bytes = data.iter().copied();
-    let mut next = || bytes.next().unwrap_or(0);
+    let mut bytes = data.iter();
+    let mut next = || bytes.next().copied().unwrap_or(0);
     let Some(method) = Method::from_number(u16::from(next() % 21)) else { return };
     let (rows, dim) = (u64::from(next()), usize::from(next() % 32));
     let params: Vec<u64> = (0..next() % 5).map(|_| u64::from(next())).collect();

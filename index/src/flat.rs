@@ -19,7 +19,7 @@ use crate::rows::{RowLayout, RowPage, RowWriter};
 use crate::topk::{Candidate, TopK};
 use crate::vector::{RowId, Shape};
 
-pub use codes::{CodeAsk, RowCodes, Rows};
+pub use codes::{AllowedRows, CodeAsk, RowCodes};
 pub use pick::Picked;
 pub use row_set::RowSet;
 

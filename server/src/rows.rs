@@ -155,7 +155,7 @@ mod tests {
         assert!(npy(&whole, 2).is_err());
         let made = super::file(&[2, 3], &numbers);
         assert_eq!(bare(npy(&made, 3).unwrap(), 3, Ids::From(7)).unwrap(), rows);
-        assert!((made.len() - 24) % 64 == 0);
+        assert!((made.len() - 24).is_multiple_of(64));
         for (from, to) in [
             ("<f4", "<f8"),
             ("<f4", ">f4"),

@@ -6,7 +6,8 @@
 //! opened.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use nearline_index::RowCodes;
 
@@ -19,10 +20,10 @@ use crate::state::State;
 const LEAST_SHARE: u64 = 16;
 /// While points are written, segments get codes that have one in so many of all points: they are not merged soon.
 const LARGE_SHARE: u64 = 4;
-/// While points are written, and some time after, codes are signs alone, and take one in so many bytes: writers and indexes that are
-/// kept up need the others.
+/// While memory is tight, codes are signs alone, and new ones may take one in so many bytes.
 const SIGNS_SHARE: u64 = 2;
-/// How long after.
+/// It is while points in memory are more than one in so many of those at which they are flushed, and so long after.
+const CROWDED_SHARE: usize = 2;
 const QUIET: Duration = Duration::from_secs(10);
 
 /// A segment that is to get codes, or others.
@@ -54,35 +55,41 @@ impl Collection {
 }
 
 impl Inner {
-    /// The first segment that is to get codes, or others, if there is memory for them. `is_quiet` says that nobody writes.
-    pub(super) fn uncoded(&self, state: &State, is_quiet: bool) -> Option<Uncoded> {
-        let Due { segment, is_less, .. } = self.due_codes(state, None, is_quiet)?;
+    /// The first segment that is to get codes, or others. Where memory `is_tight`, they are signs alone.
+    pub(super) fn uncoded(&self, state: &State, is_tight: bool) -> Option<Uncoded> {
+        let Due { segment, is_less, .. } = self.due_codes(state, None, is_tight)?;
         let points = state.segments[segment].info.points;
         Some(Uncoded { segment, is_large: points * LARGE_SHARE >= state.live, is_less })
     }
 
-    /// Whether nobody has written for long enough that codes may take what writers need, or somebody waits as if it were so; and
-    /// no index is to be built.
-    pub(super) fn is_quiet(&self) -> bool {
-        let is_fresh = locked(&self.written).is_some_and(|written| written.elapsed() < QUIET);
-        (!is_fresh || self.is_awaited()) && self.due_index(Duration::MAX).is_none()
+    /// Whether memory is needed for something else: for many points that were written lately, unless somebody waits as if they had
+    /// not been, or for an index.
+    pub(super) fn is_tight(&self, state: &State) -> bool {
+        let mut crowded = locked(&self.crowded);
+        if state.delta_bytes() * CROWDED_SHARE >= self.limits.flush_bytes {
+            *crowded = Some(Instant::now());
+        }
+        let is_crowded = crowded.is_some_and(|crowded| crowded.elapsed() < QUIET);
+        self.writes_lists.load(Ordering::Acquire) || (is_crowded && !self.is_awaited())
     }
 
     /// Codes that some segment is to get, or this one.
-    fn due_codes(&self, state: &State, only: Option<usize>, is_quiet: bool) -> Option<Due> {
+    fn due_codes(&self, state: &State, only: Option<usize>, is_tight: bool) -> Option<Due> {
         let places = (0..state.segments.len()).filter(|segment| only.is_none_or(|only| only == *segment));
         let indexed = |at: &usize| state.indexes.get(*at).is_some_and(Option::is_some);
         let all = places
             .flat_map(|segment| (0..self.schema.len()).filter(indexed).map(move |at| (segment, at)))
             .collect::<Vec<_>>();
-        let bits = if is_quiet { self.code_bits(state).unwrap_or(1) } else { 1 };
         let has_more = |&(segment, at): &(usize, usize)| {
-            state.segments[segment].codes(at).is_some_and(|codes| codes.bits() > bits)
+            state.segments[segment].codes(at).is_some_and(|codes| codes.bits() > 1)
         };
-        if let Some(&(segment, at)) = all.iter().find(|place| has_more(place)) {
+        if let Some(&(segment, at)) = all.iter().find(|place| is_tight && has_more(place)) {
             return Some(Due { segment, at, bits: 1, is_less: true });
         }
-        let most = if is_quiet { self.limits.codes_bytes } else { self.limits.codes_bytes / SIGNS_SHARE };
+        // When an index is to be built, memory will be needed for that.
+        let is_ample = !is_tight && self.due_index(Duration::MAX).is_none();
+        let bits = if is_ample { self.code_bits(state).unwrap_or(1) } else { 1 };
+        let most = self.limits.codes_bytes / if is_ample { 1 } else { SIGNS_SHARE };
         let held: u64 = state.segments.iter().map(|segment| segment.codes_bytes()).sum();
         let least = (self.limits.index_rows / LEAST_SHARE).max(1);
         let is_due = |&(segment, at): &(usize, usize)| {
@@ -91,10 +98,13 @@ impl Inner {
                 return false;
             };
             let there = segment.codes(at);
-            let is_wanted = there.is_none_or(|codes| codes.bits() < bits) && flat.rows() >= least;
+            // Others than there are, if they are better by those bits: or if there is no room for as many.
+            let is_wanted =
+                there.is_none_or(|codes| is_ample && codes.bits() != bits) && flat.rows() >= least;
             let bytes = RowCodes::bytes_of(config.metric, config.shape(), flat.rows(), bits);
             let before = there.map_or(0, |codes| codes.ram_bytes());
-            is_wanted && held - before + bytes <= most
+            let fits = (held - before).saturating_add(bytes) <= most;
+            is_wanted && fits && !locked(&self.uncodable).contains(&(segment.info.number, at))
         };
         let (segment, at) = all.into_iter().find(is_due)?;
         Some(Due { segment, at, bits, is_less: false })
@@ -117,12 +127,18 @@ impl Inner {
     /// meanwhile: then nobody needs them.
     pub(super) fn give_codes(&self, segment: usize) -> Result<(), WriteError> {
         let state = self.state();
-        let due = self.due_codes(&state, Some(segment), self.is_quiet());
+        let due = self.due_codes(&state, Some(segment), self.is_tight(&state));
         let Some(Due { at, bits, is_less, .. }) = due else { return Ok(()) };
         let segment = Arc::clone(&state.segments[segment]);
         let codes = match segment.codes(at).filter(|_| is_less) {
             Some(codes) => Some(codes.signs_only()),
-            None => self.make_codes(&state, &segment, at, bits)?,
+            None => match self.make_codes(&state, &segment, at, bits) {
+                Err(error) => {
+                    locked(&self.uncodable).insert((segment.info.number, at));
+                    return Err(error);
+                }
+                made => made?,
+            },
         };
         let Some(codes) = codes.map(Arc::new) else { return Ok(()) };
         let mut files = locked(&self.files);
@@ -159,7 +175,9 @@ impl Inner {
             Some(codes) if bits == 1 => return Ok(Some(codes.signs_only())),
             _ => {}
         }
-        let made = RowCodes::build(flat, &listed.index.index, bits, || self.has_time())?;
+        let made = RowCodes::build(flat, &listed.index.index, bits, || {
+            Ok::<_, WriteError>(self.has_time()? && !self.is_dropped())
+        })?;
         if let Some(codes) = &made {
             // What cannot be written now is made again the next time.
             let _ = segment.write_codes(disk, store_id, at, codes);

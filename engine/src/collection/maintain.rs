@@ -1,4 +1,4 @@
-//! What happens in the background: flushing, merging, building field indexes.
+//! What happens in the background: flushing, merging, building field indexes, giving codes to segments.
 //!
 //! What is to be done is decided from a description of the collection alone; doing it is a separate matter.
 
@@ -267,7 +267,7 @@ impl Inner {
             is_resting: self.is_resting(),
             in_memory: state.in_memory_len(),
             unindexed: state.segments.iter().position(|segment| !state.missing_fields(segment).is_empty()),
-            uncoded: self.uncoded(&state, self.is_quiet()),
+            uncoded: self.uncoded(&state, self.is_tight(&state)),
         }
     }
 
@@ -278,7 +278,7 @@ impl Inner {
 
     /// Whether nothing is done in the background, and nothing will be unless something is written.
     fn is_done(&self, background: &super::Background) -> bool {
-        let uncoded = self.uncoded(&self.state(), true);
+        let uncoded = self.uncoded(&self.state(), false);
         let resting = View { is_resting: true, uncoded, ..self.view() };
         background.running.is_none()
             && background.indexing.is_none()

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use nearline_index::{
-    CALIBRATED_TARGETS, CodeAsk, Distances, Flat, Nearest, Picked, Probe, RowCodes, RowId, Rows,
+    AllowedRows, CALIBRATED_TARGETS, CodeAsk, Distances, Flat, Nearest, Picked, Probe, RowCodes, RowId,
 };
 use nearline_storage::PAGE;
 use roaring::RoaringBitmap;
@@ -18,6 +18,9 @@ use crate::error::QueryError;
 use crate::filter::Checked;
 use crate::segment::Segment;
 use crate::vector_index::{Ask, Listed};
+
+/// Of more than these, lists and vectors are looked at, not codes: there would be too many candidates.
+const CODES_K_MAX: usize = 10_000;
 
 /// A question about the vectors of one name.
 #[derive(Clone, Copy)]
@@ -99,7 +102,7 @@ impl Compared {
 /// The rows of a segment that match.
 struct Part<'a>(&'a RoaringBitmap);
 
-impl Rows for Part<'_> {
+impl AllowedRows for Part<'_> {
     fn count(&self) -> u64 {
         self.0.len()
     }
@@ -234,7 +237,10 @@ impl Search<'_> {
     fn codes<'a>(&'a self, segment: &'a Segment, rows: u64) -> Option<(&'a RowCodes, CodeAsk<'a>)> {
         let ByIndex { query, effort } = self.by_index?;
         let codes = segment.codes(self.at)?;
-        let is_of_use = effort.nprobe.is_none() && effort.is_estimated() && codes.reads(self.k as u64) < rows;
+        let is_of_use = effort.nprobe.is_none()
+            && effort.is_estimated()
+            && codes.reads(self.k as u64) < rows
+            && self.k <= CODES_K_MAX;
         is_of_use.then_some((codes, CodeAsk { query, scorer: self.scorer, recall: effort.target_recall }))
     }
 

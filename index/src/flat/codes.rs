@@ -10,6 +10,7 @@ mod file;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use half::bf16;
@@ -71,7 +72,7 @@ pub struct RowCodes {
 /// only the part of the query that is so, too, matters. (All are seen from the mean.)
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Errors {
-    /// The mean squares of the deviations of both estimates, for each unit of that part of a query.
+    /// The mean squares of the deviations of both estimates, for each unit of that part of a query and of a vector's length.
     signs: f32,
     all_bits: f32,
     /// The mean square of the vectors' lengths.
@@ -81,14 +82,12 @@ struct Errors {
 /// Of that part's square, at least so much of the whole.
 const ACROSS_MIN: f32 = 0.05;
 
-impl Errors {
-    /// The square of the part of a query at right angles to vectors at a distance, both squared, which have the usual length.
-    fn across(&self, query: f32, distance: f32) -> f32 {
-        let along = (query + self.length - distance).powi(2) / (4.0 * self.length);
-        let across = query - along;
-        // NaN, too.
-        if across > ACROSS_MIN * query { across } else { ACROSS_MIN * query }
-    }
+/// The square of the part of a query at right angles to vectors of a length at a distance, all squared.
+fn across(query: f32, length: f32, distance: f32) -> f32 {
+    let along = (query + length - distance).powi(2) / (4.0 * length);
+    let across = query - along;
+    // NaN, too.
+    if across > ACROSS_MIN * query { across } else { ACROSS_MIN * query }
 }
 
 /// A question to the vectors of a file that codes are held of.
@@ -115,6 +114,9 @@ impl Fine {
     fn new(shape: CodeShape, estimator: &Estimator) -> Self {
         let Estimator { signs, all_bits, .. } = estimator;
         let ratio = all_bits.1 * steps(shape) / signs.1;
+        if ratio * SCALE_UNIT >= f32::from(u16::MAX) {
+            return Self { add: bf16::NEG_INFINITY, scale: 0 };
+        }
         Self { add: bf16::from_f32(all_bits.0 - signs.0), scale: (ratio * SCALE_UNIT).round() as u16 }
     }
 
@@ -139,7 +141,7 @@ fn steps(shape: CodeShape) -> f32 {
 }
 
 /// Rows that may be answered.
-pub trait Rows {
+pub trait AllowedRows {
     /// How many.
     fn count(&self) -> u64;
     /// All of them, in ascending order.
@@ -187,6 +189,7 @@ impl RowCodes {
         let (shape, mut planes) = (codes.shape, Vec::new());
         let mut signs = vec![0; shape.blocks(codes.rows) * shape.block_bytes()];
         let (origin, mut place) = (vec![0.0; shape.dim], vec![0.0; shape.dim]);
+        let mut wide = vec![0.0; codes.space.shape.dim];
         let mut encoder = Encoder::new(shape, Scale::Unbiased, &origin);
         let (mut sums, mut known, mut slot, mut next) = ([0.0; 3], 0u64, 0, 0);
         while next < flat.rows() {
@@ -194,15 +197,23 @@ impl RowCodes {
                 codes.space.embed(vector, &mut place);
                 let block = &mut signs[slot / BLOCK * shape.block_bytes()..][..shape.block_bytes()];
                 planes.clear();
-                let estimator = encoder.code(&place, slot % BLOCK, block, &mut planes);
+                let estimator = encoder.code(
+                    &place,
+                    codes.space.excess(vector, &mut wide),
+                    slot % BLOCK,
+                    block,
+                    &mut planes,
+                );
                 if bits > 1 {
                     codes.planes.extend_from_slice(&planes);
                     codes.planes.extend(Fine::new(shape, &estimator).encode());
                 }
                 if estimator.deviation.is_finite() {
-                    sums[0] += f64::from(estimator.sign_deviation).powi(2);
-                    sums[1] += f64::from(estimator.deviation).powi(2);
-                    sums[2] += norm2(&place);
+                    let length = norm2(&place);
+                    let part = |deviation: f32| f64::from(deviation).powi(2) / length.max(f64::MIN_POSITIVE);
+                    sums[0] += part(estimator.sign_deviation);
+                    sums[1] += part(estimator.deviation);
+                    sums[2] += length;
                     known += 1;
                 }
                 slot += 1;
@@ -258,28 +269,32 @@ impl RowCodes {
         &self,
         flat: &Flat,
         ask: &CodeAsk<'_>,
-        rows: &impl Rows,
+        rows: &impl AllowedRows,
         nearest: &mut Nearest,
     ) -> Result<Picked> {
         let query = Query::new(self, ask.query);
-        let mut list = Shortlist::new(nearest.k() * ROOM + ROOM_MORE);
-        let mut picked = Picked::default();
+        let mut search =
+            Reading { flat, ask, query: &query, nearest, read: BTreeSet::new(), picked: Picked::default() };
+        let mut room = search.nearest.k() * ROOM + ROOM_MORE;
         loop {
+            let mut list = Shortlist::new(room);
             if rows.count() * DENSE >= flat.rows() {
                 self.estimate_all(flat, &query, rows, &mut list);
             } else {
                 self.estimate(flat, &query, rows, &mut list);
             }
-            let candidates = self.refine(flat, &query, list.take());
-            if self.compare((flat, ask, &query), &candidates, list.cut(), nearest, &mut picked)? {
-                return Ok(picked);
+            let cut = list.cut();
+            let mut candidates = self.refine(flat, &query, list.take());
+            candidates.retain(|candidate| !search.read.contains(&candidate.row));
+            if search.run(&self.space, &candidates, cut)? {
+                return Ok(search.picked);
             }
-            list.go_on();
+            room *= 4;
         }
     }
 
     /// Puts the rows on the list by the signs of their codes.
-    fn estimate(&self, flat: &Flat, query: &Query, rows: &impl Rows, shortlist: &mut Shortlist) {
+    fn estimate(&self, flat: &Flat, query: &Query, rows: &impl AllowedRows, shortlist: &mut Shortlist) {
         let (kernel, list, bytes) = (Kernel::best(), self.list(), self.shape.block_bytes());
         let mut slots = rows.iter().filter_map(|row| Some((row, flat.rows.slot_of(row)? as usize)));
         let (mut estimates, mut known) = (SignEstimates::default(), usize::MAX);
@@ -310,7 +325,7 @@ impl RowCodes {
     }
 
     /// The same where many of all rows are asked for: only those that are near enough are looked for.
-    fn estimate_all(&self, flat: &Flat, query: &Query, rows: &impl Rows, shortlist: &mut Shortlist) {
+    fn estimate_all(&self, flat: &Flat, query: &Query, rows: &impl AllowedRows, shortlist: &mut Shortlist) {
         let (list, mut estimates) = (self.list(), SignEstimates::default());
         for block in 0..self.shape.blocks(self.rows) {
             query.coded.sign_block(&list, block, query.squared, &mut estimates);
@@ -359,48 +374,61 @@ impl RowCodes {
         candidates.sort_unstable_by(|a, b| a.estimate.total_cmp(&b.estimate).then(a.row.cmp(&b.row)));
         candidates
     }
+}
 
+/// A search that reads candidates.
+struct Reading<'a> {
+    flat: &'a Flat,
+    ask: &'a CodeAsk<'a>,
+    query: &'a Query,
+    nearest: &'a mut Nearest,
+    /// Rows that were read.
+    read: BTreeSet<u32>,
+    picked: Picked,
+}
+
+impl Reading<'_> {
     /// Reads candidates, lowest estimate first, until as many as are wanted are likely to be found. Says whether they are;
     /// above `cut`, some are not among the candidates.
-    fn compare(
-        &self,
-        (flat, ask, query): (&Flat, &CodeAsk<'_>, &Query),
-        candidates: &[Listed],
-        cut: Option<f32>,
-        nearest: &mut Nearest,
-        picked: &mut Picked,
-    ) -> Result<bool> {
-        let wanted = ask.recall + (1.0 - ask.recall) * SURER;
+    fn run(&mut self, space: &Space, candidates: &[Listed], cut: Option<f32>) -> Result<bool> {
+        let wanted = self.ask.recall + (1.0 - self.ask.recall) * SURER;
+        let first = (self.nearest.k() * FIRST).max(FIRST_MIN);
+        let length = self.query.length_of(&candidates[..candidates.len().min(first)]);
         let mut left = candidates;
         loop {
-            let found: Vec<f32> = match nearest.distances().count() == nearest.k() {
-                true => nearest.distances().map(|d| self.space.routing_distance(d, query.norm)).collect(),
+            let found: Vec<f32> = match self.nearest.distances().count() == self.nearest.k() {
+                true => {
+                    self.nearest.distances().map(|d| space.routing_distance(d, self.query.norm)).collect()
+                }
                 false => Vec::new(),
             };
-            let is_enough = |at: usize| {
+            let recall = |at: usize, cut| {
                 let next = left.get(at).map(|next| next.estimate);
-                !found.is_empty() && query.recall(&found, next, cut) >= wanted
+                self.query.recall(&found, length, next, cut)
             };
-            if is_enough(0) || left.is_empty() {
-                return Ok(is_enough(0) || cut.is_none());
+            // When all that is left to do is to look at more candidates, reading these would not help.
+            let is_enough = |at: usize| !found.is_empty() && recall(at, None) >= wanted;
+            if left.is_empty() || is_enough(0) {
+                return Ok(cut.is_none() || (!found.is_empty() && recall(0, cut) >= wanted));
             }
             // If no nearer ones come, it is known how many are needed; if they do, fewer are.
             let count = match found.is_empty() {
-                true => (nearest.k() * FIRST).max(FIRST_MIN),
-                false => first_place(left.len(), is_enough).div_ceil(2).clamp(MORE_MIN, MORE_MAX),
+                true => first,
+                false => first_place(left.len(), is_enough).div_ceil(2).clamp(MORE_MIN, MORE_MAX.max(first)),
             };
             let (now, later) = left.split_at(count.min(left.len()));
             let mut rows: Vec<RowId> = now.iter().map(|listed| RowId(listed.row)).collect();
             rows.sort_unstable();
-            picked.add(flat.nearest_of(ask.scorer, rows, nearest)?);
+            self.read.extend(rows.iter().map(|row| row.0));
+            self.picked.add(self.flat.nearest_of(self.ask.scorer, rows, self.nearest)?);
             left = later;
         }
     }
 }
 
-/// What is no number would not come first, and not be read.
+/// An estimate that is no number of its type would not come first, and its vector not be read.
 fn known_or_first(estimate: f32) -> f32 {
-    if estimate.is_nan() { f32::NEG_INFINITY } else { estimate }
+    if estimate < f32::MAX { estimate } else { f32::NEG_INFINITY }
 }
 
 /// A query made ready.
@@ -424,25 +452,29 @@ impl Query {
         Self { coded, squared, norm: norm2(&wide).sqrt(), errors: codes.errors }
     }
 
-    /// How likely it is that vectors as far as these would be among those that were read: those with estimates below `next`,
-    /// and by signs below `cut`.
-    fn recall(&self, found: &[f32], next: Option<f32>, cut: Option<f32>) -> f32 {
-        let Errors { signs, all_bits, length } = self.errors;
-        // Products are looked up in a table of steps. What they are multiplied with, -2|r|²/⟨r, s⟩, is about -5|r|/√dim, for the
-        // angle between a vector and its signs is hardly ever far from arccos 0.8.
-        let dim = self.coded.dim() as f32;
-        let steps = 25.0 * length / dim * self.coded.table_deviation().powi(2);
+    /// The mean square of the lengths of vectors, from the scales of their signs: those are -2|r|²/⟨r, s⟩, about -5|r|/√dim, for
+    /// the angle between a vector and its signs is hardly ever far from arccos 0.8.
+    fn length_of(&self, some: &[Listed]) -> f32 {
+        let squares: f32 = some.iter().map(|listed| listed.factors.1.powi(2)).sum();
+        squares / some.len().max(1) as f32 * self.coded.dim() as f32 / 25.0
+    }
+
+    /// How likely it is that vectors of a length as far as these would be among those that were read: those with estimates below
+    /// `next`, and by signs below `cut`.
+    fn recall(&self, found: &[f32], length: f32, next: Option<f32>, cut: Option<f32>) -> f32 {
+        let Errors { signs, all_bits, .. } = self.errors;
+        // Products are looked up in a table of steps, and multiplied with the scale.
+        let steps = 25.0 * length / self.coded.dim() as f32 * self.coded.table_deviation().powi(2);
         let below = |limit: Option<f32>, distance: f32, variance: f32| {
             let Some(limit) = limit else { return 1.0 };
             let deviation = variance.sqrt().max(f32::MIN_POSITIVE);
             1.0 / (1.0 + (LOGISTIC * (distance - limit) / deviation).exp())
         };
         let of = |&distance: &f32| {
-            let across = self.errors.across(self.squared, distance);
+            let across = length * across(self.squared, length, distance);
             below(next, distance, all_bits * across + steps) * below(cut, distance, signs * across + steps)
         };
-        let sum: f32 = found.iter().map(of).sum();
-        sum / found.len() as f32
+        found.iter().map(of).sum::<f32>() / found.len() as f32
     }
 }
 

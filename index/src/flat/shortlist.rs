@@ -24,13 +24,11 @@ pub(super) struct Listed {
     pub(super) factors: (f32, f32),
 }
 
-/// Keeps at least the `room` lowest of all estimates that are above a bound, with what they were made of.
+/// Keeps at least the `room` lowest of all estimates, with what they were made of.
 #[derive(Debug)]
 pub(super) struct Shortlist {
     room: usize,
     entries: Vec<(u64, (f32, f32))>,
-    /// Only what is above it counts: what was there before.
-    above: Option<u64>,
     /// Nothing above it is kept any more.
     limit: u64,
     /// The estimate of that.
@@ -42,7 +40,7 @@ impl Shortlist {
     /// When there is no room.
     pub(super) fn new(room: usize) -> Self {
         assert!(room > 0, "a shortlist has room");
-        Self { room, entries: Vec::new(), above: None, limit: u64::MAX, limit_estimate: f32::INFINITY }
+        Self { room, entries: Vec::new(), limit: u64::MAX, limit_estimate: f32::INFINITY }
     }
 
     /// Whether an estimate is too high, whatever its row. Most are.
@@ -52,7 +50,7 @@ impl Shortlist {
 
     pub(super) fn push(&mut self, Listed { estimate, row, factors }: Listed) {
         let key = key(estimate, row);
-        if key < self.limit && self.above.is_none_or(|above| key > above) {
+        if key < self.limit {
             self.entries.push((key, factors));
             if self.entries.len() >= self.room * 2 {
                 let (_, last, _) = self.entries.select_nth_unstable_by_key(self.room - 1, |entry| entry.0);
@@ -63,26 +61,19 @@ impl Shortlist {
         }
     }
 
-    /// The list, lowest first. What is pushed next is behind them.
-    pub(super) fn take(&mut self) -> Vec<Listed> {
+    /// The list, lowest first.
+    pub(super) fn take(mut self) -> Vec<Listed> {
         self.entries.sort_unstable_by_key(|entry| entry.0);
-        self.above = self.entries.last().map(|entry| entry.0).or(self.above);
         let listed = |(key, factors)| {
             let (estimate, row) = parts(key);
             Listed { estimate, row, factors }
         };
-        self.entries.drain(..).map(listed).collect()
+        self.entries.into_iter().map(listed).collect()
     }
 
     /// An estimate above which some were left out, if any were.
     pub(super) fn cut(&self) -> Option<f32> {
         (self.limit != u64::MAX).then_some(self.limit_estimate)
-    }
-
-    /// Begins again behind what was taken, with more room.
-    pub(super) fn go_on(&mut self) {
-        (self.limit, self.limit_estimate) = (u64::MAX, f32::INFINITY);
-        self.room *= 4;
     }
 }
 
@@ -93,30 +84,28 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// All that is there comes in order, whatever the room, round by round.
+        /// The lowest are there in order, whatever the room, and what is not there is not below the cut.
         #[test]
-        fn rounds_give_all_in_order(
+        fn the_lowest_are_kept_in_order(
             estimates in prop::collection::vec(prop_oneof![-9.0f32..9.0, Just(0.0), Just(f32::NEG_INFINITY), Just(f32::MAX)], 0..300),
             room in 1usize..40,
         ) {
             let of = |(&estimate, row): (&f32, u32)| Listed { estimate, row, factors: (row as f32, estimate) };
             let mut expected: Vec<Listed> = estimates.iter().zip(0..).map(of).collect();
             expected.sort_by(|a, b| a.estimate.total_cmp(&b.estimate).then(a.row.cmp(&b.row)));
-            let (mut list, mut found) = (Shortlist::new(room), Vec::<Listed>::new());
-            loop {
-                for listed in estimates.iter().zip(0..).map(of) {
-                    if !list.is_beyond(listed.estimate) {
-                        list.push(listed);
-                    }
+            let mut list = Shortlist::new(room);
+            for listed in estimates.iter().zip(0..).map(of) {
+                if !list.is_beyond(listed.estimate) {
+                    list.push(listed);
                 }
-                let taken = list.take();
-                prop_assert!(taken.len() < 2 * list.room);
-                found.extend(&taken);
-                let Some(cut) = list.cut() else { break };
-                prop_assert!(taken.len() >= room && taken.iter().all(|listed| listed.estimate <= cut));
-                list.go_on();
             }
-            prop_assert_eq!(found, expected);
+            let (cut, taken) = (list.cut(), list.take());
+            prop_assert!(taken.len() < 2 * room && taken.len() >= room.min(expected.len()));
+            prop_assert_eq!(&taken[..], &expected[..taken.len()]);
+            prop_assert_eq!(cut.is_some(), taken.len() < expected.len());
+            if let Some(cut) = cut {
+                prop_assert!(expected[taken.len()].estimate >= cut);
+            }
         }
     }
 }

@@ -119,16 +119,21 @@ impl<'a> Encoder<'a> {
     }
 
     /// Encodes one vector alone: its signs go to their place in a block that was zero there, its other bits to the end of
-    /// `planes`.
+    /// `planes`. Estimates are less by `excess`.
     pub(crate) fn code(
         &mut self,
         vector: &[f32],
+        excess: f64,
         entry: usize,
         block: &mut [u8],
         planes: &mut Vec<u8>,
     ) -> Estimator {
         self.choose_codes(vector);
         let mut factors = self.factors();
+        if excess > 0.0 {
+            factors.sign_add = bf16::from_f64(factors.sign_add.to_f64() - excess);
+            factors.add = (f64::from(factors.add) - excess) as f32;
+        }
         if factors.bounds.full_slope == f32::INFINITY {
             // It may be anywhere, and there is no bound to say so: its estimate does.
             (factors.sign_add, factors.add) = (bf16::NEG_INFINITY, f32::NEG_INFINITY);

@@ -169,7 +169,7 @@ impl BucketTable {
                 continue;
             }
             let at = decoder.offset();
-            let bytes = decoder.raw(sums.len() * size_of::<f64>())?.as_chunks().0;
+            let bytes = decoder.raw(size_of_val(sums))?.as_chunks().0;
             sums.iter_mut().zip(bytes).for_each(|(sum, &bytes)| *sum = f64::from_le_bytes(bytes));
             if !sums.iter().all(|sum| sum.is_finite()) {
                 return Err(decoder.wrong(at, "finite sums", 0, 1));

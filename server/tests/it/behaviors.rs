@@ -257,10 +257,8 @@ fn what_is_odd_is_refused_or_answered_with_nothing() {
     ] {
         let answer = server.post(&of(path), body);
         assert_eq!(answer.status.as_u16(), status, "{path}: {answer:?}");
-        assert_eq!(
-            server.post(&format!("/nearline/v1/behaviors/x{path}"), json!({})).status.is_success(),
-            false
-        );
+        let absent = server.post(&format!("/nearline/v1/behaviors/x{path}"), json!({}));
+        assert!(!absent.status.is_success(), "{path}: {absent:?}");
     }
     for (path, body) in [
         ("/interest?user=7", bytes(&[1., 2., 3., f32::NAN])),

@@ -166,7 +166,7 @@ fn a_child_writes_until_it_is_killed() {
     }
     std::thread::spawn(move || {
         for user in 0.. {
-            let user = (user % WRITERS) << 8 | user % USERS;
+            let user = ((user % WRITERS) << 8) | (user % USERS);
             if let Err(error) = space.now().tables(&[user]) {
                 tell(&format!("WRONG {error}"));
             }

@@ -1,5 +1,7 @@
 //! Codes of vectors in memory: when there are any, what they find, what becomes of their files.
 
+use std::time::Instant;
+
 use nearline_storage::{Disk, Fault, Faults, SimDisk};
 
 use super::index::{POINTS, indexed, open, open_with, recall, settle, vector, write};
@@ -14,8 +16,8 @@ fn give(on: &Collection) -> usize {
     let inner = &on.shared.inner;
     let mut given = 0;
     settle(on);
-    // As if nobody had written for a while.
-    *locked(&inner.written) = None;
+    // As if nobody had written much for a while.
+    *locked(&inner.crowded) = None;
     while let Some(Uncoded { segment, .. }) = inner.view().uncoded {
         inner.run(Job::Codes { segment }).unwrap();
         given += 1;
@@ -113,10 +115,12 @@ fn memory_decides_how_many_bits_there_are() {
     assert_eq!((give(&on), bits(&on)), (2, vec![Some(1), Some(1)]));
     on.verify().unwrap();
     drop(on);
-    // While somebody writes, signs are all there is; what more there was comes back from its file.
+    // While somebody writes much, signs are all there is; what more there was comes back from its file.
     let on = open(&disk).unwrap();
     assert_eq!((give(&on), bits(&on)), (2, vec![Some(5), Some(5)]));
     write(&on, [1], 2);
+    assert!(on.shared.inner.view().uncoded.is_none(), "a few points are no reason");
+    *locked(&on.shared.inner.crowded) = Some(Instant::now());
     while let Some(Uncoded { segment, is_less, .. }) = on.shared.inner.view().uncoded {
         assert!(is_less);
         on.shared.inner.run(Job::Codes { segment }).unwrap();

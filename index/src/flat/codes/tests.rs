@@ -70,7 +70,7 @@ fn fixture(metric: Metric, shape: Shape, bits: u8, count: usize, step: u32) -> F
 /// Rows in order.
 struct Sorted<'a>(&'a [RowId]);
 
-impl Rows for Sorted<'_> {
+impl AllowedRows for Sorted<'_> {
     fn count(&self) -> u64 {
         self.0.len() as u64
     }
@@ -175,11 +175,14 @@ fn huge_vectors_are_read() {
     let flat = Flat::open(&disk, "flat", 3, shape, written.rows).unwrap();
     let space = Space::new(Metric::L2, shape, 0.0, SEED);
     let codes = RowCodes::build_in(space, SEED, &flat, 4, || Ok::<_, IndexError>(true)).unwrap().unwrap();
-    let query = bytemuck::cast_slice(&[8.0f32; 16]).to_vec();
-    let huge = Fixture { sim, flat, codes, queries: vec![query], metric: Metric::L2 };
-    let rows: Vec<RowId> = (0..300).map(RowId).collect();
-    let (found, _) = huge.found(&huge.queries[0], 0.9, 5, &rows);
-    assert_eq!(found, huge.truth(&huge.queries[0], 5, &rows));
+    let huge = Fixture { sim, flat, codes, queries: Vec::new(), metric: Metric::L2 };
+    // Small ones are the nearest; or huge ones are, where there are no others.
+    for (query, rows) in [(8.0f32, (0..300).collect::<Vec<_>>()), (3e31, (0..300).step_by(2).collect())] {
+        let query: Vec<u8> = bytemuck::cast_slice(&[query; 16]).to_vec();
+        let rows: Vec<RowId> = rows.into_iter().map(RowId).collect();
+        let (found, _) = huge.found(&query, 0.9, 5, &rows);
+        assert_eq!(found, huge.truth(&query, 5, &rows));
+    }
 }
 
 #[test]
@@ -266,4 +269,61 @@ fn building_stops_when_told_to_and_bytes_are_known() {
     let bytes = RowCodes::BITS.map(|bits| RowCodes::bytes_of(Metric::L2, shape, 100, bits));
     assert_eq!(bytes, [7_248, 6_048, 4_848, 3_648, 2_048]);
     assert_eq!(fixture.codes.ram_bytes(), 2_048);
+}
+
+#[test]
+fn vectors_longer_than_the_space_knows_are_found() {
+    let shape = Shape { element: ElementType::F32, dim: 32 };
+    for bits in [1, 3] {
+        let Fixture { sim, flat, codes, queries, metric } =
+            fixture(Metric::InnerProduct, shape, bits, 2_000, 1);
+        // Half as long as the longest, as if those had come later.
+        let mut space = codes.space.clone();
+        space.norm_max /= 2.0;
+        space.mean = vec![0.0; space.dim()];
+        let codes =
+            RowCodes::build_in(space, SEED, &flat, bits, || Ok::<_, IndexError>(true)).unwrap().unwrap();
+        let later = Fixture { sim, flat, codes, queries, metric };
+        let rows: Vec<RowId> = (0..3_000).map(RowId).collect();
+        let mut hits = 0;
+        for query in &later.queries {
+            let (truth, found) = (later.truth(query, 10, &rows), later.found(query, 0.95, 10, &rows));
+            hits += found.0.iter().filter(|hit| truth.contains(hit)).count();
+        }
+        assert!(hits as f32 >= 0.93 * 10.0 * later.queries.len() as f32, "{bits} bits: {hits}");
+    }
+}
+
+#[test]
+fn long_vectors_among_short_ones_are_found() {
+    let shape = Shape { element: ElementType::F32, dim: 64 };
+    let sim = SimDisk::new(0);
+    let mut writer = FlatWriter::create(&sim, "flat", 3, shape).unwrap();
+    let random = Random::new(SEED, 9);
+    let value = |at: u64| (random.at(at) >> 40) as f32 / (1u64 << 24) as f32 - 0.5;
+    let vector = |row: u64| {
+        let size = if row.is_multiple_of(10) { 3.0 } else { 1.0 };
+        let x: Vec<f32> = (0..64).map(|at| size * (value(at) * 0.5 + value(row * 64 + at + 64))).collect();
+        bytemuck::cast_slice(&x).to_vec()
+    };
+    (0..5_000).for_each(|row| writer.push(RowId(row), &vector(row.into())).unwrap());
+    let written = writer.finish().unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(sim.clone());
+    let flat = Flat::open(&disk, "flat", 3, shape, written.rows).unwrap();
+    for bits in [1, 2] {
+        let space = Space::new(Metric::L2, shape, 0.0, SEED);
+        let codes =
+            RowCodes::build_in(space, SEED, &flat, bits, || Ok::<_, IndexError>(true)).unwrap().unwrap();
+        let flat = Flat::open(&disk, "flat", 3, shape, flat.row_set().clone()).unwrap();
+        // As long as the few.
+        let queries: Vec<Vec<u8>> = (0..100).map(|at| vector(10 * (600 + at))).collect();
+        let mixed = Fixture { sim: sim.clone(), flat, codes, queries, metric: Metric::L2 };
+        let rows: Vec<RowId> = (0..5_000).map(RowId).collect();
+        let mut hits = 0;
+        for query in &mixed.queries {
+            let (truth, found) = (mixed.truth(query, 10, &rows), mixed.found(query, 0.95, 10, &rows));
+            hits += found.0.iter().filter(|hit| truth.contains(hit)).count();
+        }
+        assert!(hits >= 930, "{bits} bits: {hits} of 1000");
+    }
 }

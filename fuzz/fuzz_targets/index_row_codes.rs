@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use nearline_index::{
-    CodeAsk, ElementType, Flat, FlatWriter, Metric, Nearest, RowCodes, RowId, AllowedRows, Scorer, Shape,
+    AllowedRows, CodeAsk, ElementType, Flat, FlatWriter, Metric, Nearest, RowCodes, RowId, Scorer, Shape,
 };
 use nearline_storage::{BlobWriter, Disk, ExtentFileWriter, FileHeader, SimDisk};
 

@@ -175,9 +175,11 @@ impl Inner {
             Some(codes) if bits == 1 => return Ok(Some(codes.signs_only())),
             _ => {}
         }
-        let made = RowCodes::build(flat, &listed.index.index, bits, || {
-            Ok::<_, WriteError>(self.has_time()? && !self.is_dropped())
-        })?;
+        let goes_on = || Ok::<_, WriteError>(self.has_time()? && !self.is_dropped());
+        let made = match segment.codes(at) {
+            Some(codes) => codes.with_bits(flat, bits, goes_on)?,
+            None => RowCodes::build(flat, &listed.index.index, bits, goes_on)?,
+        };
         if let Some(codes) = &made {
             // What cannot be written now is made again the next time.
             let _ = segment.write_codes(disk, store_id, at, codes);

@@ -38,9 +38,11 @@ const FIRST: usize = 2;
 const FIRST_MIN: usize = 16;
 const MORE_MIN: usize = 16;
 const MORE_MAX: usize = 1024;
-/// Rows whose codes are looked at with all bits, for each vector wanted, and beside those.
+/// Rows whose codes are looked at with all bits, for each vector wanted, and beside those; and one in so many of the rows asked
+/// for. Where that does not do, all are looked at again.
 const ROOM: usize = 64;
-const ROOM_MORE: usize = 2048;
+const ROOM_MORE: usize = 4096;
+const ROOM_SHARE: u64 = 64;
 /// All codes are looked at where rows are asked for that are at least one in so many of the file's.
 const DENSE: u64 = 4;
 /// Rows whose codes are looked at together, and how far ahead codes are asked for.
@@ -173,21 +175,41 @@ impl RowCodes {
         bits: u8,
         goes_on: impl FnMut() -> Result<bool, E>,
     ) -> Result<Option<Self>, E> {
-        Self::build_in(index.inner.space.clone(), index.inner.info.seed, flat, bits, goes_on)
+        let codes = Self::empty(index.inner.space.clone(), index.inner.info.seed, bits, flat.rows() as usize);
+        codes.fill(flat, goes_on)
     }
 
-    fn build_in<E: From<crate::IndexError>>(
-        space: Space,
-        seed: u64,
+    /// Encodes the same vectors with other bits. The signs, which are the same, take no more memory as long as both are there.
+    ///
+    /// # Errors
+    /// As [`RowCodes::build`].
+    ///
+    /// # Panics
+    /// Likewise.
+    pub fn with_bits<E: From<crate::IndexError>>(
+        &self,
         flat: &Flat,
         bits: u8,
+        goes_on: impl FnMut() -> Result<bool, E>,
+    ) -> Result<Option<Self>, E> {
+        let codes = Self::empty(self.space.clone(), self.seed, bits, self.rows);
+        Self { signs: Arc::clone(&self.signs), ..codes }.fill(flat, goes_on)
+    }
+
+    fn fill<E: From<crate::IndexError>>(
+        self,
+        flat: &Flat,
         mut goes_on: impl FnMut() -> Result<bool, E>,
     ) -> Result<Option<Self>, E> {
+        let bits = self.bits();
+        let mut codes = self;
         assert!(Self::BITS.contains(&bits), "codes of {bits} bits");
-        assert_eq!(space.shape, flat.layout.shape, "codes are of the index's vectors");
-        let mut codes = Self::empty(space, seed, bits, flat.rows() as usize);
+        assert_eq!(codes.space.shape, flat.layout.shape, "codes are of the index's vectors");
         let (shape, mut planes) = (codes.shape, Vec::new());
-        let mut signs = vec![0; shape.blocks(codes.rows) * shape.block_bytes()];
+        // Where signs are there, they are made in one block again and again, for nothing.
+        let has_signs = !codes.signs.is_empty();
+        let blocks = if has_signs { 1 } else { shape.blocks(codes.rows) };
+        let mut signs = vec![0; blocks * shape.block_bytes()];
         let (origin, mut place) = (vec![0.0; shape.dim], vec![0.0; shape.dim]);
         let mut wide = vec![0.0; codes.space.shape.dim];
         let mut encoder = Encoder::new(shape, Scale::Unbiased, &origin);
@@ -195,7 +217,8 @@ impl RowCodes {
         while next < flat.rows() {
             next = flat.read(next, ROUND, |_, vector| {
                 codes.space.embed(vector, &mut place);
-                let block = &mut signs[slot / BLOCK * shape.block_bytes()..][..shape.block_bytes()];
+                let at = if has_signs { 0 } else { slot / BLOCK };
+                let block = &mut signs[at * shape.block_bytes()..][..shape.block_bytes()];
                 planes.clear();
                 let estimator = encoder.code(
                     &place,
@@ -224,7 +247,9 @@ impl RowCodes {
         }
         let [by_signs, all_bits, length] = sums.map(|sum| (sum / known.max(1) as f64) as f32);
         codes.errors = Errors { signs: by_signs, all_bits, length };
-        codes.signs = Arc::new(signs);
+        if !has_signs {
+            codes.signs = Arc::new(signs);
+        }
         Ok(Some(codes))
     }
 
@@ -275,7 +300,7 @@ impl RowCodes {
         let query = Query::new(self, ask.query);
         let mut search =
             Reading { flat, ask, query: &query, nearest, read: BTreeSet::new(), picked: Picked::default() };
-        let mut room = search.nearest.k() * ROOM + ROOM_MORE;
+        let mut room = search.nearest.k() * ROOM + ROOM_MORE + (rows.count() / ROOM_SHARE) as usize;
         loop {
             let mut list = Shortlist::new(room);
             if rows.count() * DENSE >= flat.rows() {

@@ -63,8 +63,13 @@ fn fixture(metric: Metric, shape: Shape, bits: u8, count: usize, step: u32) -> F
         mean.iter_mut().zip(&place).for_each(|(mean, x)| *mean += x / count as f32);
     }
     space.mean = mean;
-    let codes = RowCodes::build_in(space, SEED, &flat, bits, || Ok::<_, IndexError>(true)).unwrap().unwrap();
+    let codes = built(space, &flat, bits);
     Fixture { sim, flat, codes, queries: vectors[count..].to_vec(), metric }
+}
+
+fn built(space: Space, flat: &Flat, bits: u8) -> RowCodes {
+    let codes = RowCodes::empty(space, SEED, bits, flat.rows() as usize);
+    codes.fill(flat, || Ok::<_, IndexError>(true)).unwrap().unwrap()
 }
 
 /// Rows in order.
@@ -154,7 +159,7 @@ fn nothing_is_lost_where_all_are_wanted_or_all_are_alike() {
     let disk: Arc<dyn Disk> = Arc::new(sim.clone());
     let flat = Flat::open(&disk, "flat", 3, shape, written.rows).unwrap();
     let space = Space::new(Metric::L2, shape, 0.0, SEED);
-    let codes = RowCodes::build_in(space, SEED, &flat, 2, || Ok::<_, IndexError>(true)).unwrap().unwrap();
+    let codes = built(space, &flat, 2);
     let alike = Fixture { sim, flat, codes, queries: vec![vec![0; 64]], metric: Metric::L2 };
     let (found, compared) = alike.found(&alike.queries[0], 0.9, 3, &rows);
     assert_eq!((found, compared), (vec![(RowId(0), 0.0), (RowId(1), 0.0), (RowId(2), 0.0)], 2_000));
@@ -174,7 +179,7 @@ fn huge_vectors_are_read() {
     let disk: Arc<dyn Disk> = Arc::new(sim.clone());
     let flat = Flat::open(&disk, "flat", 3, shape, written.rows).unwrap();
     let space = Space::new(Metric::L2, shape, 0.0, SEED);
-    let codes = RowCodes::build_in(space, SEED, &flat, 4, || Ok::<_, IndexError>(true)).unwrap().unwrap();
+    let codes = built(space, &flat, 4);
     let huge = Fixture { sim, flat, codes, queries: Vec::new(), metric: Metric::L2 };
     // Small ones are the nearest; or huge ones are, where there are no others.
     for (query, rows) in [(8.0f32, (0..300).collect::<Vec<_>>()), (3e31, (0..300).step_by(2).collect())] {
@@ -218,6 +223,9 @@ fn estimates_are_those_of_a_list_around_the_mean() {
         let alone = codes.signs_only();
         assert_eq!((alone.bits(), alone.ram_bytes()), (1, codes.signs.len() as u64));
         assert_eq!(alone.refine(&flat, &Query::new(&alone, &queries[0]), signs.clone()), signs);
+        let again = alone.with_bits(&flat, bits, || Ok::<_, IndexError>(true)).unwrap().unwrap();
+        assert!(Arc::ptr_eq(&again.signs, &codes.signs));
+        assert_eq!((again.errors, &again.planes), (codes.errors, &codes.planes));
         let refined = codes.refine(&flat, &query, signs);
         assert!(refined.is_sorted_by(|a, b| a.estimate <= b.estimate));
         for listed in refined.iter().filter(|_| bits > 1) {
@@ -264,7 +272,8 @@ fn building_stops_when_told_to_and_bytes_are_known() {
     let shape = Shape { element: ElementType::F32, dim: 96 };
     let fixture = fixture(Metric::L2, shape, 1, 100, 1);
     let space = fixture.codes.space.clone();
-    let stopped = RowCodes::build_in(space, SEED, &fixture.flat, 1, || Ok::<_, IndexError>(false)).unwrap();
+    let codes = RowCodes::empty(space, SEED, 1, 100);
+    let stopped = codes.fill(&fixture.flat, || Ok::<_, IndexError>(false)).unwrap();
     assert!(stopped.is_none());
     let bytes = RowCodes::BITS.map(|bits| RowCodes::bytes_of(Metric::L2, shape, 100, bits));
     assert_eq!(bytes, [7_248, 6_048, 4_848, 3_648, 2_048]);
@@ -281,8 +290,7 @@ fn vectors_longer_than_the_space_knows_are_found() {
         let mut space = codes.space.clone();
         space.norm_max /= 2.0;
         space.mean = vec![0.0; space.dim()];
-        let codes =
-            RowCodes::build_in(space, SEED, &flat, bits, || Ok::<_, IndexError>(true)).unwrap().unwrap();
+        let codes = built(space, &flat, bits);
         let later = Fixture { sim, flat, codes, queries, metric };
         let rows: Vec<RowId> = (0..3_000).map(RowId).collect();
         let mut hits = 0;
@@ -312,8 +320,7 @@ fn long_vectors_among_short_ones_are_found() {
     let flat = Flat::open(&disk, "flat", 3, shape, written.rows).unwrap();
     for bits in [1, 2] {
         let space = Space::new(Metric::L2, shape, 0.0, SEED);
-        let codes =
-            RowCodes::build_in(space, SEED, &flat, bits, || Ok::<_, IndexError>(true)).unwrap().unwrap();
+        let codes = built(space, &flat, bits);
         let flat = Flat::open(&disk, "flat", 3, shape, flat.row_set().clone()).unwrap();
         // As long as the few.
         let queries: Vec<Vec<u8>> = (0..100).map(|at| vector(10 * (600 + at))).collect();

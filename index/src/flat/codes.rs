@@ -7,37 +7,28 @@
 //! read: reading ends when that is the recall that is wanted for vectors as near as those that were found.
 
 mod file;
+mod fine;
+mod reading;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use half::bf16;
+use fine::{FACTORS, Fine};
+use reading::{Errors, FIRST_MIN, Query, Reading};
 
 use super::shortlist::{Listed, Shortlist};
 use super::{Flat, Nearest, Picked};
 use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::metric::{Distances, Metric};
-use crate::quantize::{
-    BLOCK, Bounds, CodeShape, CodedList, CodedQuery, Encoder, Estimator, Scale, SignEstimates,
-};
+use crate::quantize::{BLOCK, Bounds, CodeShape, CodedList, Encoder, Scale, SignEstimates};
 use crate::search::Index;
 use crate::space::{Space, dim_of, norm2};
 use crate::vector::{RowId, Shape};
 
-/// Bytes of addend and scale behind the lower bits of a code.
-const FACTORS: usize = 4;
-/// One, in units of a scale by all bits: the two scales are within a factor of two of each other.
-const SCALE_UNIT: f32 = (1 << 14) as f32;
 /// Rows encoded between two questions whether to go on.
 const ROUND: usize = 1 << 14;
-/// Vectors read at first, for each that is wanted, and at least; and at a time after that, at least and at most.
-const FIRST: usize = 2;
-const FIRST_MIN: usize = 16;
-const MORE_MIN: usize = 16;
-const MORE_MAX: usize = 1024;
 /// Rows whose codes are looked at with all bits, for each vector wanted, and beside those; and one in so many of the rows asked
 /// for. Where that does not do, all are looked at again.
 const ROOM: usize = 64;
@@ -48,10 +39,6 @@ const DENSE: u64 = 4;
 /// Rows whose codes are looked at together, and how far ahead codes are asked for.
 const CHUNK: usize = 4096;
 const AHEAD: usize = 32;
-/// Reading goes on until so much of what the wanted recall leaves is found, too: the estimates are no more than that.
-const SURER: f32 = 0.25;
-/// The logistic distribution with this scale is as good as the normal one.
-const LOGISTIC: f32 = 1.702;
 
 /// The codes of the vectors of a file.
 #[derive(Debug)]
@@ -68,30 +55,6 @@ pub struct RowCodes {
     planes: Vec<u8>,
 }
 
-/// What is known of the errors of estimates.
-///
-/// An error is twice the product of the query with what the code lacks of the vector, which is at right angles to the vector:
-/// only the part of the query that is so, too, matters. (All are seen from the mean.)
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Errors {
-    /// The mean squares of the deviations of both estimates, for each unit of that part of a query and of a vector's length.
-    signs: f32,
-    all_bits: f32,
-    /// The mean square of the vectors' lengths.
-    length: f32,
-}
-
-/// Of that part's square, at least so much of the whole.
-const ACROSS_MIN: f32 = 0.05;
-
-/// The square of the part of a query at right angles to vectors of a length at a distance, all squared.
-fn across(query: f32, length: f32, distance: f32) -> f32 {
-    let along = (query + length - distance).powi(2) / (4.0 * length);
-    let across = query - along;
-    // NaN, too.
-    if across > ACROSS_MIN * query { across } else { ACROSS_MIN * query }
-}
-
 /// A question to the vectors of a file that codes are held of.
 #[derive(Clone, Copy)]
 pub struct CodeAsk<'a> {
@@ -101,45 +64,6 @@ pub struct CodeAsk<'a> {
     pub scorer: &'a dyn Distances,
     /// The share of the nearest that is to be found, below 1.
     pub recall: f32,
-}
-
-/// Addend and scale by all bits, from those by signs: two bytes each would not do.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Fine {
-    /// What the addend has more.
-    add: bf16,
-    /// The scale in steps that are the finer the more bits there are, in units of [`SCALE_UNIT`].
-    scale: u16,
-}
-
-impl Fine {
-    fn new(shape: CodeShape, estimator: &Estimator) -> Self {
-        let Estimator { signs, all_bits, .. } = estimator;
-        let ratio = all_bits.1 * steps(shape) / signs.1;
-        if ratio * SCALE_UNIT >= f32::from(u16::MAX) {
-            return Self { add: bf16::NEG_INFINITY, scale: 0 };
-        }
-        Self { add: bf16::from_f32(all_bits.0 - signs.0), scale: (ratio * SCALE_UNIT).round() as u16 }
-    }
-
-    fn factors(self, shape: CodeShape, (add, scale): (f32, f32)) -> (f32, f32) {
-        (add + self.add.to_f32(), scale * f32::from(self.scale) / (SCALE_UNIT * steps(shape)))
-    }
-
-    fn encode(self) -> [u8; FACTORS] {
-        let ([a, b], [c, d]) = (self.add.to_le_bytes(), self.scale.to_le_bytes());
-        [a, b, c, d]
-    }
-
-    fn decode(bytes: &[u8]) -> Self {
-        let two = |at: usize| [bytes[at], bytes[at + 1]];
-        Self { add: bf16::from_le_bytes(two(0)), scale: u16::from_le_bytes(two(2)) }
-    }
-}
-
-/// Steps of all bits in one of the signs.
-fn steps(shape: CodeShape) -> f32 {
-    (1u32 << (shape.bits - 1)) as f32
 }
 
 /// Rows that may be answered.
@@ -213,7 +137,7 @@ impl RowCodes {
         let (origin, mut place) = (vec![0.0; shape.dim], vec![0.0; shape.dim]);
         let mut wide = vec![0.0; codes.space.shape.dim];
         let mut encoder = Encoder::new(shape, Scale::Unbiased, &origin);
-        let (mut sums, mut known, mut slot, mut next) = ([0.0; 3], 0u64, 0, 0);
+        let (mut sums, mut known, mut slot, mut next) = ([0.0; 2], 0u64, 0, 0);
         while next < flat.rows() {
             next = flat.read(next, ROUND, |_, vector| {
                 codes.space.embed(vector, &mut place);
@@ -236,7 +160,6 @@ impl RowCodes {
                     let part = |deviation: f32| f64::from(deviation).powi(2) / length.max(f64::MIN_POSITIVE);
                     sums[0] += part(estimator.sign_deviation);
                     sums[1] += part(estimator.deviation);
-                    sums[2] += length;
                     known += 1;
                 }
                 slot += 1;
@@ -245,8 +168,8 @@ impl RowCodes {
                 return Ok(None);
             }
         }
-        let [by_signs, all_bits, length] = sums.map(|sum| (sum / known.max(1) as f64) as f32);
-        codes.errors = Errors { signs: by_signs, all_bits, length };
+        let [by_signs, all_bits] = sums.map(|sum| (sum / known.max(1) as f64) as f32);
+        codes.errors = Errors { signs: by_signs, all_bits };
         if !has_signs {
             codes.signs = Arc::new(signs);
         }
@@ -257,14 +180,14 @@ impl RowCodes {
     fn empty(space: Space, seed: u64, bits: u8, rows: usize) -> Self {
         let shape = CodeShape { dim: space.dim(), bits: bits.into() };
         let planes = Vec::with_capacity(rows * plane_bytes(shape));
-        let errors = Errors { signs: 0.0, all_bits: 0.0, length: 0.0 };
+        let errors = Errors { signs: 0.0, all_bits: 0.0 };
         Self { space, seed, shape, rows, errors, signs: Arc::default(), planes }
     }
 
     /// The same codes by signs alone, which take no more memory as long as both are there.
     pub fn signs_only(&self) -> Self {
         let shape = CodeShape { bits: 1, ..self.shape };
-        let errors = Errors { all_bits: self.errors.signs, ..self.errors };
+        let errors = Errors { signs: self.errors.signs, all_bits: self.errors.signs };
         let (space, signs) = (self.space.clone(), Arc::clone(&self.signs));
         Self { space, seed: self.seed, shape, rows: self.rows, errors, signs, planes: Vec::new() }
     }
@@ -298,9 +221,8 @@ impl RowCodes {
         nearest: &mut Nearest,
     ) -> Result<Picked> {
         let query = Query::new(self, ask.query);
-        let mut search =
-            Reading { flat, ask, query: &query, nearest, read: BTreeSet::new(), picked: Picked::default() };
-        let mut room = search.nearest.k() * ROOM + ROOM_MORE + (rows.count() / ROOM_SHARE) as usize;
+        let mut room = nearest.k() * ROOM + ROOM_MORE + (rows.count() / ROOM_SHARE) as usize;
+        let mut search = Reading::new(flat, ask, &query, nearest);
         loop {
             let mut list = Shortlist::new(room);
             if rows.count() * DENSE >= flat.rows() {
@@ -310,9 +232,9 @@ impl RowCodes {
             }
             let cut = list.cut();
             let mut candidates = self.refine(flat, &query, list.take());
-            candidates.retain(|candidate| !search.read.contains(&candidate.row));
+            candidates.retain(|candidate| !search.has_read(candidate.row));
             if search.run(&self.space, &candidates, cut)? {
-                return Ok(search.picked);
+                return Ok(search.picked());
             }
             room *= 4;
         }
@@ -401,119 +323,12 @@ impl RowCodes {
     }
 }
 
-/// A search that reads candidates.
-struct Reading<'a> {
-    flat: &'a Flat,
-    ask: &'a CodeAsk<'a>,
-    query: &'a Query,
-    nearest: &'a mut Nearest,
-    /// Rows that were read.
-    read: BTreeSet<u32>,
-    picked: Picked,
-}
-
-impl Reading<'_> {
-    /// Reads candidates, lowest estimate first, until as many as are wanted are likely to be found. Says whether they are;
-    /// above `cut`, some are not among the candidates.
-    fn run(&mut self, space: &Space, candidates: &[Listed], cut: Option<f32>) -> Result<bool> {
-        let wanted = self.ask.recall + (1.0 - self.ask.recall) * SURER;
-        let first = (self.nearest.k() * FIRST).max(FIRST_MIN);
-        let length = self.query.length_of(&candidates[..candidates.len().min(first)]);
-        let mut left = candidates;
-        loop {
-            let found: Vec<f32> = match self.nearest.distances().count() == self.nearest.k() {
-                true => {
-                    self.nearest.distances().map(|d| space.routing_distance(d, self.query.norm)).collect()
-                }
-                false => Vec::new(),
-            };
-            let recall = |at: usize, cut| {
-                let next = left.get(at).map(|next| next.estimate);
-                self.query.recall(&found, length, next, cut)
-            };
-            // When all that is left to do is to look at more candidates, reading these would not help.
-            let is_enough = |at: usize| !found.is_empty() && recall(at, None) >= wanted;
-            if left.is_empty() || is_enough(0) {
-                return Ok(cut.is_none() || (!found.is_empty() && recall(0, cut) >= wanted));
-            }
-            // If no nearer ones come, it is known how many are needed; if they do, fewer are.
-            let count = match found.is_empty() {
-                true => first,
-                false => first_place(left.len(), is_enough).div_ceil(2).clamp(MORE_MIN, MORE_MAX.max(first)),
-            };
-            let (now, later) = left.split_at(count.min(left.len()));
-            let mut rows: Vec<RowId> = now.iter().map(|listed| RowId(listed.row)).collect();
-            rows.sort_unstable();
-            self.read.extend(rows.iter().map(|row| row.0));
-            self.picked.add(self.flat.nearest_of(self.ask.scorer, rows, self.nearest)?);
-            left = later;
-        }
-    }
-}
-
 /// An estimate that is no number of its type would not come first, and its vector not be read.
 fn known_or_first(estimate: f32) -> f32 {
     if estimate < f32::MAX { estimate } else { f32::NEG_INFINITY }
 }
 
-/// A query made ready.
-struct Query {
-    coded: CodedQuery,
-    /// The square of its distance from the mean.
-    squared: f32,
-    /// Its norm as it was given.
-    norm: f64,
-    errors: Errors,
-}
-
-impl Query {
-    fn new(codes: &RowCodes, query: &[u8]) -> Self {
-        let (mut place, mut wide) = (vec![0.0; codes.shape.dim], vec![0.0; codes.space.shape.dim]);
-        codes.space.embed_query(query, &mut place);
-        codes.space.shape.widen(query, &mut wide);
-        let mut coded = CodedQuery::default();
-        coded.set(codes.shape, &place);
-        let squared = norm2(&place) as f32;
-        Self { coded, squared, norm: norm2(&wide).sqrt(), errors: codes.errors }
-    }
-
-    /// The mean square of the lengths of vectors, from the scales of their signs: those are -2|r|²/⟨r, s⟩, about -5|r|/√dim, for
-    /// the angle between a vector and its signs is hardly ever far from arccos 0.8.
-    fn length_of(&self, some: &[Listed]) -> f32 {
-        let squares: f32 = some.iter().map(|listed| listed.factors.1.powi(2)).sum();
-        squares / some.len().max(1) as f32 * self.coded.dim() as f32 / 25.0
-    }
-
-    /// How likely it is that vectors of a length as far as these would be among those that were read: those with estimates below
-    /// `next`, and by signs below `cut`.
-    fn recall(&self, found: &[f32], length: f32, next: Option<f32>, cut: Option<f32>) -> f32 {
-        let Errors { signs, all_bits, .. } = self.errors;
-        // Products are looked up in a table of steps, and multiplied with the scale.
-        let steps = 25.0 * length / self.coded.dim() as f32 * self.coded.table_deviation().powi(2);
-        let below = |limit: Option<f32>, distance: f32, variance: f32| {
-            let Some(limit) = limit else { return 1.0 };
-            let deviation = variance.sqrt().max(f32::MIN_POSITIVE);
-            1.0 / (1.0 + (LOGISTIC * (distance - limit) / deviation).exp())
-        };
-        let of = |&distance: &f32| {
-            let across = length * across(self.squared, length, distance);
-            below(next, distance, all_bits * across + steps) * below(cut, distance, signs * across + steps)
-        };
-        found.iter().map(of).sum::<f32>() / found.len() as f32
-    }
-}
-
 /// Bytes of the lower bits of a code and its factors.
 fn plane_bytes(shape: CodeShape) -> usize {
     if shape.bits == 1 { 0 } else { shape.plane_bytes() + FACTORS }
-}
-
-/// The first place below `len` for which something holds that holds for all later ones, or `len`.
-fn first_place(len: usize, holds: impl Fn(usize) -> bool) -> usize {
-    let (mut low, mut high) = (0, len);
-    while low < high {
-        let middle = (low + high) / 2;
-        if holds(middle) { high = middle } else { low = middle + 1 }
-    }
-    low
 }

@@ -18,7 +18,7 @@ use crate::space::{Space, dim_of};
 const FILE_KIND: [u8; 4] = *b"CODE";
 const EXTENT_KIND: u16 = 40;
 /// Bits, seed, largest norm, errors, vectors.
-const HEAD: usize = 1 + 8 + 8 + 3 * 4 + 8;
+const HEAD: usize = 1 + 8 + 8 + 2 * 4 + 8;
 
 impl RowCodes {
     /// Writes the codes into a new file and makes its bytes survive a crash. Says how many they are.
@@ -28,8 +28,8 @@ impl RowCodes {
     pub fn write(&self, disk: &dyn Disk, name: &str, file_id: u64) -> Result<u64> {
         let mut head = Encoder::new();
         head.u8(self.bits()).u64(self.seed).f64(self.space.norm_max);
-        let Errors { signs, all_bits, length } = self.errors;
-        head.f32(signs).f32(all_bits).f32(length).u64(self.rows as u64);
+        let Errors { signs, all_bits } = self.errors;
+        head.f32(signs).f32(all_bits).u64(self.rows as u64);
         head.raw(bytemuck::cast_slice(&self.space.mean));
         let mut writer = ExtentFileWriter::create(disk, name, FileHeader { kind: FILE_KIND, file_id })?;
         let mut blob = BlobWriter::new(&mut writer, EXTENT_KIND);
@@ -77,8 +77,8 @@ impl RowCodes {
         let seed = head.u64()?;
         let at = head.offset();
         let norm_max = head.f64()?;
-        let errors = Errors { signs: head.f32()?, all_bits: head.f32()?, length: head.f32()? };
-        if !(norm_max.is_finite() && errors.signs >= 0.0 && errors.all_bits >= 0.0 && errors.length >= 0.0) {
+        let errors = Errors { signs: head.f32()?, all_bits: head.f32()? };
+        if !(norm_max.is_finite() && errors.signs >= 0.0 && errors.all_bits >= 0.0) {
             return Err(head.wrong(at, "norm or errors of codes", norm_max.to_bits(), 0).into());
         }
         let at = head.offset();

@@ -132,7 +132,7 @@ pub struct Stats {
     pub segments: u64,
     /// Points in segments that are replaced or deleted and still take space.
     pub dead_points: u64,
-    /// Bytes of all segments and vector indexes.
+    /// Bytes of all segments and vector indexes, but for codes of vectors.
     pub disk_bytes: u64,
     /// Bytes of the log.
     pub wal_bytes: u64,
@@ -436,6 +436,16 @@ mod tests {
         assert_eq!(choose(&unindexed(view(100, &[]))), Some(Job::Flush));
         assert_eq!(choose(&unindexed(resting(whole(&[10, 10])))), merge(0, 2));
         assert_eq!(choose(&unindexed(view(0, &[(40, 9), (10, 0)]))), Some(Job::Index { segment: 1 }));
+        let uncoded = |is_large, is_less, view| {
+            let uncoded = Some(Uncoded { segment: 1, is_large, is_less });
+            View { uncoded, ..view }
+        };
+        let codes = Some(Job::Codes { segment: 1 });
+        assert_eq!(choose(&uncoded(false, false, whole(&[90, 10]))), None);
+        assert_eq!(choose(&uncoded(true, false, whole(&[90, 10]))), codes);
+        assert_eq!(choose(&uncoded(false, false, resting(whole(&[90, 10])))), codes);
+        assert_eq!(choose(&uncoded(true, false, view(0, &[(900, 200), (90, 0)]))), merge(0, 1));
+        assert_eq!(choose(&uncoded(false, true, view(100, &[(900, 200), (90, 0)]))), codes, "memory first");
         for (view, right) in cases.into_iter().chain(at_rest.map(|(view, job)| (resting(view), job))) {
             assert_eq!(choose(&view), right, "{view:?}");
         }

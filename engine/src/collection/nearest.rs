@@ -237,10 +237,10 @@ impl Search<'_> {
     fn codes<'a>(&'a self, segment: &'a Segment, rows: u64) -> Option<(&'a RowCodes, CodeAsk<'a>)> {
         let ByIndex { query, effort } = self.by_index?;
         let codes = segment.codes(self.at)?;
-        let is_of_use = effort.nprobe.is_none()
-            && effort.is_estimated()
-            && codes.reads(self.k as u64) < rows
-            && self.k <= CODES_K_MAX;
+        // Lists know how to end early.
+        let is_free = effort.max_bytes_read.is_none() && effort.max_us.is_none() && effort.nprobe.is_none();
+        let is_of_use =
+            is_free && effort.is_estimated() && codes.reads(self.k as u64) < rows && self.k <= CODES_K_MAX;
         is_of_use.then_some((codes, CodeAsk { query, scorer: self.scorer, recall: effort.target_recall }))
     }
 

@@ -69,6 +69,7 @@ CREATE = {"vectors": {"size": 4, "distance": "Cosine", "datatype": "float16", "o
           "on_disk_payload": True, "metadata": {"a": 1}, "shard_number": 1, "replication_factor": 1}
 NAMED = {"vectors": {"a": {"size": 4, "distance": "Dot"}, "b": {"size": 2, "distance": "Manhattan", "datatype": "uint8"}}}
 C = "/collections/fuzz"
+S = "/nearline/v1/behaviors/fuzz"
 BYTES = "application/octet-stream"
 
 # Requests of each route: the path as the document has it, methods, paths as they are asked, bodies.
@@ -142,6 +143,36 @@ REQUESTS = [
     ("/nearline/v1/collections/{collection}/verify", "POST", "/nearline/v1/collections/fuzz/verify", [None]),
     ("/nearline/v1/collections/{collection}/recall", "POST", "/nearline/v1/collections/fuzz/recall", [
         {"using": "", "queries": 3, "limit": 4, "target_recall": 0.9}]),
+    ("/nearline/v1/behaviors", "GET", "/nearline/v1/behaviors", [None]),
+    ("/nearline/v1/behaviors/{space}", "GET", S, [None]),
+    ("/nearline/v1/behaviors/{space}", "PUT", "/nearline/v1/behaviors/fuzz2", [
+        {"dim": 4, "groups": 2, "bits": 2, "seed": 7, "normalize": "count", "ttl_ms": 1000000, "embedding_version": "v3"},
+        {"dim": 2, "groups": 1, "bits": 1, "projections": [1, 0.5], "normalize": "l2"}]),
+    ("/nearline/v1/behaviors/{space}", "DELETE", "/nearline/v1/behaviors/fuzz2", [None]),
+    ("/nearline/v1/behaviors/{space}/planes", "GET", f"{S}/planes", [None]),
+    ("/nearline/v1/behaviors/{space}/sources", "GET", f"{S}/sources", [None]),
+    ("/nearline/v1/behaviors/{space}/items", "PUT", f"{S}/items", [
+        {"items": [10, 11], "vectors": [[1, 0, 0, 1], [0, 1, 0, 1]]}, (bytes(32), BYTES)]),
+    ("/nearline/v1/behaviors/{space}/append", "POST", f"{S}/append", [
+        {"behaviors": [{"user": 7, "event": 1, "time": 1000, "item": 1},
+                       {"user": 8, "event": 2, "time": 900, "item": 2, "vector": [1, 2, 3, 4]}],
+         "source": "log", "partition": 0, "offset": 5}, (bytes(range(64)), BYTES)]),
+    ("/nearline/v1/behaviors/{space}/delete", "POST", f"{S}/delete", [
+        {"user": 7, "events": [1, 9]}, {"user": 8, "before": 950}]),
+    ("/nearline/v1/behaviors/{space}/truncate", "POST", f"{S}/truncate", [{"user": 7, "keep": 3}]),
+    ("/nearline/v1/behaviors/{space}/interest", "POST", f"{S}/interest", [
+        {"queries": [{"user": 7, "items": [0, 1]}, {"user": 8, "vectors": [[1, 0, 0, 0]]}], "at": 2000}]),
+    ("/nearline/v1/behaviors/{space}/tables", "POST", f"{S}/tables", [{"users": [7, 8, 99], "at": 2000}]),
+    ("/nearline/v1/behaviors/{space}/behaviors", "POST", f"{S}/behaviors", [
+        {"user": 7, "last": 5}, {"user": 7, "from": 0, "to": 5000}]),
+    ("/nearline/v1/behaviors/{space}/top_k_hamming", "POST", f"{S}/top_k_hamming", [{"user": 7, "items": [0, 1], "k": 3}]),
+    ("/nearline/v1/behaviors/{space}/exact_attention", "POST", f"{S}/exact_attention", [
+        {"user": 7, "vectors": [[1, 0, 0, 0]], "scale": 0.5}]),
+    ("/nearline/v1/behaviors/{space}/maintenance", "POST", f"{S}/maintenance", [{"action": "flush"}]),
+    ("/nearline/v1/behaviors/{space}/snapshots", "GET", f"{S}/snapshots", [None]),
+    ("/nearline/v1/behaviors/{space}/snapshots", "POST", f"{S}/snapshots", [{"name": "more"}]),
+    ("/nearline/v1/behaviors/{space}/snapshots/{name}", "DELETE", f"{S}/snapshots/kept", [None]),
+    ("/nearline/v1/behaviors/{space}/snapshots/{name}/restore", "POST", f"{S}/snapshots/kept/restore", [{"name": "fuzz3"}]),
     *[(path, "GET", path.replace("{collection}", "fuzz"), [None]) for path in (
         "/", "/healthz", "/livez", "/readyz", "/openapi.json", "/docs", "/metrics", "/telemetry", "/cluster", "/issues",
         "/aliases", "/collections/{collection}/aliases", "/collections/{collection}/exists",
@@ -255,13 +286,20 @@ def request(chance):
 
 
 def populate(connection):
-    """The collection that is asked, with points."""
+    """The collection that is asked, with points; and the behaviour space, with a snapshot."""
     ask(connection, "DELETE", C)
     ask(connection, "PUT", C, json.dumps({"vectors": {"size": 4, "distance": "Dot"}}))
     cities = ["Oslo", "Bergen", "Berlin"]
     points = [{**POINT, "id": at, "vector": [at % 7, at % 5 - 2, 1, at / 9],
                "payload": {**POINT["payload"], "n": at, "city": cities[at % 3]}} for at in range(60)]
     ask(connection, "PUT", f"{C}/points", json.dumps({"points": points}))
+    for name in "fuzz", "fuzz2", "fuzz3":
+        ask(connection, "DELETE", f"/nearline/v1/behaviors/{name}")
+    ask(connection, "PUT", S, json.dumps({"dim": 4, "groups": 2, "bits": 2}))
+    ask(connection, "PUT", f"{S}/items", json.dumps({"items": [0, 1, 2], "vectors": [[1, 0, 0, 1], [0, 1, 0, 1], [1, 1, 1, 1]]}))
+    behaviors = [{"user": 7 + at % 2, "event": at, "time": 1000 + at, "item": at % 3} for at in range(100, 140)]
+    ask(connection, "POST", f"{S}/append", json.dumps({"behaviors": behaviors}))
+    ask(connection, "POST", f"{S}/snapshots", json.dumps({"name": "kept"}))
 
 
 def complete(document):

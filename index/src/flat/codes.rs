@@ -29,11 +29,10 @@ use crate::vector::{RowId, Shape};
 
 /// Rows encoded between two questions whether to go on.
 const ROUND: usize = 1 << 14;
-/// Rows whose codes are looked at with all bits, for each vector wanted, and beside those; and one in so many of the rows asked
-/// for. Where that does not do, all are looked at again.
+/// Rows whose codes are looked at with all bits, for each vector wanted, and beside those. Where that does not do, all are looked
+/// at again.
 const ROOM: usize = 64;
 const ROOM_MORE: usize = 4096;
-const ROOM_SHARE: u64 = 64;
 /// All codes are looked at where rows are asked for that are at least one in so many of the file's.
 const DENSE: u64 = 4;
 /// Rows whose codes are looked at together, and how far ahead codes are asked for.
@@ -221,7 +220,7 @@ impl RowCodes {
         nearest: &mut Nearest,
     ) -> Result<Picked> {
         let query = Query::new(self, ask.query);
-        let mut room = nearest.k() * ROOM + ROOM_MORE + (rows.count() / ROOM_SHARE) as usize;
+        let mut room = nearest.k() * ROOM + ROOM_MORE;
         let mut search = Reading::new(flat, ask, &query, nearest);
         loop {
             let mut list = Shortlist::new(room);

@@ -140,7 +140,7 @@ impl<'a> Reading<'a> {
             // When all that is left to do is to look at more candidates, reading these would not help.
             let is_enough = |at: usize| !found.is_empty() && recall(at, None) >= wanted;
             if left.is_empty() || is_enough(0) {
-                return Ok(cut.is_none() || (!found.is_empty() && recall(0, cut) >= wanted));
+                return Ok(cut.is_none() || (!found.is_empty() && recall(0, cut) >= self.ask.recall));
             }
             // If no nearer ones come, it is known how many are needed; if they do, fewer are.
             let count = match found.is_empty() {

@@ -231,8 +231,10 @@ fn estimates_are_those_of_a_list_around_the_mean() {
         for listed in refined.iter().filter(|_| bits > 1) {
             let entry = flat.row_set().slot_of(RowId(listed.row)).unwrap() as usize;
             let full = query.coded.full(&list, entry, query.squared);
-            // The table of signs has steps.
-            assert!((listed.estimate - full).abs() < 0.01 * query.squared, "{bits} bits: {listed:?}, {full}");
+            // The table of signs has steps, of known deviation; what is left is rounding.
+            let steps = listed.factors.1.abs() * query.coded.table_deviation();
+            let error = (listed.estimate - full).abs();
+            assert!(error < 5.0 * steps + 1e-4 * query.squared, "{bits} bits: {listed:?}, {full}, {steps}");
         }
     }
 }

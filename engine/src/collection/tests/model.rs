@@ -17,7 +17,8 @@ pub(super) fn explain(seed: u64, steps: &[Step], run: impl FnOnce()) {
 
 #[test]
 fn calls_by_chance_do_what_they_do_to_the_twin() {
-    for seed in 0..asked("NEARLINE_MODEL_SEQUENCES", 300) {
+    let first = asked("NEARLINE_MODEL_FIRST", 0);
+    for seed in first..first + asked("NEARLINE_MODEL_SEQUENCES", 300) {
         let mut random = Random(seed);
         let mut steps = Vec::new();
         let disk = create(seed);

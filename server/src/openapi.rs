@@ -236,6 +236,10 @@ mod tests {
                 assert!(document.pointer(name.trim_start_matches('#')).is_some(), "{name}");
                 references += 1;
             }
+            // OpenAPI has no `true` for anything.
+            if let Some(members) = value.get("properties").and_then(Value::as_object) {
+                assert!(members.values().all(Value::is_object), "{value}");
+            }
             left.extend(value.as_array().into_iter().flatten());
             left.extend(value.as_object().into_iter().flat_map(|object| object.values()));
         }

@@ -46,7 +46,10 @@ pub(crate) type Shape = fn(&mut SchemaGenerator) -> Schema;
 
 /// The shape that a type is read from and written in, told by the type itself: a document made so cannot drift.
 pub(crate) fn shape<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
-    generator.subschema_for::<T>()
+    let mut schema = generator.subschema_for::<T>();
+    // Definitions are brought into the form of OpenAPI when they are taken; what is none is here.
+    generator.transforms_mut().for_each(|transform| transform.transform(&mut schema));
+    schema
 }
 
 /// What a request has behind its head.

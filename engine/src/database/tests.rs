@@ -235,9 +235,12 @@ fn a_database_is_restored_or_not_whenever_the_power_goes() {
     restore(None);
 }
 
+/// What is run, and what is forgotten there.
+type Case = (&'static str, fn(Option<Planted>), &'static [Planted]);
+
 #[test]
 fn planted_mistakes_are_caught() {
-    let all: [(&str, fn(Option<Planted>), &[Planted]); 3] = [
+    let all: [Case; 3] = [
         // Its names are synced with its manifest and with the catalog, too.
         ("import", import, &[Planted::Bytes]),
         ("replace", replace, &[Planted::Names]),

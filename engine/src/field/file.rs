@@ -163,7 +163,7 @@ impl FieldFile {
     /// Calls `each` with every value's key, without its tag, and the rows that have it.
     pub(crate) fn each_value<E: From<StorageError>>(
         &self,
-        each: &mut dyn FnMut(&[u8], &RoaringBitmap) -> Result<(), E>,
+        mut each: impl FnMut(&[u8], &RoaringBitmap) -> Result<(), E>,
     ) -> Result<(), E> {
         for entry in self.table()?.range(Bound::Included(&[tag::VALUE]), Bound::Excluded(&[tag::VALUE + 1])) {
             let (key, value) = entry?;

@@ -104,7 +104,7 @@ impl<'de> Deserialize<'de> for ExpressionIn {
 enum ExpressionShape {
     Number(f64),
     Variable(String),
-    Object(ObjectIn),
+    Object(Box<ObjectIn>),
 }
 
 shaped!(ExpressionIn, "Expression", ExpressionShape);

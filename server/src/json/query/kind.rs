@@ -108,7 +108,7 @@ impl<'de> Deserialize<'de> for Kind {
 #[expect(dead_code, reason = "only its shape is asked for")]
 enum KindShape {
     Nearest(Input),
-    Object(KindMap),
+    Object(Box<KindMap>),
 }
 
 shaped!(Kind, "Query", KindShape);

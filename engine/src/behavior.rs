@@ -36,7 +36,7 @@ pub use error::BehaviorError;
 pub use read::{BehaviorReader, CANDIDATES_MAX};
 
 pub(crate) use manifest::Epoch;
-pub(crate) use store::{Inner, Limits};
+pub(crate) use store::{Inner, Limits, verify_folder};
 
 /// Bytes of the name of embeddings at most.
 const EMBEDDING_VERSION_BYTES_MAX: usize = 255;

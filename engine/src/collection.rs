@@ -59,9 +59,7 @@ pub use read::{Page, Scroll};
 use reader::Reader;
 pub use select::FilterReport;
 pub use snapshot::{SnapshotFile, SnapshotInfo};
-pub(crate) use snapshot::{
-    link, link_all, link_snapshots, snapshot_draft, snapshot_folder, sync, verify_folder,
-};
+pub(crate) use snapshot::{link_snapshots, snapshot_draft, snapshot_folder, verify_folder};
 pub use version::Version;
 pub use write::{Durability, Selector, UpdateMode, WriteReport};
 

@@ -8,7 +8,10 @@ mod from_index;
 mod in_place;
 mod leftovers;
 mod spaces;
+mod storage_snapshot;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,14 +25,16 @@ use nearline_storage::{BlockCache, Disk, FolderLock, IoMode, LockMode, OsDisk, S
 
 use crate::catalog::{CATALOG, Catalog, Entry};
 use crate::collection::{
-    Collection, Handle, Limits, Opening, link_all, link_snapshots, snapshot_folder, sync, verify_folder,
+    Collection, Handle, Limits, Opening, link_snapshots, snapshot_folder, verify_folder,
 };
 use crate::error::OpenError;
+use crate::folder;
 use crate::live_tier::{TierOptions, TierUse};
 use crate::schema::Schema;
 
 pub use aliases::AliasChange;
 pub use from_index::FromIndex;
+pub use storage_snapshot::restore_storage;
 pub use verify::{Damage, DatabaseReport};
 
 /// The least memory a database can do with, in bytes.
@@ -177,6 +182,7 @@ impl DatabaseBuilder {
             open_spaces: Mutex::default(),
             open_tables: Mutex::default(),
             tiers: Arc::new(AtomicUsize::new(TIERS)),
+            keeping: Mutex::default(),
             lock: Arc::new(lock),
         };
         if is_index {
@@ -211,6 +217,8 @@ struct Inner {
     open_tables: Mutex<BTreeMap<String, std::sync::Weak<crate::embedding_table::Inner>>>,
     /// How many more collections may have a live tier.
     tiers: Arc<AtomicUsize>,
+    /// Held by who makes or drops a snapshot of all there is.
+    keeping: Mutex<()>,
     lock: Arc<FolderLock>,
 }
 
@@ -254,10 +262,10 @@ impl Database {
         catalog.check_free(name)?;
         inner.add(&mut catalog, name, |number| {
             let path = inner.disk.root().join(folder_name(number));
-            fs::create_dir(&path).map_err(|error| StorageError::io(&path, "make a folder", error))?;
+            folder::make(&path)?;
             let disk = OsDisk::new(&path, inner.options.io)?;
             Collection::create(&disk, store_id(number), &schema)?;
-            Ok(inner.disk.sync_dir()?)
+            Ok(folder::sync(inner.disk.root())?)
         })?;
         drop(catalog);
         self.collection(name)
@@ -274,15 +282,20 @@ impl Database {
             let (name, entry) = catalog.resolve(name)?;
             (name.to_owned(), entry.number)
         };
-        let folder = folder_name(number);
+        self.collection_in(&folder_name(number), &name)
+    }
+
+    /// Opens the collection in a folder.
+    fn collection_in(&self, folder: &str, name: &str) -> Result<Collection, OpenError> {
+        let inner = &self.inner;
         loop {
             let mut open = locked(&inner.open);
-            let known = open.get(&folder);
+            let known = open.get(folder);
             if let Some(shared) = known.and_then(std::sync::Weak::upgrade) {
                 return Ok(Collection { shared });
             }
             let was_open = known.is_some();
-            match inner.open_folder(&folder, &name) {
+            match inner.open_folder(folder, name) {
                 // Another thread is just dropping the last handle, and waits for the maintenance to end.
                 Err(OpenError::InUse { .. }) if was_open => {
                     drop(open);
@@ -290,7 +303,7 @@ impl Database {
                 }
                 opened => {
                     let collection = opened?;
-                    open.insert(folder, Arc::downgrade(&collection.shared));
+                    open.insert(folder.to_owned(), Arc::downgrade(&collection.shared));
                     return Ok(collection);
                 }
             }
@@ -327,7 +340,7 @@ impl Database {
             shared.inner.mark_dropped();
         }
         // What cannot be removed now is, when the database opens.
-        let _ = fs::remove_dir_all(inner.disk.root().join(&folder));
+        let _ = folder::remove(&inner.disk.root().join(&folder));
         Ok(())
     }
 
@@ -378,9 +391,9 @@ impl Database {
         let source = snapshot_folder(&inner.disk.root().join(folder_name(number)), snapshot)?;
         inner.add(&mut catalog, name, |number| {
             let folder = inner.disk.root().join(folder_name(number));
-            link_all(&source, &folder)?;
+            folder::link_all(&source, &folder)?;
             Collection::set_apart(&OsDisk::new(&folder, inner.options.io)?, number)?;
-            Ok(sync(inner.disk.root())?)
+            Ok(folder::sync(inner.disk.root())?)
         })?;
         drop(catalog);
         self.collection(name)
@@ -402,9 +415,9 @@ impl Database {
         if old == new {
             return Ok(());
         }
-        let folder = |entry: Entry| inner.disk.root().join(folder_name(entry.number));
-        link_snapshots(&folder(old), &folder(new))?;
-        sync(&folder(new))?;
+        let path = |entry: Entry| inner.disk.root().join(folder_name(entry.number));
+        link_snapshots(&path(old), &path(new))?;
+        folder::sync(&path(new))?;
         inner.adopt(&mut catalog, |catalog| {
             catalog.collections.remove(by);
             catalog.collections.insert(name.to_owned(), new);
@@ -420,7 +433,7 @@ impl Database {
         }
         locked(&inner.open).remove(&folder_name(old.number));
         // What cannot be removed now is, when the database opens.
-        let _ = fs::remove_dir_all(folder(old));
+        let _ = folder::remove(&path(old));
         Ok(())
     }
 
@@ -442,15 +455,14 @@ impl Database {
         let number = catalog.take_number();
         // It may take long, and others go on meanwhile.
         drop(catalog);
-        let folder = inner.disk.root().join(folder_name(number));
+        let path = inner.disk.root().join(folder_name(number));
         inner.or_remove(number, || {
-            fs::create_dir(&folder).map_err(|error| StorageError::io(&folder, "make a folder", error))?;
-            unpack(&folder)?;
-            verify_folder(&folder)?;
-            Collection::set_apart(&OsDisk::new(&folder, inner.options.io)?, number)?;
-            sync_files(&folder)?;
-            sync(&folder)?;
-            sync(inner.disk.root())?;
+            folder::make_by(&path, unpack)?;
+            verify_folder(&path)?;
+            Collection::set_apart(&OsDisk::new(&path, inner.options.io)?, number)?;
+            folder::sync_files(&path)?;
+            folder::sync(&path)?;
+            folder::sync(inner.disk.root())?;
             let mut catalog = locked(&inner.catalog);
             catalog.check_free(name)?;
             inner.adopt(&mut catalog, |catalog| {
@@ -459,15 +471,6 @@ impl Database {
         })?;
         self.collection(name)
     }
-}
-
-/// Syncs all files of a folder.
-fn sync_files(folder: &Path) -> Result<(), StorageError> {
-    let failed = |error| StorageError::io(folder, "sync", error);
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        fs::File::open(entry.map_err(failed)?.path()).and_then(|file| file.sync_all()).map_err(failed)?;
-    }
-    Ok(())
 }
 
 impl Inner {
@@ -540,7 +543,7 @@ impl Inner {
         let is_named = |there: Catalog| there.collections.values().any(|entry| entry.number == number);
         if made.is_err() && Catalog::read(&self.disk).is_ok_and(|there| !is_named(there)) {
             // What cannot be removed now is, when the database opens.
-            let _ = fs::remove_dir_all(self.disk.root().join(folder_name(number)));
+            let _ = folder::remove(&self.disk.root().join(folder_name(number)));
         }
         made
     }
@@ -549,7 +552,7 @@ impl Inner {
     fn adopt(&self, catalog: &mut Catalog, change: impl FnOnce(&mut Catalog)) -> Result<(), OpenError> {
         let mut next = catalog.clone();
         change(&mut next);
-        next.write(&self.disk)?;
+        folder::replace_in(self.disk.root(), || next.write(&self.disk))?;
         *catalog = next;
         Ok(())
     }

@@ -7,6 +7,7 @@
 pub(crate) use file::FieldFile;
 pub use index::FIELD_INDEXES_MAX;
 pub(crate) use index::{FieldFileInfo, FieldIndexInfo, field_name, field_number, is_field_file};
+pub(crate) use key::ValueKeys;
 pub use key::{KEYWORD_KEY_BYTES_MAX, keys_of};
 pub use plan::{KeyQuery, KeySet, plan};
 pub(crate) use writer::FieldWriter;

@@ -38,6 +38,7 @@ mod embedding_table;
 mod error;
 pub mod field;
 pub mod filter;
+mod folder;
 mod formula;
 mod live_tier;
 mod manifest;
@@ -65,7 +66,9 @@ pub use collection::{
     QueryReport, Recommend, RecommendStrategy, ScoredPoint, Scroll, Selector, SnapshotFile, SnapshotInfo,
     Stats, Strategy, UpdateMode, Version, WriteReport,
 };
-pub use database::{AliasChange, Damage, Database, DatabaseBuilder, DatabaseReport, FromIndex};
+pub use database::{
+    AliasChange, Damage, Database, DatabaseBuilder, DatabaseReport, FromIndex, restore_storage,
+};
 pub use embedding_table::{EmbeddingTable, TableError, TableStats, TableVersion};
 pub use error::{OpenError, QueryError, WriteError};
 pub use live_tier::LiveTierState;

@@ -4,16 +4,20 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::Frame;
-use nearline::SnapshotFile;
+use nearline::{OpenError, SnapshotFile, StorageError};
+use ring::digest;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::error::ApiError;
 
+/// Files of an archive.
+pub(crate) const FILES: usize = 1 << 16;
 /// Bytes of a piece, and pieces that wait to be sent.
 const PIECE_BYTES: usize = 256 << 10;
 const PIECES: usize = 4;
@@ -47,6 +51,51 @@ fn write_all(files: &[SnapshotFile], out: &mut impl Write) -> io::Result<()> {
     archive.finish()
 }
 
+/// The SHA-256 of such an archive, in hexadecimal digits.
+pub(crate) fn checksum(files: &[SnapshotFile]) -> io::Result<String> {
+    let mut out = BufWriter::with_capacity(PIECE_BYTES, Digest::new());
+    write_all(files, &mut out)?;
+    Ok(out.into_inner()?.hex())
+}
+
+/// The SHA-256 of what is written to it.
+pub(crate) struct Digest(digest::Context);
+
+impl Digest {
+    pub(crate) fn new() -> Self {
+        Self(digest::Context::new(&digest::SHA256))
+    }
+
+    pub(crate) fn hex(self) -> String {
+        self.0.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl Write for Digest {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Makes a database of the archive of a snapshot of all there was in another, as it was downloaded.
+///
+/// # Errors
+/// When the archive cannot be read or is none, or there is something at `to`; as [`nearline::restore_storage`].
+pub fn restore_storage(archive: &Path, to: &Path) -> Result<(), OpenError> {
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::InvalidData => OpenError::Source(Arc::new(error)),
+        _ => StorageError::io(archive, "unpack", error).into(),
+    };
+    let file = File::open(archive).map_err(failed)?;
+    let limits = Limits { files: FILES, bytes: u64::MAX, folders: true };
+    nearline::restore_storage(to, |folder| unpack(io::BufReader::new(file), folder, limits).map_err(failed))
+}
+
 /// What an archive may have in it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -54,10 +103,12 @@ pub(crate) struct Limits {
     pub(crate) files: usize,
     /// Bytes of all of them.
     pub(crate) bytes: u64,
+    /// Whether they may be in folders, which are in no others.
+    pub(crate) folders: bool,
 }
 
-/// Writes the files of an archive into a folder: files alone, by plain names, each once. All else is refused; extensions of the format are
-/// not even read.
+/// Writes the files of an archive into a folder: files alone, by plain names, each once, in folders as far as they may be. All else is
+/// refused; extensions of the format are not even read.
 ///
 /// # Errors
 /// What is wrong with the archive, or with the disk.
@@ -66,7 +117,7 @@ pub(crate) fn unpack(archive: impl Read, folder: &Path, limits: Limits) -> io::R
     let mut left = limits.bytes;
     for (number, entry) in archive.entries()?.raw(true).enumerate() {
         let mut entry = entry?;
-        let name = plain_name(&entry.path_bytes())?;
+        let name = plain_path(&entry.path_bytes(), limits.folders)?;
         if !entry.header().entry_type().is_file() {
             return Err(odd(format!("{name:?} is no file")));
         }
@@ -75,6 +126,12 @@ pub(crate) fn unpack(archive: impl Read, folder: &Path, limits: Limits) -> io::R
         if number >= limits.files {
             return Err(odd(format!("more than {} files", limits.files)));
         }
+        if let Some((of, _)) = name.split_once('/') {
+            match std::fs::create_dir(folder.join(of)) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
         // Never over one that is there, nor through a link.
         let mut file = File::create_new(folder.join(&name))?;
         if io::copy(&mut entry, &mut file)? != entry.size() {
@@ -82,6 +139,13 @@ pub(crate) fn unpack(archive: impl Read, folder: &Path, limits: Limits) -> io::R
         }
     }
     Ok(())
+}
+
+fn plain_path(bytes: &[u8], folders: bool) -> io::Result<String> {
+    match bytes.iter().position(|byte| *byte == b'/').filter(|_| folders) {
+        Some(at) => Ok(format!("{}/{}", plain_name(&bytes[..at])?, plain_name(&bytes[at + 1..])?)),
+        None => plain_name(bytes),
+    }
 }
 
 fn plain_name(bytes: &[u8]) -> io::Result<String> {
@@ -101,16 +165,32 @@ fn odd(what: String) -> io::Error {
     )
 }
 
+/// Refuses an archive of another checksum than it should have.
+pub(crate) fn check_sum(wanted: Option<&str>, found: impl FnOnce() -> io::Result<String>) -> io::Result<()> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    match found()? {
+        found if found.eq_ignore_ascii_case(wanted) => Ok(()),
+        found => Err(odd(format!("the checksum (SHA-256) is {found}, not {wanted:?}"))),
+    }
+}
+
 /// What is still being received, for who reads it: pieces, and then nothing if all of it came.
 pub(crate) struct Received {
     pieces: Receiver<Option<Bytes>>,
     piece: Bytes,
     is_whole: bool,
+    digest: Digest,
 }
 
 impl Received {
     pub(crate) fn new(pieces: Receiver<Option<Bytes>>) -> Self {
-        Self { pieces, piece: Bytes::new(), is_whole: false }
+        Self { pieces, piece: Bytes::new(), is_whole: false, digest: Digest::new() }
+    }
+
+    /// Reads what is left, and refuses an archive of another checksum than it should have.
+    pub(crate) fn finish(mut self, checksum: Option<&str>) -> io::Result<()> {
+        io::copy(&mut self, &mut io::sink())?;
+        check_sum(checksum, || Ok(self.digest.hex()))
     }
 }
 
@@ -118,7 +198,10 @@ impl Read for Received {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() && !self.is_whole {
             match self.pieces.blocking_recv() {
-                Some(Some(piece)) => self.piece = piece,
+                Some(Some(piece)) => {
+                    self.digest.0.update(&piece);
+                    self.piece = piece;
+                }
                 Some(None) => self.is_whole = true,
                 None => return Err(odd("the upload was broken off".to_owned())),
             }

@@ -8,6 +8,7 @@ use axum::http::Uri;
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use nearline::{Collection, Durability};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -15,13 +16,12 @@ use crate::app::{App, Kind};
 use crate::content::Content;
 use crate::error::ApiError;
 use crate::form::Form;
-use crate::members::members;
 use crate::packed;
 use crate::reply::Reply;
 use crate::rights::{Access, Rights};
 use crate::rows;
 use crate::source::Source;
-use crate::table::{Body, Endpoint};
+use crate::table::{Body, Endpoint, shape};
 
 /// What a request names, and what it says beside its body.
 #[derive(Debug)]
@@ -180,6 +180,11 @@ pub(crate) async fn on_pool<T: Send + 'static>(
     work: impl FnOnce(Call, Content) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let (app, timeout) = (call.app.clone(), call.params.timeout);
+    if kind != Kind::Search && call.params.as_of.is_some() {
+        return Err(ApiError::parameters(
+            "as_of: what a snapshot keeps is only read; expected a route that reads points, or no as_of",
+        ));
+    }
     let done = app.pool(kind).run(move || {
         let content = content.unpacked(&call.app)?;
         work(call, content)
@@ -207,25 +212,25 @@ async fn answer<Q: DeserializeOwned + 'static, R: Serialize + 'static>(
 /// A route whose body says what is asked.
 pub(crate) fn read<Q, R>(method: MethodFilter, handler: fn(&Call, Q) -> Answer<R>) -> Endpoint
 where
-    Q: DeserializeOwned + 'static,
-    R: Serialize + 'static,
+    Q: DeserializeOwned + JsonSchema + 'static,
+    R: Serialize + JsonSchema + 'static,
 {
     let router = on(method, move |incoming: Incoming| answer(Kind::Search, incoming, handler));
-    Endpoint::new(method, Access::Read, Body::Json(members::<Q>()), router)
+    Endpoint::new(method, Access::Read, Body::Json(shape::<Q>), router).answers::<R>()
 }
 
 /// A route whose body says what is to be written.
 pub(crate) fn write<Q, R>(method: MethodFilter, handler: fn(&Call, Q) -> Answer<R>) -> Endpoint
 where
-    Q: DeserializeOwned + 'static,
-    R: Serialize + 'static,
+    Q: DeserializeOwned + JsonSchema + 'static,
+    R: Serialize + JsonSchema + 'static,
 {
     let router = on(method, move |incoming: Incoming| answer(Kind::Write, incoming, handler));
-    Endpoint::new(method, Access::Write, Body::Json(members::<Q>()), router)
+    Endpoint::new(method, Access::Write, Body::Json(shape::<Q>), router).answers::<R>()
 }
 
 /// A route whose body is JSON or bytes of one of these kinds, and whose answer may be bytes, too.
-pub(crate) fn either<Q: DeserializeOwned + 'static>(
+pub(crate) fn either<Q: JsonSchema, R: JsonSchema>(
     kind: Kind,
     method: MethodFilter,
     kinds: &'static [&'static str],
@@ -234,23 +239,22 @@ pub(crate) fn either<Q: DeserializeOwned + 'static>(
     let router = on(method, move |incoming: Incoming| {
         on_pool(kind, incoming, move |call, content| handler(&call, &content))
     });
-    let body =
-        if kinds.is_empty() { Body::Json(members::<Q>()) } else { Body::Either(members::<Q>(), kinds) };
-    Endpoint::new(method, access_of(kind), body, router)
+    let body = if kinds.is_empty() { Body::Json(shape::<Q>) } else { Body::Either(shape::<Q>, kinds) };
+    Endpoint::new(method, access_of(kind), body, router).answers::<R>()
 }
 
 /// A route whose body says what is to be done that may take long.
 pub(crate) fn slow<Q, R>(method: MethodFilter, handler: fn(&Call, Q) -> Answer<R>) -> Endpoint
 where
-    Q: DeserializeOwned + 'static,
-    R: Serialize + 'static,
+    Q: DeserializeOwned + JsonSchema + 'static,
+    R: Serialize + JsonSchema + 'static,
 {
     let router = on(method, move |incoming: Incoming| answer(Kind::Slow, incoming, handler));
-    Endpoint::new(method, Access::Write, Body::Json(members::<Q>()), router)
+    Endpoint::new(method, Access::Write, Body::Json(shape::<Q>), router).answers::<R>()
 }
 
 /// A route whose body is rows of numbers.
-pub(crate) fn bytes<R: Serialize + 'static>(
+pub(crate) fn bytes<R: Serialize + JsonSchema + 'static>(
     kind: Kind,
     method: MethodFilter,
     handler: fn(&Call, &Content) -> Answer<R>,
@@ -258,7 +262,7 @@ pub(crate) fn bytes<R: Serialize + 'static>(
     let router = on(method, move |incoming: Incoming| {
         on_pool(kind, incoming, move |call, content| call.respond(handler(&call, &content)?))
     });
-    Endpoint::new(method, access_of(kind), Body::Other(&[rows::BARE, rows::NPY]), router)
+    Endpoint::new(method, access_of(kind), Body::Other(&[rows::BARE, rows::NPY]), router).answers::<R>()
 }
 
 fn access_of(kind: Kind) -> Access {
@@ -268,10 +272,10 @@ fn access_of(kind: Kind) -> Access {
 /// A route whose path says it all. A body is not looked at.
 pub(crate) fn plain<R>(kind: Kind, method: MethodFilter, handler: fn(&Call) -> Answer<R>) -> Endpoint
 where
-    R: Serialize + 'static,
+    R: Serialize + JsonSchema + 'static,
 {
     let router = on(method, move |incoming: Incoming| {
         on_pool(kind, incoming, move |call, _| call.respond(handler(&call)?))
     });
-    Endpoint::new(method, access_of(kind), Body::None, router)
+    Endpoint::new(method, access_of(kind), Body::None, router).answers::<R>()
 }

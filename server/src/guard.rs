@@ -5,11 +5,13 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use nearline::Scroll;
 
-use crate::app::App;
+use crate::app::{App, Kind};
 use crate::error::ApiError;
 use crate::rights::{Access, Rights, of_space};
 use crate::table::Needs;
+use crate::token::{Granted, ValueExists};
 
 /// Refuses what the sender may not do, and notes for what comes after what they may.
 pub(crate) async fn guard(
@@ -23,12 +25,32 @@ pub(crate) async fn guard(
     }
 }
 
+/// Refuses a token whose point is not there any more. The search threads look for it.
+async fn must_exist(app: &App, wanted: ValueExists) -> Result<(), ApiError> {
+    let invalid = || ApiError::unauthorized("Invalid JWT, stateful validation failed");
+    let every = app.clone();
+    let find = move || -> Result<bool, ApiError> {
+        let one = Scroll::new().limit(1).filter(wanted.filter());
+        let found = every.collection(&wanted.collection)?.scroll(&one)?;
+        Ok(!found.points.is_empty())
+    };
+    match app.pool(Kind::Search).run(find).await? {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(invalid()),
+        Err(error) if error.status().is_client_error() => Err(invalid()),
+        Err(error) => Err(error),
+    }
+}
+
 async fn admitted(app: &App, needs: &Needs, request: Request) -> Result<Request, ApiError> {
     let (mut parts, body) = request.into_parts();
     let path = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let access = path.map_or(Access::Read, |path| needs.access(&path, &parts.method));
     if access > Access::Open {
-        let rights = app.keys().rights(&parts.headers)?;
+        let Granted { rights, value_exists } = app.keys().rights(&parts.headers)?;
+        if let Some(wanted) = value_exists {
+            must_exist(app, wanted).await?;
+        }
         // A path without such a part, or one that cannot be read, is refused by whoever reads it.
         let params = RawPathParams::from_request_parts(&mut parts, app).await.ok();
         let part = |part: &str| {

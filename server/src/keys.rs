@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::error::ApiError;
 use crate::rights::Rights;
 use crate::secret::Secret;
-use crate::token;
+use crate::token::{self, Granted};
 
 /// The keys of a configuration. They are kept as digests, which all have one length: comparing takes the same time whatever is
 /// sent.
@@ -41,10 +41,11 @@ impl Keys {
     /// What the sender of a request may do. Without keys, everybody everything.
     ///
     /// # Errors
-    /// 401 without a key or with a wrong one; 403 with a token that asks for more than is known here.
-    pub(crate) fn rights(&self, headers: &HeaderMap) -> Result<Rights, ApiError> {
+    /// 401 without a key or with a wrong one.
+    pub(crate) fn rights(&self, headers: &HeaderMap) -> Result<Granted, ApiError> {
+        let always = |rights| Ok(Granted { rights, value_exists: None });
         if !self.any() {
-            return Ok(Rights::Manage);
+            return always(Rights::Manage);
         }
         let sent = sent(headers).ok_or_else(|| {
             ApiError::unauthorized("Must provide an API key or an Authorization bearer token")
@@ -53,10 +54,10 @@ impl Keys {
         // Both are always compared.
         let (full, read_only) = (is_same(&self.full, &of_sent), is_same(&self.read_only, &of_sent));
         if full.into() {
-            return Ok(Rights::Manage);
+            return always(Rights::Manage);
         }
         if read_only.into() {
-            return Ok(Rights::Read);
+            return always(Rights::Read);
         }
         match &self.signing {
             Some(key) => token::rights(sent, key, now()),

@@ -20,7 +20,6 @@ mod guard;
 mod json;
 mod keys;
 mod log;
-mod members;
 mod metrics;
 mod openapi;
 mod packed;
@@ -39,6 +38,7 @@ mod token;
 mod unread;
 
 pub use app::{App, router};
+pub use archive::restore_storage;
 pub use config::{Config, ConfigError};
 pub use error::ApiError;
 pub use log::{LogFormat, LogLevel};

@@ -1,20 +1,25 @@
 //! The document of all routes, made of the table that the router is made of.
 
+use schemars::generate::SchemaSettings;
+use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::rights::Access;
-use crate::table::{Body, Operation};
+use crate::table::{Body, Operation, Shape};
 
 /// The page that shows the document.
 pub(crate) const PAGE: &str = include_str!("docs.html");
 
 /// The document (OpenAPI 3.0).
 pub(crate) fn document<'a>(operations: impl IntoIterator<Item = (&'a str, &'a Operation)>) -> Value {
+    let mut shapes = SchemaSettings::openapi3().into_generator();
     let mut paths: Map<String, Value> = Map::new();
     for (path, operation) in operations {
         let method = operation.method.as_str().to_lowercase();
-        paths.entry(path).or_insert_with(|| json!({}))[method] = described(path, operation);
+        paths.entry(path).or_insert_with(|| json!({}))[method] = described(path, operation, &mut shapes);
     }
+    let mut schemas = shapes.take_definitions(true);
+    schemas.insert("Refusal".to_owned(), refusal());
     json!({
         "openapi": "3.0.3",
         "info": {
@@ -25,27 +30,7 @@ pub(crate) fn document<'a>(operations: impl IntoIterator<Item = (&'a str, &'a Op
         },
         "paths": paths,
         "components": {
-            "schemas": {
-                "Success": {
-                    "type": "object",
-                    "required": ["result", "status", "time"],
-                    "properties": {
-                        "result": {},
-                        "status": { "type": "string", "enum": ["ok"] },
-                        "time": { "type": "number" },
-                        "usage": { "type": "object", "description": "What searching cost" },
-                    },
-                },
-                "Refusal": {
-                    "type": "object",
-                    "required": ["result", "status", "time"],
-                    "properties": {
-                        "result": { "nullable": true },
-                        "status": { "type": "object", "properties": { "error": { "type": "string" } } },
-                        "time": { "type": "number" },
-                    },
-                },
-            },
+            "schemas": schemas,
             "securitySchemes": {
                 "api-key": { "type": "apiKey", "in": "header", "name": "api-key" },
                 "bearer": { "type": "http", "scheme": "bearer" },
@@ -55,51 +40,80 @@ pub(crate) fn document<'a>(operations: impl IntoIterator<Item = (&'a str, &'a Op
     })
 }
 
-fn described(path: &str, operation: &Operation) -> Value {
-    let content = |schema: &str| json!({ "application/json": { "schema": { "$ref": schema } } });
+/// The envelope of a refusal.
+fn refusal() -> Value {
+    json!({
+        "type": "object",
+        "required": ["result", "status", "time"],
+        "properties": {
+            "result": { "nullable": true },
+            "status": {
+                "type": "object",
+                "required": ["error"],
+                "properties": { "error": { "type": "string" } },
+            },
+            "time": { "type": "number" },
+        },
+    })
+}
+
+/// The envelope of a result.
+fn success(result: Schema) -> Value {
+    json!({
+        "type": "object",
+        "required": ["result", "status", "time"],
+        "properties": {
+            "result": result,
+            "status": { "type": "string", "enum": ["ok"] },
+            "time": { "type": "number" },
+            "usage": { "type": "object", "description": "What searching cost" },
+        },
+    })
+}
+
+fn described(path: &str, operation: &Operation, shapes: &mut SchemaGenerator) -> Value {
+    let content = |schema: Value| json!({ "application/json": { "schema": schema } });
+    let done = match operation.result {
+        Some(result) => json!({ "description": "Done", "content": content(success(result(shapes))) }),
+        None => json!({ "description": "Without an envelope", "content": { "*/*": { "schema": {} } } }),
+    };
+    let refused = content(json!({ "$ref": "#/components/schemas/Refusal" }));
     let mut described = json!({
         "operationId": id(path, operation),
         "summary": operation.summary,
         "tags": [tag(path)],
-        "parameters": parameters(path, operation),
-        "responses": {
-            "200": { "description": "Done", "content": content("#/components/schemas/Success") },
-            "default": { "description": "Refused", "content": content("#/components/schemas/Refusal") },
-        },
+        "parameters": parameters(path, operation, shapes),
+        "responses": { "200": done, "default": { "description": "Refused", "content": refused } },
     });
-    if tells_otherwise(path) {
-        described["responses"]["200"] =
-            json!({ "description": "Without an envelope", "content": { "*/*": { "schema": {} } } });
-    }
     if operation.access == Access::Open {
         described["security"] = json!([]);
     }
-    let (members, kinds) = match &operation.body {
-        Body::None => return described,
-        Body::Json(members) => (Some(members), &[][..]),
-        Body::Either(members, kinds) => (Some(members), *kinds),
-        Body::Other(kinds) => (None, *kinds),
-    };
-    let binary = json!({ "schema": { "type": "string", "format": "binary" } });
-    let mut content: Map<String, Value> =
-        kinds.iter().map(|kind| ((*kind).to_owned(), binary.clone())).collect();
-    if let Some(members) = members {
-        let properties: Map<String, Value> =
-            members.iter().map(|name| ((*name).to_owned(), json!({}))).collect();
-        let schema = json!({ "type": "object", "properties": properties });
-        content.insert("application/json".to_owned(), json!({ "schema": schema }));
-    }
-    described["requestBody"] = json!({ "content": content });
-    if members.is_none() {
-        described["requestBody"]["required"] = json!(true);
+    if let Some(body) = body(&operation.body, shapes) {
+        described["requestBody"] = body;
     }
     described
 }
 
-/// Whether an answer is something else than JSON in its envelope.
-fn tells_otherwise(path: &str) -> bool {
-    matches!(path, "/" | "/healthz" | "/livez" | "/readyz" | "/metrics" | "/docs" | "/openapi.json")
-        || path.ends_with("/snapshots/{snapshot}")
+fn body(body: &Body, shapes: &mut SchemaGenerator) -> Option<Value> {
+    let (shape, kinds) = match body {
+        Body::None => return None,
+        Body::Json(shape) => (Some(shape), &[][..]),
+        Body::Either(shape, kinds) => (Some(shape), *kinds),
+        Body::Other(kinds) => (None, *kinds),
+    };
+    let binary = |kind: &str| match kind {
+        "multipart/form-data" => json!({
+            "type": "object",
+            "properties": { "snapshot": { "type": "string", "format": "binary" } },
+        }),
+        _ => json!({ "type": "string", "format": "binary" }),
+    };
+    let mut content: Map<String, Value> =
+        kinds.iter().map(|kind| ((*kind).to_owned(), json!({ "schema": binary(kind) }))).collect();
+    if let Some(shape) = shape {
+        content.insert("application/json".to_owned(), json!({ "schema": shape(shapes) }));
+    }
+    Some(json!({ "content": content, "required": true }))
 }
 
 fn id(path: &str, operation: &Operation) -> String {
@@ -124,7 +138,7 @@ fn tag(path: &str) -> &'static str {
     groups.into_iter().find(|(part, _)| path.contains(part)).map_or("service", |(_, tag)| tag)
 }
 
-fn parameters(path: &str, operation: &Operation) -> Value {
+fn parameters(path: &str, operation: &Operation, shapes: &mut SchemaGenerator) -> Value {
     let parts = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let mut all: Vec<Value> = parts
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
@@ -144,7 +158,7 @@ fn parameters(path: &str, operation: &Operation) -> Value {
                 "Says nothing",
             );
         }
-        Access::Read if path.contains("{collection}") && operation.body != Body::None => {
+        Access::Read if path.contains("{collection}") && !matches!(operation.body, Body::None) => {
             query(
                 "as_of",
                 json!({ "type": "string" }),
@@ -154,26 +168,27 @@ fn parameters(path: &str, operation: &Operation) -> Value {
         }
         _ => {}
     }
-    if matches!(operation.body, Body::Other(_)) {
-        query("using", json!({ "type": "string" }), "Name of the vector");
-        if operation.access == Access::Write {
-            query("start", json!({ "type": "integer", "minimum": 0 }), "Id of the first row");
-            query("ids", json!({ "type": "boolean" }), "Whether each row begins with its id, 8 bytes");
-        } else {
-            query("limit", json!({ "type": "integer", "minimum": 1 }), "Points for each row");
-            query(
-                "target_recall",
-                json!({ "type": "number" }),
-                "The part of the nearest that shall be found",
-            );
+    if let Some(params) = operation.params {
+        for (name, schema) in properties(params, shapes) {
+            query(&name, schema, "");
         }
     }
     all.into()
 }
 
+/// The members of an object, none of which is another object.
+fn properties(shape: Shape, shapes: &mut SchemaGenerator) -> Map<String, Value> {
+    let mut inline =
+        shapes.settings().clone().with(|settings| settings.inline_subschemas = true).into_generator();
+    let properties = shape(&mut inline).get("properties").cloned();
+    properties.and_then(|properties| properties.as_object().cloned()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use serde_json::Value;
 
     use crate::routes;
 
@@ -193,13 +208,41 @@ mod tests {
     }
 
     #[test]
-    fn members_of_bodies_are_those_of_their_types() {
+    fn bodies_and_results_are_described_by_their_types() {
         let routes = routes::limited();
         let document = super::document(routes.operations());
-        let body = &document["paths"]["/collections/{collection}/points/query"]["post"]["requestBody"];
-        let properties = &body["content"]["application/json"]["schema"]["properties"];
+        let operation = &document["paths"]["/collections/{collection}/points/query"]["post"];
+        let named = |schema: &Value| {
+            let name = schema["$ref"].as_str().unwrap_or_else(|| panic!("{schema}"));
+            document.pointer(name.trim_start_matches('#')).unwrap_or_else(|| panic!("{name}")).clone()
+        };
+        let body = named(&operation["requestBody"]["content"]["application/json"]["schema"]);
         for name in ["query", "limit", "filter", "with_payload"] {
-            assert!(properties[name].is_object(), "{name}: {body}");
+            assert!(body["properties"][name].is_object(), "{name}: {body}");
         }
+        let answer = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+        let result = named(&answer["properties"]["result"]);
+        assert_eq!(result["properties"]["points"]["type"], "array", "{result}");
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let (always, limited) = (routes::always(), routes::limited());
+        let document = super::document(always.operations().chain(limited.operations()));
+        let mut left = vec![&document];
+        let mut references = 0;
+        while let Some(value) = left.pop() {
+            if let Some(name) = value.get("$ref").and_then(Value::as_str) {
+                assert!(document.pointer(name.trim_start_matches('#')).is_some(), "{name}");
+                references += 1;
+            }
+            // OpenAPI has no `true` for anything.
+            if let Some(members) = value.get("properties").and_then(Value::as_object) {
+                assert!(members.values().all(Value::is_object), "{value}");
+            }
+            left.extend(value.as_array().into_iter().flatten());
+            left.extend(value.as_object().into_iter().flat_map(|object| object.values()));
+        }
+        assert!(references > 100, "{references}");
     }
 }

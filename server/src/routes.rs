@@ -17,6 +17,7 @@ mod recover;
 mod scroll;
 mod service;
 mod snapshots;
+mod storage;
 mod unsupported;
 mod upsert;
 
@@ -44,6 +45,7 @@ pub(crate) fn limited() -> Routes {
         .merge(facet::routes())
         .merge(matrix::routes())
         .merge(snapshots::routes())
+        .merge(storage::routes())
         .merge(binary::routes())
         .merge(own::routes())
         .merge(behaviors::routes())

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use axum::Router;
 use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::app::App;
 use crate::rights::Access;
@@ -32,19 +33,34 @@ pub(crate) struct Operation {
     pub(crate) method: Method,
     pub(crate) access: Access,
     pub(crate) body: Body,
+    /// The result in its envelope; none if the answer is something else.
+    pub(crate) result: Option<Shape>,
+    /// An object of the parameters behind the path that only this one has.
+    pub(crate) params: Option<Shape>,
     /// What it does, in words.
     pub(crate) summary: &'static str,
 }
 
+/// What some JSON looks like.
+pub(crate) type Shape = fn(&mut SchemaGenerator) -> Schema;
+
+/// The shape that a type is read from and written in, told by the type itself: a document made so cannot drift.
+pub(crate) fn shape<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = generator.subschema_for::<T>();
+    // Definitions are brought into the form of OpenAPI when they are taken; what is none is here.
+    generator.transforms_mut().for_each(|transform| transform.transform(&mut schema));
+    schema
+}
+
 /// What a request has behind its head.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Body {
     /// Nothing that is looked at.
     None,
-    /// JSON; the members of the object, as far as they are known.
-    Json(&'static [&'static str]),
-    /// JSON with these members, or bytes of one of these kinds.
-    Either(&'static [&'static str], &'static [&'static str]),
+    /// JSON.
+    Json(Shape),
+    /// JSON, or bytes of one of these kinds.
+    Either(Shape, &'static [&'static str]),
     /// Bytes of one of these kinds.
     Other(&'static [&'static str]),
 }
@@ -52,7 +68,8 @@ pub(crate) enum Body {
 impl Endpoint {
     /// One method.
     pub(crate) fn new(method: MethodFilter, access: Access, body: Body, router: MethodRouter<App>) -> Self {
-        let operation = Operation { method: named(method), access, body, summary: "" };
+        let (result, params) = (None, None);
+        let operation = Operation { method: named(method), access, body, result, params, summary: "" };
         Self { operations: vec![operation], router }
     }
 
@@ -70,6 +87,18 @@ impl Endpoint {
     /// The same, for those that may do this.
     pub(crate) fn needs(mut self, access: Access) -> Self {
         self.operations.iter_mut().for_each(|operation| operation.access = access);
+        self
+    }
+
+    /// The same, with a result of this type.
+    pub(crate) fn answers<R: JsonSchema>(mut self) -> Self {
+        self.operations.iter_mut().for_each(|operation| operation.result = Some(shape::<R>));
+        self
+    }
+
+    /// The same, with parameters behind the path that are read as this type.
+    pub(crate) fn takes<P: JsonSchema>(mut self) -> Self {
+        self.operations.iter_mut().for_each(|operation| operation.params = Some(shape::<P>));
         self
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use nearline::{Condition, Filter};
 use ring::hmac;
 use serde::{Deserialize, de::IgnoredAny};
 
@@ -29,7 +30,49 @@ struct Claims {
     nbf: Option<u64>,
     #[serde(default)]
     access: Access,
-    value_exists: Option<IgnoredAny>,
+    value_exists: Option<ValueExists>,
+}
+
+/// Points that must be there for a token to be valid: one for each collection that has all these values.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ValueExists {
+    /// The collection, by its name or an alias.
+    pub(crate) collection: String,
+    matches: Vec<Match>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+struct Match {
+    key: String,
+    value: Scalar,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(untagged)]
+enum Scalar {
+    Bool(bool),
+    Integer(i64),
+    Keyword(String),
+}
+
+impl ValueExists {
+    /// What such a point is like.
+    pub(crate) fn filter(&self) -> Filter {
+        Filter::must(self.matches.iter().map(|Match { key, value }| match value {
+            Scalar::Bool(value) => Condition::matches(key, *value),
+            Scalar::Integer(value) => Condition::matches(key, *value),
+            Scalar::Keyword(value) => Condition::matches(key, value.as_str()),
+        }))
+    }
+}
+
+/// What a token allows, and what must hold for it to be valid.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Granted {
+    pub(crate) rights: Rights,
+    pub(crate) value_exists: Option<ValueExists>,
 }
 
 #[derive(Deserialize)]
@@ -71,8 +114,8 @@ enum Mode {
 /// What a token allows at a moment, in seconds since 1970.
 ///
 /// # Errors
-/// 401 for what is no token of ours, or none any more; 403 for one that asks for more than is known here.
-pub(crate) fn rights(token: &str, key: &hmac::Key, now: u64) -> Result<Rights, ApiError> {
+/// 401 for what is no token of ours, or none any more.
+pub(crate) fn rights(token: &str, key: &hmac::Key, now: u64) -> Result<Granted, ApiError> {
     let invalid = || ApiError::unauthorized("Invalid API key or JWT");
     if token.len() > TOKEN_BYTES {
         return Err(invalid());
@@ -93,10 +136,7 @@ pub(crate) fn rights(token: &str, key: &hmac::Key, now: u64) -> Result<Rights, A
     if claims.nbf.is_some_and(|nbf| nbf > now.saturating_add(LEEWAY)) {
         return Err(ApiError::unauthorized("Invalid JWT: it is not valid yet"));
     }
-    if claims.value_exists.is_some() {
-        return Err(ApiError::forbidden("tokens with the claim `value_exists` are not supported yet"));
-    }
-    Ok(claims.access.into())
+    Ok(Granted { rights: claims.access.into(), value_exists: claims.value_exists })
 }
 
 impl From<Access> for Rights {
@@ -134,7 +174,8 @@ mod tests {
 
     fn read(claims: Value) -> Result<Rights, u16> {
         let token = sign(&json!({ "alg": "HS256", "typ": "JWT" }), &claims, &key("k"));
-        rights(&token, &key("k"), 1_000).map_err(|error| error.status().as_u16())
+        let granted = rights(&token, &key("k"), 1_000).map_err(|error| error.status().as_u16());
+        granted.map(|granted| granted.rights)
     }
 
     #[test]
@@ -146,7 +187,7 @@ mod tests {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
         let token = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0\
                      dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-        assert_eq!(rights(token, &key, 1_300_819_380), Ok(Rights::Manage));
+        assert_eq!(rights(token, &key, 1_300_819_380).map(|granted| granted.rights), Ok(Rights::Manage));
         assert!(rights(token, &key, 1_300_819_411).unwrap_err().to_string().contains("expired"));
     }
 
@@ -169,7 +210,12 @@ mod tests {
             (json!({ "access": null }), 401),
             (json!({ "access": [{ "collection": "a", "access": "m" }] }), 401),
             (json!({ "access": [{ "collection": "a", "access": "r", "payload": { "user": 1 } }] }), 401),
-            (json!({ "value_exists": { "collection": "a", "matches": [] } }), 403),
+            (json!({ "value_exists": { "collection": "a" } }), 401),
+            (
+                json!({ "value_exists": { "collection": "a", "matches": [{ "key": "a", "value": 1.5 }] } }),
+                401,
+            ),
+            (json!({ "value_exists": { "collection": "a", "matches": [], "other": 1 } }), 401),
             (json!([]), 401),
             (json!("x"), 401),
         ] {

@@ -123,7 +123,7 @@ fn of_behaviors(error: &BehaviorError) -> Exit {
 fn of_opening(error: &OpenError) -> Exit {
     match error {
         OpenError::Missing { what: "database", .. } => Exit::Corrupt,
-        OpenError::Missing { .. } | OpenError::Schema { .. } => Exit::BadInput,
+        OpenError::Missing { .. } | OpenError::Schema { .. } | OpenError::Source(_) => Exit::BadInput,
         OpenError::Name { .. } | OpenError::Exists { .. } | OpenError::InUse { .. } => Exit::Usage,
         OpenError::Storage(error) => of_own_files(error),
         OpenError::Index(error) => of_index(error),

@@ -1,5 +1,7 @@
 //! `nearline snapshot`: keep a collection as it is, under a name.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 use serde_json::json;
 
@@ -26,6 +28,15 @@ enum Action {
     },
     /// Drop a snapshot
     Delete(Named),
+    /// Make a database of the archive of a snapshot of all there was in another (GET /snapshots/NAME of its server)
+    RestoreStorage {
+        /// The archive
+        #[arg(long)]
+        from: PathBuf,
+        /// Folder of the new database; there must be nothing
+        #[arg(long)]
+        db: PathBuf,
+    },
     /// Make a new collection of a snapshot
     Restore {
         #[command(flatten)]
@@ -66,6 +77,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             let (_database, collection) = of.open()?;
             collection.drop_snapshot(name)?;
             print::line(format!("snapshot {name:?} of {:?}: dropped", collection.name()))
+        }
+        Action::RestoreStorage { from, db } => {
+            nearline_server::restore_storage(from, db)?;
+            print::line(format!("database {}: restored from {}", db.display(), from.display()))
         }
         Action::Restore { named: Named { of, name }, target } => {
             let database = of.db.open()?;

@@ -1,15 +1,18 @@
 //! Snapshots: a space as it was, under a name. Files never change, so it is links to them.
 
 use std::fs;
+use std::path::Path;
 
-use nearline_storage::{Disk, StorageError};
+use nearline_storage::{Disk, IoMode, OsDisk, StorageError};
 
-use super::BehaviorSpace;
 use super::manifest::{EPOCH, Manifest, SPACE};
 use super::store::locked;
+use super::write::Writer;
+use super::{BehaviorSpace, Inner};
 use crate::collection::snapshot as folders;
 use crate::database::check_name;
 use crate::error::OpenError;
+use crate::folder;
 
 impl BehaviorSpace {
     /// Keeps all there is now under a name. It takes no space until behaviours change.
@@ -21,23 +24,17 @@ impl BehaviorSpace {
         let inner = &self.inner;
         // Nobody may remove files before the links are there.
         let mut writer = locked(&inner.writer);
-        inner.checkpoint(&mut writer).map_err(|error| {
-            let error = std::io::Error::other(error.to_string());
-            StorageError::io(inner.disk.root(), "write what is in memory", error)
-        })?;
+        inner.flushed(&mut writer)?;
         let root = inner.disk.root();
         let (folder, target) = (root.join(folders::FOLDER), root.join(folders::FOLDER).join(name));
         if target.exists() {
             return Err(OpenError::Exists { what: "snapshot", name: name.to_owned() });
         }
         let draft = folder.join(folders::DRAFT);
-        let names: Vec<String> = writer.manifest.names().chain([EPOCH, SPACE].map(str::to_owned)).collect();
-        let made = folders::fill(root, &names, &draft)
-            .and_then(|()| {
-                fs::rename(&draft, &target).map_err(|error| StorageError::io(&target, "rename", error))
-            })
-            .and_then(|()| folders::sync(&folder))
-            .and_then(|()| inner.disk.sync_dir());
+        let made = folder::fill(root, &names_of(&writer.manifest), &draft)
+            .and_then(|()| folder::rename(&draft, &target))
+            .and_then(|()| folder::sync(&folder))
+            .and_then(|()| folder::sync(root));
         if made.is_err() {
             // The first error is the one to tell.
             let _ = fs::remove_dir_all(&draft);
@@ -50,7 +47,7 @@ impl BehaviorSpace {
     /// # Errors
     /// When the folder cannot be read.
     pub fn snapshots(&self) -> Result<Vec<String>, OpenError> {
-        Ok(folders::names_in(&self.inner.disk.root().join(folders::FOLDER))?)
+        Ok(folder::names_in(&self.inner.disk.root().join(folders::FOLDER))?)
     }
 
     /// Drops a snapshot; the space of what only it had comes back.
@@ -63,10 +60,18 @@ impl BehaviorSpace {
         // It goes at once: half of one must not be found.
         let _writer = locked(&self.inner.writer);
         let draft = root.join(folders::FOLDER).join(folders::DRAFT);
-        let gone = folders::clear(&draft)
-            .and_then(|()| fs::rename(&folder, &draft))
-            .and_then(|()| fs::remove_dir_all(&draft));
-        Ok(gone.map_err(|error| StorageError::io(&folder, "remove", error))?)
+        let gone = folder::clear(&draft).and_then(|()| folder::rename(&folder, &draft));
+        Ok(gone.and_then(|()| folder::remove(&draft))?)
+    }
+
+    /// Makes a folder that is this space as it is now, by links; `number` as for [`BehaviorSpace::set_apart`].
+    pub(crate) fn keep_in(&self, draft: &Path, number: u64) -> Result<(), OpenError> {
+        let inner = &self.inner;
+        // As for a snapshot.
+        let mut writer = locked(&inner.writer);
+        inner.flushed(&mut writer)?;
+        folder::fill(inner.disk.root(), &names_of(&writer.manifest), draft)?;
+        Ok(Self::set_apart(&OsDisk::new(draft, IoMode::Pread)?, number)?)
     }
 
     /// Makes a folder of links to a snapshot a space of its own: its log begins anew, and its files have other numbers than those
@@ -75,6 +80,19 @@ impl BehaviorSpace {
         let mut manifest = Manifest::read(copy)?;
         manifest.base += std::mem::take(&mut manifest.lsn);
         manifest.next_number = (number << 32) | (manifest.next_number & u64::from(u32::MAX));
-        manifest.write(copy)
+        folder::replace_in(copy.root(), || manifest.write(copy))
     }
+}
+
+impl Inner {
+    fn flushed(&self, writer: &mut Writer) -> Result<(), StorageError> {
+        self.checkpoint(writer).map_err(|error| {
+            let error = std::io::Error::other(error.to_string());
+            StorageError::io(self.disk.root(), "write what is in memory", error)
+        })
+    }
+}
+
+fn names_of(manifest: &Manifest) -> Vec<String> {
+    manifest.names().chain([EPOCH, SPACE].map(str::to_owned)).collect()
 }

@@ -1,11 +1,12 @@
 //! A space that is open: what is in memory, what is in files, and how one is found in the other.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use nearline_storage::{
-    BlockCache, Disk, FileHeader, FolderLock, Group, LockMode, StorageError, Table, Wal, WalOptions,
-    is_temp_name,
+    BlockCache, Disk, FileHeader, FolderLock, Group, IoMode, LockMode, OsDisk, StorageError, Table, Wal,
+    WalOptions, is_temp_name,
 };
 
 use super::error::BehaviorError;
@@ -16,8 +17,11 @@ use super::manifest::{EPOCH, Epoch, Kind, Manifest, SPACE, number_of};
 use super::record::Write;
 use super::tallied::Tallied;
 use super::write::{Outcome, Submitted, Writer};
+use crate::error::OpenError;
 use crate::segment::file_id;
 
+/// Bytes of blocks that are held while a space that is not open is verified.
+const VERIFY_CACHE_BYTES: usize = 4 << 20;
 /// What an entry of a map costs beside the value.
 const ENTRY_BYTES: usize = 64;
 
@@ -381,6 +385,19 @@ impl State {
 }
 
 /// Opens a file of a kind.
+/// Reads all of a space that is not open, but for its log, and checks it.
+pub(crate) fn verify_folder(folder: &Path) -> Result<(), OpenError> {
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(folder, IoMode::Pread)?);
+    let (epoch, manifest) = (Epoch::read(&*disk)?, Manifest::read(&*disk)?);
+    let cache = Arc::new(BlockCache::new(VERIFY_CACHE_BYTES));
+    let open = |kind: Kind| {
+        let open = |&number: &u64| open_table(&disk, &epoch, &cache, kind, number);
+        manifest.numbers(kind).iter().map(open).collect::<Result<Vec<_>, _>>()
+    };
+    let (histories, items, tables) = (open(Kind::Histories)?, open(Kind::Items)?, open(Kind::Tables)?);
+    Ok(Files { generation: 0, histories, items, tables }.verify(&epoch)?)
+}
+
 pub(super) fn open_table(
     disk: &Arc<dyn Disk>,
     epoch: &Epoch,

@@ -3,8 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use roaring::RoaringBitmap;
+
+use super::select::part_of;
 use super::{Collection, Reader};
 use crate::error::QueryError;
+use crate::field::ValueKeys;
 use crate::filter::Filter;
 use crate::path::{FieldPath, elements_at};
 use crate::value::{Number, Payload, Value};
@@ -97,13 +101,16 @@ struct Counts {
 }
 
 impl Counts {
+    /// Counts the values of a point.
     fn take(&mut self, payload: &Payload) -> Result<(), QueryError> {
         let mut keys: Vec<Key> = elements_at(payload, &self.path).filter_map(Key::of).collect();
         keys.sort_unstable();
         keys.dedup();
-        for key in keys {
-            *self.counts.entry(key).or_insert(0) += 1;
-        }
+        keys.into_iter().try_for_each(|key| self.add(key, 1))
+    }
+
+    fn add(&mut self, key: Key, points: u64) -> Result<(), QueryError> {
+        *self.counts.entry(key).or_insert(0) += points;
         if self.counts.len() > FACET_VALUES_MAX {
             let found = format!("more than {FACET_VALUES_MAX} different ones");
             return Err(QueryError::bad(
@@ -118,7 +125,8 @@ impl Counts {
 
 impl Collection {
     /// The most frequent values of a field, most frequent first; of equally frequent ones in the order of bools, integers and
-    /// strings. Counts are exact: the payload of every point that matches is read.
+    /// strings. Counts are exact. Where there is a field index of keywords, integers, floats, bools or UUIDs on the path, they come of
+    /// its keys; without one the payload of every point that matches is read.
     ///
     /// # Errors
     /// When the path or the filter is wrong, there are more than [`FACET_VALUES_MAX`] different values, or a file cannot be
@@ -142,7 +150,8 @@ impl Reader<'_> {
         let filter = facet.filter.as_ref().map(|filter| self.check(filter)).transpose()?.unwrap_or_default();
         let (rows, _) = self.matching(&filter)?;
         let mut counts = Counts { path, counts: HashMap::new() };
-        self.each_flushed(&rows, |_, _, _, payload| counts.take(payload))?;
+        let left = self.count_by_index(&rows, &mut counts)?;
+        self.each_flushed(&left, |_, _, _, payload| counts.take(payload))?;
         let mut in_memory = self.state.live_in_memory().filter(|point| rows.contains(point.row.0));
         in_memory.try_for_each(|point| counts.take(&point.payload))?;
         let mut all: Vec<(Reverse<u64>, Key)> =
@@ -151,5 +160,35 @@ impl Reader<'_> {
         all.truncate(facet.limit);
         let hit = |(Reverse(count), key): (Reverse<u64>, Key)| FacetHit { value: key.into_value(), count };
         Ok(all.into_iter().map(hit).collect())
+    }
+
+    /// Counts rows by the keys of a field index, segment by segment, where that reads less than their payloads. Gives the rows
+    /// whose payloads are still to be asked.
+    fn count_by_index(&self, rows: &RoaringBitmap, counts: &mut Counts) -> Result<RoaringBitmap, QueryError> {
+        let index = self.state.fields.iter().find(|index| index.path == counts.path);
+        let Some((index, kind)) = index.and_then(|index| Some((index, ValueKeys::of(index.field_type)?)))
+        else {
+            return Ok(rows.clone());
+        };
+        let mut left = rows.clone();
+        for segment in &self.state.segments {
+            let part = part_of(segment, rows);
+            let Some(file) = segment.field(index.number).filter(|_| !part.is_empty()) else { continue };
+            if file.value_pages()? > segment.payload_pages(part.len()) {
+                continue;
+            }
+            // Values that keys do not tell.
+            let untold = file.untold()? & &part;
+            let told = &part - &untold;
+            file.each_value(|key, of_key| {
+                let points = of_key.intersection_len(&told);
+                match kind.value(key).as_ref().and_then(Key::of).filter(|_| points > 0) {
+                    Some(key) => counts.add(key, points),
+                    None => Ok(()),
+                }
+            })?;
+            left -= told;
+        }
+        Ok(left)
     }
 }

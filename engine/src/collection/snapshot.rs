@@ -5,7 +5,6 @@
 //! ([`Database::restore_snapshot`](crate::Database::restore_snapshot)).
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -13,9 +12,10 @@ use std::time::SystemTime;
 use nearline_storage::{BlockCache, Disk, IoMode, OsDisk, StorageError};
 
 use super::verify::verify_fields;
-use super::{Collection, METADATA, locked, metadata};
+use super::{Collection, Inner, METADATA, locked, metadata};
 use crate::database::check_name;
 use crate::error::{OpenError, WriteError};
+use crate::folder::{self, names_in};
 use crate::manifest::{MANIFEST, Manifest, read_dead};
 use crate::segment::Segment;
 use crate::vector_index::VectorIndex;
@@ -43,7 +43,7 @@ pub struct SnapshotInfo {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SnapshotFile {
-    /// Its name in the folder of the snapshot, which has no other folders in it.
+    /// Its name in the folder of the snapshot. One of a collection has no other folders in it.
     pub name: String,
     /// Where it is.
     pub path: PathBuf,
@@ -62,31 +62,31 @@ impl Collection {
         // Nobody may merge before the links are there: points would be gone whose deaths are in the log only.
         let mut files = locked(&inner.files);
         inner.flush_files(&mut files)?;
-        let manifest = &files.manifest;
         let root = inner.disk.root();
         let (folder, target) = (root.join(FOLDER), root.join(FOLDER).join(name));
         if target.exists() {
             return Err(OpenError::Exists { what: "snapshot", name: name.to_owned() }.into());
         }
         let draft = folder.join(DRAFT);
-        let mut names = manifest.files();
-        names.extend(root.join(METADATA).is_file().then(|| METADATA.to_owned()));
-        let made = fill(root, &names, &draft)
-            .and_then(|()| {
-                // Who opens a copy of it begins a log of its own.
-                let alone = Manifest { flushed_lsn: 0, ..manifest.clone() };
-                alone.write(&OsDisk::new(&draft, IoMode::Pread)?)
-            })
-            .and_then(|()| {
-                fs::rename(&draft, &target).map_err(|error| StorageError::io(&target, "rename", error))
-            })
-            .and_then(|()| sync(&folder))
-            .and_then(|()| inner.disk.sync_dir());
+        let made = inner
+            .link_files(&files.manifest, &draft)
+            .and_then(|()| folder::rename(&draft, &target))
+            .and_then(|()| folder::sync(&folder))
+            .and_then(|()| folder::sync(root));
         if made.is_err() {
             // The first error is the one to tell.
             let _ = fs::remove_dir_all(&draft);
         }
         Ok(made?)
+    }
+
+    /// Makes a folder that is this collection as it is now, by links.
+    pub(crate) fn keep_in(&self, draft: &Path) -> Result<(), WriteError> {
+        let inner = &self.shared.inner;
+        // As for a snapshot.
+        let mut files = locked(&inner.files);
+        inner.flush_files(&mut files)?;
+        Ok(inner.link_files(&files.manifest, draft)?)
     }
 
     /// Lets the files that a copy of a snapshot will write have other numbers than those of the original and of other
@@ -95,7 +95,7 @@ impl Collection {
         let mut manifest = Manifest::read(copy)?;
         let low = manifest.next_number & u64::from(u32::MAX);
         manifest.next_number = (number << 32) | low;
-        Ok(manifest.write(copy)?)
+        Ok(folder::replace_in(copy.root(), || manifest.write(copy))?)
     }
 
     /// The names of all snapshots, sorted.
@@ -153,15 +153,27 @@ impl Collection {
         // It goes at once: half of one must not be found.
         let _files = locked(&inner.files);
         let draft = inner.disk.root().join(FOLDER).join(DRAFT);
-        let gone = clear(&draft)
-            .and_then(|()| {
-                // Whoever asks for the name from now on does not mean this one.
-                let mut versions = locked(&inner.versions);
-                versions.remove(name);
-                fs::rename(&folder, &draft)
-            })
-            .and_then(|()| fs::remove_dir_all(&draft));
-        Ok(gone.map_err(|error| StorageError::io(&folder, "remove", error))?)
+        folder::clear(&draft)?;
+        {
+            // Whoever asks for the name from now on does not mean this one.
+            let mut versions = locked(&inner.versions);
+            versions.remove(name);
+            folder::rename(&folder, &draft)?;
+        }
+        Ok(folder::remove(&draft)?)
+    }
+}
+
+impl Inner {
+    /// Makes a folder of links to all that a manifest names, and of a manifest of its own: who opens a copy of it begins a log of its
+    /// own.
+    fn link_files(&self, manifest: &Manifest, draft: &Path) -> Result<(), StorageError> {
+        let root = self.disk.root();
+        let mut names = manifest.files();
+        names.extend(root.join(METADATA).is_file().then(|| METADATA.to_owned()));
+        folder::fill(root, &names, draft)?;
+        let alone = Manifest { flushed_lsn: 0, ..manifest.clone() };
+        folder::replace_in(draft, || alone.write(&OsDisk::new(draft, IoMode::Pread)?))
     }
 }
 
@@ -178,19 +190,6 @@ fn describe(folder: &Path, name: &str) -> Result<SnapshotInfo, StorageError> {
     let created = about(MANIFEST)?.modified();
     let created = created.map_err(|error| StorageError::io(&folder.join(MANIFEST), "look at", error))?;
     Ok(SnapshotInfo { name: name.to_owned(), created, bytes })
-}
-
-/// Makes a folder of links, in place of what an earlier attempt left.
-pub(crate) fn fill(from: &Path, files: &[String], draft: &Path) -> Result<(), StorageError> {
-    let made = clear(draft).and_then(|()| fs::create_dir_all(draft));
-    made.map_err(|error| StorageError::io(draft, "make a folder", error))?;
-    files.iter().try_for_each(|file| link(&from.join(file), &draft.join(file)))?;
-    sync(draft)
-}
-
-/// Removes what an earlier attempt left.
-pub(crate) fn clear(draft: &Path) -> io::Result<()> {
-    if draft.exists() { fs::remove_dir_all(draft) } else { Ok(()) }
 }
 
 /// Reads every file of a snapshot and checks it.
@@ -229,47 +228,15 @@ pub(crate) fn snapshot_folder(collection: &Path, name: &str) -> Result<PathBuf, 
     }
 }
 
-/// Makes a folder that has the files of another, by links where that is possible.
-pub(crate) fn link_all(from: &Path, to: &Path) -> Result<(), StorageError> {
-    fill(from, &names_in(from)?, to)
-}
-
 /// Gives a collection the snapshots of another, by links.
 pub(crate) fn link_snapshots(from: &Path, to: &Path) -> Result<(), StorageError> {
     let (from, to) = (from.join(FOLDER), to.join(FOLDER));
     let names = names_in(&from)?;
-    names.iter().try_for_each(|name| link_all(&from.join(name), &to.join(name)))?;
-    if names.is_empty() { Ok(()) } else { sync(&to) }
-}
-
-pub(crate) fn names_in(folder: &Path) -> Result<Vec<String>, StorageError> {
-    let read = || -> io::Result<Vec<String>> {
-        if !folder.exists() {
-            return Ok(Vec::new());
-        }
-        let mut names = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            let name = entry?.file_name();
-            // Names that begin with a dot are unfinished.
-            names.extend(name.to_str().filter(|name| !name.starts_with('.')).map(str::to_owned));
-        }
-        names.sort_unstable();
-        Ok(names)
-    };
-    read().map_err(|error| StorageError::io(folder, "list", error))
-}
-
-/// A second name for a file, or a copy where the file system knows no such thing.
-pub(crate) fn link(from: &Path, to: &Path) -> Result<(), StorageError> {
-    let linked = fs::hard_link(from, to).or_else(|_| {
-        fs::copy(from, to)?;
-        fs::File::open(to)?.sync_all()
-    });
-    linked.map_err(|error| StorageError::io(to, "link", error))
-}
-
-/// Makes the names in a folder survive a crash.
-pub(crate) fn sync(folder: &Path) -> Result<(), StorageError> {
-    let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(|error| StorageError::io(folder, "sync", error))
+    for name in &names {
+        // Half of one must not be found.
+        folder::link_all(&from.join(name), &to.join(DRAFT))?;
+        folder::clear(&to.join(name))?;
+        folder::rename(&to.join(DRAFT), &to.join(name))?;
+    }
+    if names.is_empty() { Ok(()) } else { folder::sync(&to) }
 }

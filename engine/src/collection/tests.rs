@@ -3,6 +3,7 @@
 mod codes;
 mod crash;
 mod damage;
+mod facet;
 mod faults;
 mod fields;
 mod index;

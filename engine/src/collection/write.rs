@@ -103,7 +103,7 @@ enum Request {
     Delete(Chosen),
     Edit(Chosen, Edit),
     /// Each point its own edits, one after the other.
-    EditEach(BTreeMap<PointId, Vec<Edit>>),
+    EditEach(BTreeMap<PointId, Vec<Edit>>, Option<Checked>),
 }
 
 /// A point whose vectors are known to fit.
@@ -354,11 +354,14 @@ impl Inner {
                 }
                 Ok(changes)
             }
-            Request::EditEach(edits) => {
+            Request::EditEach(edits, filter) => {
                 let mut changes = Vec::with_capacity(edits.len());
                 for (id, edits) in edits {
                     let row = state.find(id)?;
                     let Some(old) = row.map(|row| state.stored(row)).transpose()?.flatten() else { continue };
+                    if filter.as_ref().is_some_and(|filter| !self.is_match(filter, &old)) {
+                        continue;
+                    }
                     changes.push(put(state, writer, edited(&old, &edits)?)?);
                 }
                 Ok(changes)
@@ -382,8 +385,13 @@ impl Inner {
             return Ok(false);
         }
         let (Some(filter), Some(old)) = (filter, state.stored(row)?) else { return Ok(true) };
-        let has_vector = |name: &str| self.schema.find(name).is_some_and(|(at, _)| old.vectors[at].is_some());
-        Ok(filter.matches(id, &old.payload, has_vector))
+        Ok(self.is_match(filter, &old))
+    }
+
+    fn is_match(&self, filter: &Checked, point: &Stored) -> bool {
+        let has_vector =
+            |name: &str| self.schema.find(name).is_some_and(|(at, _)| point.vectors[at].is_some());
+        filter.matches(point.id, &point.payload, has_vector)
     }
 
     /// The rows of points that are there, each once, in ascending order.

@@ -12,8 +12,9 @@ use nearline_storage::{Disk, OsDisk, Pair, StorageError};
 use roaring::RoaringBitmap;
 
 use super::{Database, Inner, check_name, folder_name, store_id};
-use crate::collection::{Collection, link};
+use crate::collection::Collection;
 use crate::error::OpenError;
+use crate::folder;
 use crate::manifest::{Manifest, write_dead};
 use crate::point_id::PointId;
 use crate::record::{Stored, decode_document, encode_document, row_key, row_of};
@@ -312,6 +313,6 @@ impl Making<'_> {
 
     fn link(&self, name: &str) -> Result<(), OpenError> {
         let to = self.folder.join(file_in_collection(self.adoption, name));
-        Ok(link(&self.from.join(name), &to)?)
+        Ok(folder::link(&self.from.join(name), &to)?)
     }
 }

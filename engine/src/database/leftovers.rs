@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nearline_storage::{IoMode, OsDisk, StorageError, is_temp_name};
 
 use super::spaces::space_folder_name;
+use super::storage_snapshot::storage_draft;
 use super::tables::table_folder_name;
 use super::{folder_name, folders_in};
 use crate::catalog::{CATALOG, Catalog};
@@ -54,5 +55,6 @@ fn of_database(root: &Path, catalog: &Catalog) -> Result<Vec<PathBuf>, StorageEr
         let draft = name.to_str().filter(|name| is_temp_name(name) && name.starts_with(CATALOG));
         found.extend(draft.map(|draft| root.join(draft)));
     }
+    found.extend(Some(storage_draft(root)).filter(|draft| draft.exists()));
     Ok(found)
 }

@@ -8,8 +8,9 @@ use nearline_storage::{Disk, OsDisk, StorageError};
 use super::{CLOSING, Database, Inner, check_name, locked, store_id};
 use crate::behavior::{BehaviorError, BehaviorOptions, BehaviorSpace, Inner as Space, Limits};
 use crate::catalog::Entry;
-use crate::collection::{link_all, snapshot_folder, sync};
+use crate::collection::snapshot_folder;
 use crate::error::OpenError;
+use crate::folder;
 
 const WHAT: &str = "behavior space";
 /// Shares of the memory: one in so many bytes for changes, for tables, for histories, and for items.
@@ -109,9 +110,9 @@ impl Database {
         let number = catalog.take_number();
         let folder = root.join(space_folder_name(number));
         let made = (|| {
-            link_all(&source, &folder)?;
+            folder::link_all(&source, &folder)?;
             BehaviorSpace::set_apart(&OsDisk::new(&folder, inner.options.io)?, number)?;
-            sync(root)
+            folder::sync(root)
         })();
         if let Err(error) = made {
             // What cannot be removed now is, when the database opens.

@@ -145,7 +145,7 @@ fn is_locked(error: &StorageError) -> bool {
     matches!(error, StorageError::Locked { .. })
 }
 
-fn wrong_table(error: TableError) -> OpenError {
+pub(super) fn wrong_table(error: TableError) -> OpenError {
     match error {
         TableError::Storage(error) => match Arc::try_unwrap(error) {
             Ok(StorageError::Locked { dir }) => OpenError::InUse { dir },

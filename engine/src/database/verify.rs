@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use nearline_storage::Disk;
 
+use super::storage_snapshot::verify_storage;
 use super::{Database, DatabaseBuilder, leftovers, locked};
+use crate::collection::snapshot_folder;
 use crate::error::OpenError;
 
 /// What is wrong with a collection or a snapshot.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Damage {
-    /// The name of the collection, behaviour space or embedding table.
+    /// The name of the collection, behaviour space or embedding table; none if it is in a snapshot of all there is.
     pub collection: String,
     /// The name of the snapshot, if it is in one.
     pub snapshot: Option<String>,
@@ -25,7 +27,7 @@ pub struct Damage {
 pub struct DatabaseReport {
     /// Collections that were read.
     pub collections: u64,
-    /// Their snapshots.
+    /// Their snapshots, and those of all there is.
     pub snapshots: u64,
     /// Behaviour spaces that were read.
     pub spaces: u64,
@@ -93,6 +95,15 @@ impl DatabaseBuilder {
             let verified = database.verify_embedding_table(&name);
             if let Err(error) = verified {
                 report.damaged.push(Damage { collection: name, snapshot: None, error });
+            }
+        }
+        let snapshots = if collection.is_none() { database.storage_snapshots()? } else { Vec::new() };
+        for name in snapshots {
+            report.snapshots += 1;
+            let verified = snapshot_folder(database.inner.disk.root(), &name);
+            if let Err(error) = verified.and_then(|folder| verify_storage(&folder)) {
+                let (collection, snapshot) = (String::new(), Some(name));
+                report.damaged.push(Damage { collection, snapshot, error });
             }
         }
         Ok(report)

@@ -1,10 +1,11 @@
 //! A table that is open: its log, its content, and how one becomes the other.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use nearline_index::embedding::{Rule, Table, Train};
 use nearline_storage::{
-    Disk, FolderLock, LockMode, MAX_RECORD_BYTES, StorageError, Wal, WalOptions, is_temp_name,
+    Disk, FolderLock, IoMode, LockMode, MAX_RECORD_BYTES, OsDisk, StorageError, Wal, WalOptions, is_temp_name,
 };
 
 use super::content::{Content, head_of, write_segments};
@@ -12,6 +13,7 @@ use super::error::TableError;
 use super::file::{TableFile, TableFileWriter};
 use super::manifest::{Manifest, TABLE, file_id, file_name, number_of};
 use super::record::Write;
+use crate::folder;
 
 /// How much a table may take.
 #[derive(Clone, Copy, Debug)]
@@ -204,11 +206,27 @@ impl Inner {
         Ok(numbers.unwrap_or(0).max(manifest.number) + 1)
     }
 
+    /// Makes a folder that is this table as it is now, by links; its writes are counted anew.
+    pub(crate) fn keep_in(&self, draft: &Path) -> Result<(), TableError> {
+        let mut writer = locked(&self.writer);
+        self.fold(&mut writer)?;
+        folder::fill(self.disk.root(), &[writer.manifest.file_name()], draft)?;
+        let alone = Manifest { lsn: 0, ..writer.manifest.clone() };
+        Ok(folder::replace_in(draft, || alone.write(&OsDisk::new(draft, IoMode::Pread)?))?)
+    }
+
     /// Reads all of the file and checks it.
     pub(crate) fn verify(&self) -> Result<(), TableError> {
         let manifest = locked(&self.writer).manifest.clone();
         Ok(TableFile::open(&*self.disk, &manifest.file_name(), manifest.file_id(), manifest.directory)?
             .verify()?)
+    }
+
+    /// The same for a folder that is not open; its log is not looked at.
+    pub(crate) fn verify_folder(folder: &Path) -> Result<(), TableError> {
+        let disk = OsDisk::new(folder, IoMode::Pread)?;
+        let manifest = Manifest::read(&disk)?;
+        Ok(TableFile::open(&disk, &manifest.file_name(), manifest.file_id(), manifest.directory)?.verify()?)
     }
 
     /// Bytes of the file and of the log, and why the log could not be folded.

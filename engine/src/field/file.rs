@@ -11,7 +11,7 @@ use roaring::RoaringBitmap;
 
 use crate::field::index::{FieldFileInfo, FieldIndexInfo, field_name};
 use crate::field::kept::Kept;
-use crate::field::key::keys_of;
+use crate::field::key::{Mark, keys_of, mark_key, tag};
 use crate::field::plan::{KeyQuery, KeySet};
 use crate::field::rows::{RowSet, add_rows};
 use crate::path::values_at;
@@ -160,6 +160,30 @@ impl FieldFile {
         Ok(self.set_pages(&query.rows)? + self.set_pages(&query.recheck)?)
     }
 
+    /// Calls `each` with every value's key, without its tag, and the rows that have it.
+    pub(crate) fn each_value<E: From<StorageError>>(
+        &self,
+        mut each: impl FnMut(&[u8], &RoaringBitmap) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for entry in self.table()?.range(Bound::Included(&[tag::VALUE]), Bound::Excluded(&[tag::VALUE + 1])) {
+            let (key, value) = entry?;
+            let mut rows = RowSet::default();
+            self.add_value(&value, &mut rows)?;
+            each(&key[1..], &rows.into_bitmap())?;
+        }
+        Ok(())
+    }
+
+    /// About how many pages that reads.
+    pub(crate) fn value_pages(&self) -> Result<u64, StorageError> {
+        self.set_pages(&with_tag(tag::VALUE))
+    }
+
+    /// Rows that have values of which no key tells all: cut ones, and those of other types.
+    pub(crate) fn untold(&self) -> Result<RoaringBitmap, StorageError> {
+        Ok(self.select(&with_tag(tag::CUT))? | self.select(&KeySet::Key(mark_key(Mark::Other)))?)
+    }
+
     fn set_pages(&self, set: &KeySet) -> Result<u64, StorageError> {
         let table = self.table()?;
         let summary = table.summary();
@@ -249,4 +273,8 @@ impl FieldFile {
     fn path(&self) -> PathBuf {
         self.disk.root().join(field_name(self.info.number))
     }
+}
+
+fn with_tag(tag: u8) -> KeySet {
+    KeySet::Keys { from: Bound::Included(vec![tag]), to: Bound::Excluded(vec![tag + 1]) }
 }

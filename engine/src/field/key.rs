@@ -129,6 +129,50 @@ pub(crate) fn number_key(number: Number) -> Key {
 /// What stands for a float that lacks nothing.
 const LACK_ZERO: i128 = 0x2000;
 
+/// The integer of a key without its tag; none if the key is that of a float.
+fn integer_of(key: &[u8]) -> Option<Number> {
+    let (sortable, rest) = key.split_first_chunk::<8>()?;
+    let (sortable, rest) = (u64::from_be_bytes(*sortable), u16::from_be_bytes(rest.try_into().ok()?));
+    if rest % 2 == 1 {
+        return None;
+    }
+    let bits = if sortable >> 63 == 1 { sortable & !(1 << 63) } else { !sortable };
+    let integer = f64::from_bits(bits) as i128 + i128::from(rest / 2) - LACK_ZERO;
+    let small = i64::try_from(integer).map(Number::from);
+    small.ok().or_else(|| u64::try_from(integer).ok().map(Number::from))
+}
+
+/// Of which values the keys of an index are, where they tell all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ValueKeys {
+    Strings,
+    Integers,
+    Bools,
+    Uuids,
+}
+
+impl ValueKeys {
+    pub(crate) fn of(field_type: FieldType) -> Option<Self> {
+        match field_type {
+            FieldType::Keyword => Some(Self::Strings),
+            FieldType::Integer | FieldType::Float => Some(Self::Integers),
+            FieldType::Bool => Some(Self::Bools),
+            FieldType::Uuid => Some(Self::Uuids),
+            _ => None,
+        }
+    }
+
+    /// The value of a key without its tag; none if it is that of a float.
+    pub(crate) fn value(self, key: &[u8]) -> Option<Value> {
+        match self {
+            Self::Strings => std::str::from_utf8(key).ok().map(Value::from),
+            Self::Integers => integer_of(key).map(Value::from),
+            Self::Bools => key.first().map(|&byte| Value::from(byte == 1)),
+            Self::Uuids => key.try_into().ok().map(|bytes| Value::from(Uuid(bytes).to_string())),
+        }
+    }
+}
+
 pub(crate) fn moment_key(micros: i64) -> Key {
     value_key(&(micros as u64 ^ 1 << 63).to_be_bytes())
 }

@@ -2,13 +2,14 @@
 
 use nearline::sdim::Normalize;
 use nearline::{Behavior, BehaviorOptions, BehaviorReport, Candidates, SourceOffset, Span};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
 
 /// A space to be made.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct SpaceIn {
     dim: usize,
     #[serde(default = "usual_groups")]
@@ -36,7 +37,7 @@ fn usual_bits() -> usize {
     3
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum NormalizeIn {
     None,
@@ -66,14 +67,14 @@ impl SpaceIn {
 }
 
 /// Items to be put.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct ItemsIn {
     pub(crate) items: Vec<u64>,
     pub(crate) vectors: Vec<Vec<f32>>,
 }
 
 /// Behaviours to be added.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct AppendIn {
     behaviors: Vec<BehaviorJson>,
     #[serde(flatten)]
@@ -81,7 +82,7 @@ pub(crate) struct AppendIn {
 }
 
 /// Where behaviours come from, if they shall count once.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct SourceIn {
     source: Option<String>,
@@ -113,7 +114,7 @@ impl AppendIn {
 }
 
 /// A behaviour.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub(crate) struct BehaviorJson {
     user: u64,
     event: u64,
@@ -136,7 +137,7 @@ impl From<Behavior> for BehaviorJson {
 }
 
 /// What a write did.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct WrittenOut {
     appended: usize,
     duplicates: usize,
@@ -176,7 +177,7 @@ impl Wanted {
 }
 
 /// Candidates of a user.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct CandidatesIn {
     pub(crate) user: u64,
     items: Option<Vec<u64>>,
@@ -205,14 +206,14 @@ pub(crate) fn flat(vectors: &[Vec<f32>], dim: usize) -> Result<Vec<f32>, ApiErro
 }
 
 /// Interest of several users.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct InterestIn {
     pub(crate) queries: Vec<CandidatesIn>,
     pub(crate) at: Option<i64>,
 }
 
 /// The same, of one user.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct AttentionIn {
     #[serde(flatten)]
     pub(crate) query: CandidatesIn,
@@ -226,7 +227,7 @@ fn usual_scale() -> f32 {
 }
 
 /// Behaviours like candidates.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct HammingIn {
     #[serde(flatten)]
     pub(crate) query: CandidatesIn,
@@ -240,14 +241,14 @@ fn usual_count() -> usize {
 }
 
 /// Tables of users.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct TablesIn {
     pub(crate) users: Vec<u64>,
     pub(crate) at: Option<i64>,
 }
 
 /// Behaviours of a user.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct BehaviorsIn {
     pub(crate) user: u64,
     last: Option<usize>,
@@ -269,7 +270,7 @@ impl BehaviorsIn {
 }
 
 /// Behaviours of a user that shall go: some events, or those before a time.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct DeleteIn {
     pub(crate) user: u64,
     pub(crate) events: Option<Vec<u64>>,
@@ -277,7 +278,7 @@ pub(crate) struct DeleteIn {
 }
 
 /// All that shall go but the last ones.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct TruncateIn {
     pub(crate) user: u64,
     pub(crate) keep: u64,

@@ -9,16 +9,18 @@ mod settings;
 use std::collections::BTreeMap;
 
 use nearline::{ElementType, Metric, Payload, Schema, VectorConfig};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::error::ApiError;
+use crate::json::shape::Object;
 
 pub(crate) use info::info;
 pub(crate) use settings::Settings;
 
 /// A collection to be made.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct CreateIn {
     vectors: Option<VectorsIn>,
     sparse_vectors: Option<Map<String, Value>>,
@@ -28,30 +30,32 @@ pub(crate) struct CreateIn {
     write_consistency_factor: Option<u32>,
     on_disk_payload: Option<bool>,
     wal_config: Option<WalIn>,
+    #[schemars(skip)]
     init_from: Option<Value>,
     #[serde(flatten)]
     common: CommonIn,
 }
 
 /// What is said of a collection when it is made, and when it is changed.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct CommonIn {
     hnsw_config: Option<HnswIn>,
     optimizers_config: Option<OptimizersIn>,
     quantization_config: Option<Value>,
     strict_mode_config: Option<Map<String, Value>>,
+    #[schemars(with = "Option<Object>")]
     metadata: Option<Payload>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected {size, distance, …}, or an object of such by name")]
 enum VectorsIn {
     One(Box<VectorIn>),
     Named(BTreeMap<String, VectorIn>),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct VectorIn {
     size: u64,
     distance: Distance,
@@ -59,10 +63,11 @@ struct VectorIn {
     on_disk: Option<bool>,
     hnsw_config: Option<HnswIn>,
     quantization_config: Option<Value>,
+    #[schemars(skip)]
     multivector_config: Option<Value>,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 enum Distance {
     Cosine,
     Euclid,
@@ -70,7 +75,7 @@ enum Distance {
     Manhattan,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Datatype {
     Float32,
@@ -80,7 +85,7 @@ enum Datatype {
 }
 
 /// Options of a graph.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct HnswIn {
     m: Option<u64>,
@@ -92,7 +97,7 @@ struct HnswIn {
     inline_storage: Option<bool>,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct WalIn {
     wal_capacity_mb: Option<u64>,
@@ -100,7 +105,7 @@ struct WalIn {
     wal_retain_closed: Option<u64>,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct OptimizersIn {
     deleted_threshold: Option<f64>,
@@ -114,21 +119,21 @@ struct OptimizersIn {
     prevent_unoptimized: Option<bool>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a count or \"auto\"")]
 enum Threads {
     Count(u64),
     Auto(Auto),
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Auto {
     Auto,
 }
 
 /// A collection to be changed.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct UpdateIn {
     vectors: Option<BTreeMap<String, VectorDiffIn>>,
@@ -138,7 +143,7 @@ pub(crate) struct UpdateIn {
     common: CommonIn,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct VectorDiffIn {
     hnsw_config: Option<HnswIn>,
@@ -146,7 +151,7 @@ struct VectorDiffIn {
     on_disk: Option<bool>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct ParamsDiffIn {
     replication_factor: Option<u32>,

@@ -2,13 +2,15 @@
 
 use nearline::filter::{FieldTest, GeoBox, GeoPolygon, GeoRadius, MinShould, Range};
 use nearline::{Condition, Filter, GeoPoint, MatchValue, Number, PointId, RangeBound};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::one_or_many::OneOrMany;
 use crate::error::ApiError;
+use crate::json::shape::Id;
 
 /// A filter as it is written.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct FilterIn {
     must: Option<OneOrMany<ConditionIn>>,
@@ -17,14 +19,14 @@ pub(crate) struct FilterIn {
     min_should: Option<MinShouldIn>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct MinShouldIn {
     conditions: Vec<ConditionIn>,
     min_count: usize,
 }
 
 /// A condition: the members say which it is.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct ConditionIn {
     key: Option<String>,
@@ -36,6 +38,7 @@ pub(crate) struct ConditionIn {
     values_count: Option<CountIn>,
     is_empty: Option<IsIn>,
     is_null: Option<IsIn>,
+    #[schemars(with = "Option<Vec<Id>>")]
     has_id: Option<Vec<PointId>>,
     has_vector: Option<String>,
     slice: Option<SliceIn>,
@@ -46,7 +49,7 @@ pub(crate) struct ConditionIn {
     min_should: Option<MinShouldIn>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct MatchIn {
     value: Option<Scalar>,
@@ -58,7 +61,7 @@ struct MatchIn {
     except: Option<Scalars>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a string, an integer or a bool")]
 enum Scalar {
     Bool(bool),
@@ -66,7 +69,7 @@ enum Scalar {
     Keyword(String),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a list of strings, or one of integers")]
 enum Scalars {
     Keywords(Vec<String>),
@@ -74,7 +77,7 @@ enum Scalars {
 }
 
 /// Bounds: numbers, or moments.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct RangeIn {
     gt: Option<BoundIn>,
@@ -83,14 +86,14 @@ struct RangeIn {
     lte: Option<BoundIn>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a number, or a moment such as 2024-02-29T12:00:00Z")]
 enum BoundIn {
-    Number(Number),
+    Number(#[schemars(with = "f64")] Number),
     Moment(String),
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct CountIn {
     gt: Option<u64>,
@@ -99,49 +102,49 @@ struct CountIn {
     lte: Option<u64>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a bool beside a key, or an object with a key")]
 enum IsIn {
     Beside(bool),
     Key { key: String },
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 pub(crate) struct PlaceIn {
     lon: f64,
     lat: f64,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct BoxIn {
     top_left: PlaceIn,
     bottom_right: PlaceIn,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct RadiusIn {
     center: PlaceIn,
     radius: f64,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct RingIn {
     points: Vec<PlaceIn>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct PolygonIn {
     exterior: RingIn,
     interiors: Option<Vec<RingIn>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct SliceIn {
     total: u32,
     index: u32,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct NestedIn {
     key: String,
     filter: FilterIn,

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use nearline::{Decay, Expression, Formula, GeoPoint, Value};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::filter::{ConditionIn, PlaceIn};
+use super::shape::shaped;
 use crate::error::ApiError;
 
 /// An expression, and what stands in for what is missing.
@@ -34,7 +36,7 @@ pub(crate) enum ExpressionIn {
     Object(Box<ObjectIn>),
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct ObjectIn {
     geo_distance: Option<GeoDistanceIn>,
@@ -62,26 +64,26 @@ pub(crate) struct ObjectIn {
 type OfOne = fn(Box<Expression>) -> Expression;
 type OfDecay = fn(Expression) -> Decay;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct GeoDistanceIn {
     origin: PlaceIn,
     to: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct DivIn {
     left: ExpressionIn,
     right: ExpressionIn,
     by_zero_default: Option<f64>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct PowIn {
     base: ExpressionIn,
     exponent: ExpressionIn,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct DecayIn {
     x: ExpressionIn,
     target: Option<ExpressionIn>,
@@ -94,6 +96,18 @@ impl<'de> Deserialize<'de> for ExpressionIn {
         deserializer.deserialize_any(ExpressionReader)
     }
 }
+
+/// A number, a variable or an object.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its shape is asked for")]
+enum ExpressionShape {
+    Number(f64),
+    Variable(String),
+    Object(Box<ObjectIn>),
+}
+
+shaped!(ExpressionIn, "Expression", ExpressionShape);
 
 struct ExpressionReader;
 

@@ -1,27 +1,28 @@
 //! Field indexes: their types and options.
 
 use nearline::{FieldIndex, FieldType, TextOptions, Tokenizer};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
 
 /// A field, and what sort of index it gets.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct CreateIndexIn {
     pub(crate) field_name: String,
     #[serde(alias = "field_type")]
     field_schema: Option<SchemaIn>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected the name of a type, or an object {type, …}")]
 enum SchemaIn {
     Type(TypeIn),
     Params(Box<ParamsIn>),
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum TypeIn {
     Keyword,
@@ -35,7 +36,7 @@ enum TypeIn {
 }
 
 /// Options of all types. Those that only say where an index lies say nothing here.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct ParamsIn {
     r#type: TypeIn,
     tokenizer: Option<TokenizerIn>,
@@ -47,7 +48,7 @@ struct ParamsIn {
     stemmer: Option<Value>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum TokenizerIn {
     Prefix,

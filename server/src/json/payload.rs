@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use nearline::{Object, Payload, Schema, Value, Vector};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::vector::{VectorsOut, config_of};
 use crate::error::ApiError;
 
 /// What of a payload is wanted.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a bool, a list of paths, {include: [paths]} or {exclude: [paths]}")]
 pub(crate) enum WithPayload {
     All(bool),
@@ -19,21 +20,21 @@ pub(crate) enum WithPayload {
 }
 
 /// Only what lies at these paths.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Include {
     include: Vec<String>,
 }
 
 /// All but what lies at these paths.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Exclude {
     exclude: Vec<String>,
 }
 
 /// Which vectors are wanted.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a bool or a list of names")]
 pub(crate) enum WithVector {
     All(bool),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use nearline::{Filter, Payload, Point, PointId, Schema, Selector, UpdateMode, Value, Vector};
+use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -11,39 +12,45 @@ use super::no_shards;
 use super::payload::{WithPayload, WithVector};
 use super::vector::{Dense, Vectors, VectorsOut, prepared};
 use crate::error::ApiError;
+use crate::json::shape::{Id, Object};
 
 /// Points to be written: as a list, or column by column.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct UpsertIn {
     points: Option<Vec<PointIn>>,
     batch: Option<BatchIn>,
+    #[schemars(with = "Option<serde_json::Value>")]
     shard_key: Option<IgnoredAny>,
     update_filter: Option<FilterIn>,
     update_mode: Option<ModeIn>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct PointIn {
+    #[schemars(with = "Id")]
     id: PointId,
     vector: Vectors,
+    #[schemars(with = "Option<Object>")]
     payload: Option<Payload>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct BatchIn {
+    #[schemars(with = "Vec<Id>")]
     ids: Vec<PointId>,
     vectors: Columns,
+    #[schemars(with = "Option<Vec<Option<Object>>>")]
     payloads: Option<Vec<Option<Payload>>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected lists of numbers, or an object of such lists by name")]
 enum Columns {
     One(Vec<Dense>),
     Named(BTreeMap<String, Vec<Dense>>),
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum ModeIn {
     Upsert,
@@ -123,10 +130,12 @@ impl BatchIn {
 }
 
 /// Which points are meant.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct SelectorIn {
+    #[schemars(with = "Option<Vec<Id>>")]
     points: Option<Vec<PointId>>,
     filter: Option<FilterIn>,
+    #[schemars(with = "Option<serde_json::Value>")]
     shard_key: Option<IgnoredAny>,
 }
 
@@ -143,8 +152,9 @@ impl SelectorIn {
 }
 
 /// A payload, and the points that get it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct SetPayloadIn {
+    #[schemars(with = "Object")]
     pub(crate) payload: Payload,
     pub(crate) key: Option<String>,
     #[serde(flatten)]
@@ -152,7 +162,7 @@ pub(crate) struct SetPayloadIn {
 }
 
 /// Paths in payloads, and the points that lose what lies there.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct DeletePayloadIn {
     pub(crate) keys: Vec<String>,
     #[serde(flatten)]
@@ -160,7 +170,7 @@ pub(crate) struct DeletePayloadIn {
 }
 
 /// Names of vectors, and the points that lose them.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct DeleteVectorsIn {
     pub(crate) vector: Vec<String>,
     #[serde(flatten)]
@@ -168,42 +178,54 @@ pub(crate) struct DeleteVectorsIn {
 }
 
 /// Vectors by name, ready to be written.
-type NamedVectors = BTreeMap<String, Vector>;
+pub(crate) type NamedVectors = BTreeMap<String, Vector>;
 
 /// Vectors of points to be replaced.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct UpdateVectorsIn {
     points: Vec<PointVectorsIn>,
+    #[schemars(with = "Option<serde_json::Value>")]
     shard_key: Option<IgnoredAny>,
-    update_filter: Option<IgnoredAny>,
+    update_filter: Option<FilterIn>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct PointVectorsIn {
+    #[schemars(with = "Id")]
     id: PointId,
     vector: Vectors,
 }
 
 impl UpdateVectorsIn {
-    /// Ids and their vectors, ready to be written.
-    pub(crate) fn read(self, schema: &Schema) -> Result<Vec<(PointId, NamedVectors)>, ApiError> {
+    /// Ids and their vectors, ready to be written, and which of the points get them.
+    pub(crate) fn read(self, schema: &Schema) -> Result<UpdateVectors, ApiError> {
         no_shards(&self.shard_key)?;
-        if self.update_filter.is_some() {
-            return Err(ApiError::unsupported("update_filter"));
-        }
-        Ok(self.points.into_iter().map(|point| (point.id, point.vector.prepared(schema))).collect())
+        let filter = self.update_filter.map(FilterIn::read).transpose()?;
+        let points = self.points.into_iter().map(|point| (point.id, point.vector.prepared(schema)));
+        Ok(UpdateVectors { points: points.collect(), filter })
     }
 }
 
+/// Vectors of points ready to be written.
+#[derive(Debug)]
+pub(crate) struct UpdateVectors {
+    pub(crate) points: Vec<(PointId, NamedVectors)>,
+    /// What points must be like that get them.
+    pub(crate) filter: Option<Filter>,
+}
+
 /// A point as it is handed out.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Record {
+    #[schemars(with = "Id")]
     id: PointId,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Object>")]
     payload: Option<Payload>,
     #[serde(skip_serializing_if = "Option::is_none")]
     vector: Option<VectorsOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
     order_value: Option<Value>,
 }
 
@@ -227,7 +249,7 @@ impl Record {
 }
 
 /// A point that was found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Scored {
     version: u64,
     score: f32,
@@ -252,6 +274,11 @@ impl Scored {
             Some(value) => record.ordered_by(value),
             None => record,
         };
-        Self { version: 0, score: hit.score, record }
+        Self { version: 0, score: finite(hit.score), record }
     }
+}
+
+/// A score as JSON can have it: one beyond what 32 bits hold is the largest or the least that they do.
+pub(crate) fn finite(score: f32) -> f32 {
+    score.clamp(f32::MIN, f32::MAX)
 }

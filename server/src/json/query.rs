@@ -4,6 +4,7 @@ mod kind;
 mod older;
 
 use nearline::Query;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -16,7 +17,7 @@ pub(crate) use kind::{FusionIn, Kind, MmrIn, OrderByIn, PairIn, RecommendIn, Rrf
 pub(crate) use older::{OlderDiscover, OlderRecommend, OlderSearch};
 
 /// A question of any kind.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct QueryIn {
     pub(crate) query: Option<Kind>,
@@ -31,11 +32,12 @@ pub(crate) struct QueryIn {
     #[serde(alias = "with_vectors")]
     pub(crate) with_vector: Option<WithVector>,
     pub(crate) lookup_from: Option<LookupIn>,
+    #[schemars(with = "Option<serde_json::Value>")]
     pub(crate) shard_key: Option<IgnoredAny>,
 }
 
 /// A question whose points are ranked by another one.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct PrefetchIn {
     query: Option<Kind>,
     prefetch: Option<OneOrMany<PrefetchIn>>,
@@ -66,13 +68,13 @@ impl From<PrefetchIn> for QueryIn {
 }
 
 /// Several questions.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct Batch<Q> {
     pub(crate) searches: Vec<Q>,
 }
 
 /// A question whose points are put into groups. Its limit is that of groups.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct GroupsIn<Q> {
     pub(crate) group_by: String,
     pub(crate) group_size: Option<usize>,
@@ -82,7 +84,7 @@ pub(crate) struct GroupsIn<Q> {
 }
 
 /// Where points are whose ids are the values of groups.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "expected the name of a collection, or {collection, with_payload, with_vectors}"
@@ -93,15 +95,16 @@ pub(crate) enum WithLookupIn {
 }
 
 /// Where the vectors of ids in a question are looked up.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct LookupIn {
     pub(crate) collection: String,
     pub(crate) vector: Option<String>,
+    #[schemars(with = "Option<serde_json::Value>")]
     pub(crate) shard_key: Option<IgnoredAny>,
 }
 
 /// How a question is to be answered. Knobs of graphs say nothing here.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct ParamsIn {
     exact: bool,

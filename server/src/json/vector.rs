@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use nearline::{ElementType, Metric, PointId, Schema, Vector, VectorConfig};
+use schemars::JsonSchema;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
+
+use super::shape::{Id, shaped};
 
 const MULTI: &str = "lists of vectors (multi-vectors) are not supported yet";
 const SPARSE: &str = "sparse vectors are not supported yet";
@@ -267,6 +270,29 @@ impl Serialize for Numbers<'_> {
         }
     }
 }
+
+/// A vector or an id.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its shape is asked for")]
+enum InputShape {
+    Vector(Vec<f32>),
+    Id(Id),
+}
+
+/// A vector, or some by name.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its shape is asked for")]
+enum VectorsShape {
+    One(Vec<f32>),
+    Named(BTreeMap<String, Vec<f32>>),
+}
+
+shaped!(Dense, "Dense", Vec<f32>);
+shaped!(Input, "Input", InputShape);
+shaped!(Vectors, "Vectors", VectorsShape);
+shaped!(VectorsOut, "VectorsOut", VectorsShape);
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 
 use axum::routing::MethodFilter;
 use nearline::AliasChange;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -25,12 +26,12 @@ pub(super) fn routes() -> Routes {
         )
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct ChangesIn {
     actions: Vec<ActionIn>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 enum ActionIn {
     #[serde(rename = "create_alias")]
     Create { collection_name: String, alias_name: String },

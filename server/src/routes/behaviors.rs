@@ -5,6 +5,7 @@ mod write;
 
 use axum::routing::MethodFilter;
 use nearline::BehaviorSpace;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -110,14 +111,14 @@ fn sources(call: &Call) -> Answer<Value> {
     Ok(json!({ "sources": sources.collect::<Vec<_>>() }).into())
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Action {
     /// All changes go from memory into files.
     Flush,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct MaintainIn {
     action: Action,
 }
@@ -134,7 +135,7 @@ fn snapshots(call: &Call) -> Answer<Value> {
     Ok(json!({ "snapshots": space(call)?.snapshots()? }).into())
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct NameIn {
     name: String,
 }

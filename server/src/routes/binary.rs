@@ -2,6 +2,7 @@
 
 use axum::routing::MethodFilter;
 use nearline::{Point, PointId, Query};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::upsert::{Updated, updated};
@@ -9,6 +10,8 @@ use crate::app::Kind;
 use crate::call::{Answer, Call, bytes};
 use crate::content::Content;
 use crate::error::ApiError;
+use crate::json::point::finite;
+use crate::json::shape::Id;
 use crate::json::vector::{Dense, config_of, prepared};
 use crate::reply::{Reply, Usage};
 use crate::rows::{self, Ids};
@@ -19,16 +22,19 @@ pub(super) fn routes() -> Routes {
         .route(
             "/nearline/v1/collections/{collection}/points",
             bytes(Kind::Write, MethodFilter::PUT, upsert)
+                .takes::<UpsertParams>()
                 .says("Writes points whose vectors are rows of bytes"),
         )
         .route(
             "/nearline/v1/collections/{collection}/query",
-            bytes(Kind::Search, MethodFilter::POST, query).says("The nearest to each of the rows of bytes"),
+            bytes(Kind::Search, MethodFilter::POST, query)
+                .takes::<QueryParams>()
+                .says("The nearest to each of the rows of bytes"),
         )
 }
 
 /// What goes with rows that are written.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct UpsertParams {
     using: String,
@@ -57,7 +63,7 @@ fn upsert(call: &Call, content: &Content) -> Answer<Updated> {
 }
 
 /// What goes with rows that are asked with.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default)]
 struct QueryParams {
     using: String,
@@ -72,8 +78,9 @@ impl Default for QueryParams {
 }
 
 /// The points found for a row, nearest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Found {
+    #[schemars(with = "Vec<Id>")]
     ids: Vec<PointId>,
     scores: Vec<f32>,
 }
@@ -104,7 +111,7 @@ fn query(call: &Call, content: &Content) -> Answer<Vec<Found>> {
     let usage = Usage::of(answers.iter().map(|answer| &answer.report));
     let found = answers.into_iter().map(|answer| Found {
         ids: answer.hits.iter().map(|hit| hit.id).collect(),
-        scores: answer.hits.iter().map(|hit| hit.score).collect(),
+        scores: answer.hits.iter().map(|hit| finite(hit.score)).collect(),
     });
     let reply = Reply::from(found.collect::<Vec<_>>());
     Ok(match usage {

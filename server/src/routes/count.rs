@@ -1,6 +1,7 @@
 //! How many points there are.
 
 use axum::routing::MethodFilter;
+use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -17,14 +18,15 @@ pub(super) fn routes() -> Routes {
 }
 
 /// Whether it is exact is not asked: it always is.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct CountIn {
     filter: Option<FilterIn>,
+    #[schemars(with = "Option<serde_json::Value>")]
     shard_key: Option<IgnoredAny>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct CountOut {
     count: u64,
 }

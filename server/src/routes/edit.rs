@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use axum::routing::MethodFilter;
 use nearline::{Collection, PointId, Selector, WriteReport};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::upsert::{Updated, updated, upsert_in};
 use crate::call::{Answer, Call, write};
 use crate::error::ApiError;
 use crate::json::point::{
-    DeletePayloadIn, DeleteVectorsIn, SelectorIn, SetPayloadIn, UpdateVectorsIn, UpsertIn,
+    DeletePayloadIn, DeleteVectorsIn, SelectorIn, SetPayloadIn, UpdateVectors, UpdateVectorsIn, UpsertIn,
 };
 use crate::table::Routes;
 
@@ -43,7 +44,7 @@ pub(super) fn routes() -> Routes {
 }
 
 /// One of several writes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Operation {
     Upsert(UpsertIn),
@@ -56,7 +57,7 @@ enum Operation {
     DeleteVectors(DeleteVectorsIn),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct BatchIn {
     operations: Vec<Operation>,
 }
@@ -118,12 +119,14 @@ impl Operation {
             }
             Self::ClearPayload(selector) => edit(on, selector, |points| on.clear_payload(points)),
             Self::UpdateVectors(request) => {
-                let points = request.read(on.schema())?;
+                let UpdateVectors { points, filter } = request.read(on.schema())?;
                 let ids = points.iter().map(|(id, _)| *id).collect();
                 let each = points.into_iter().map(|(id, vectors)| {
                     (id, vectors.into_iter().map(|(name, vector)| (name, Some(vector))))
                 });
-                all_there(on, ids, on.update_vectors_each(each)?)
+                let report = on.update_vectors_if(each, filter.as_ref())?;
+                // Those that do not match are left alone, whether they are there or not.
+                if filter.is_some() { Ok(report) } else { all_there(on, ids, report) }
             }
             Self::DeleteVectors(DeleteVectorsIn { vector, selector }) => {
                 let removed = vector.into_iter().map(|name| (name, None));

@@ -2,6 +2,7 @@
 
 use axum::routing::MethodFilter;
 use nearline::{Facet, Value};
+use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -17,21 +18,23 @@ pub(super) fn routes() -> Routes {
 }
 
 /// Whether counts are exact is not asked: they always are.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct FacetIn {
     key: String,
     limit: Option<usize>,
     filter: Option<FilterIn>,
+    #[schemars(with = "Option<serde_json::Value>")]
     shard_key: Option<IgnoredAny>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct FacetOut {
     hits: Vec<HitOut>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct HitOut {
+    #[schemars(with = "serde_json::Value")]
     value: Value,
     count: u64,
 }

@@ -2,6 +2,7 @@
 
 use axum::routing::MethodFilter;
 use nearline::{Collection, Groups, PointId, Value};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::query::{Asked, scored, with_usage};
@@ -30,13 +31,14 @@ pub(super) fn routes() -> Routes {
         )
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct GroupsOut {
     groups: Vec<GroupOut>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct GroupOut {
+    #[schemars(with = "serde_json::Value")]
     id: Value,
     hits: Vec<Scored>,
     #[serde(skip_serializing_if = "Option::is_none")]

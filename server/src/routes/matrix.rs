@@ -2,6 +2,7 @@
 
 use axum::routing::MethodFilter;
 use nearline::{MATRIX_SAMPLE_MAX, Matrix, MatrixAnswer, PointId};
+use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,7 @@ use crate::call::{Answer, Call, read};
 use crate::error::ApiError;
 use crate::json::filter::FilterIn;
 use crate::json::no_shards;
+use crate::json::shape::Id;
 use crate::json::vector::config_of;
 use crate::table::Routes;
 
@@ -22,34 +24,38 @@ pub(super) fn routes() -> Routes {
         )
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct MatrixIn {
     filter: Option<FilterIn>,
     sample: Option<usize>,
     limit: Option<usize>,
     using: Option<String>,
+    #[schemars(with = "Option<serde_json::Value>")]
     shard_key: Option<IgnoredAny>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct PairsOut {
     pairs: Vec<PairOut>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct PairOut {
+    #[schemars(with = "Id")]
     a: PointId,
+    #[schemars(with = "Id")]
     b: PointId,
     score: f32,
 }
 
 /// The same pairs, as places in the list of ids.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct OffsetsOut {
     offsets_row: Vec<usize>,
     offsets_col: Vec<usize>,
     scores: Vec<f32>,
+    #[schemars(with = "Vec<Id>")]
     ids: Vec<PointId>,
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::routing::MethodFilter;
 use nearline::{Collection, PointId, Query, Scroll};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -70,7 +71,7 @@ fn stats(call: &Call) -> Answer<Value> {
 }
 
 /// What is to be done.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Action {
     /// Points in memory go into a segment.
@@ -85,7 +86,7 @@ enum Action {
     RebuildVectorIndexes,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct MaintainIn {
     action: Action,
 }
@@ -108,7 +109,7 @@ fn verify(call: &Call) -> Answer<bool> {
     Ok(true.into())
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default)]
 struct RecallIn {
     using: String,
@@ -124,7 +125,7 @@ impl Default for RecallIn {
 }
 
 /// Means over the questions.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 struct RecallOut {
     queries: usize,
     recall: f64,

@@ -2,6 +2,7 @@
 
 use axum::routing::MethodFilter;
 use nearline::PointId;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -11,6 +12,7 @@ use crate::error::ApiError;
 use crate::json::no_shards;
 use crate::json::payload::{WithPayload, WithVector};
 use crate::json::point::Record;
+use crate::json::shape::Id;
 use crate::table::Routes;
 
 pub(super) fn routes() -> Routes {
@@ -22,12 +24,14 @@ pub(super) fn routes() -> Routes {
         )
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct GetIn {
+    #[schemars(with = "Vec<Id>")]
     ids: Vec<PointId>,
     with_payload: Option<WithPayload>,
     #[serde(alias = "with_vectors")]
     with_vector: Option<WithVector>,
+    #[schemars(with = "Option<serde_json::Value>")]
     shard_key: Option<IgnoredAny>,
 }
 

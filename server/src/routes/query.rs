@@ -4,6 +4,7 @@ mod translate;
 
 use axum::routing::MethodFilter;
 use nearline::{Query, QueryReport, ScoredPoint};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::scroll::Wanted;
@@ -46,7 +47,7 @@ pub(super) fn routes() -> Routes {
         )
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct QueryOut {
     points: Vec<Scored>,
 }

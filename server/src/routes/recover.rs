@@ -3,24 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use nearline::OpenError;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::oneshot;
 
 use crate::app::App;
-use crate::archive::{self, Limits, Received};
+use crate::archive::{self, FILES, Limits, Received, check_sum};
 use crate::call::{Answer, Call, slow};
 use crate::error::ApiError;
 use crate::reply::Reply;
 use crate::rights::Access;
 use crate::table::{Body, Endpoint, Routes};
 
-/// Files of an archive.
-const FILES: usize = 1 << 16;
 /// Pieces that were received and not yet written.
 const PIECES: usize = 4;
 
@@ -36,16 +35,36 @@ pub(super) fn routes() -> Routes {
 pub(super) fn uploads() -> Routes {
     let router = on(MethodFilter::POST, upload).layer(DefaultBodyLimit::disable());
     let upload =
-        Endpoint::new(MethodFilter::POST, Access::Manage, Body::Other(&["multipart/form-data"]), router);
+        Endpoint::new(MethodFilter::POST, Access::Manage, Body::Other(&["multipart/form-data"]), router)
+            .answers::<bool>()
+            .takes::<UploadParams>();
     Routes::new().route(
         "/collections/{collection}/snapshots/upload",
         upload.says("Makes a collection of a snapshot as it was downloaded, in place of what is there"),
     )
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct RecoverIn {
     location: String,
+    checksum: Option<String>,
+    /// Which of several copies would be right; there is one.
+    priority: Option<PriorityIn>,
+}
+
+/// What goes with an archive that is uploaded.
+#[derive(Debug, Deserialize, JsonSchema)]
+struct UploadParams {
+    checksum: Option<String>,
+    priority: Option<PriorityIn>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum PriorityIn {
+    NoSync,
+    Snapshot,
+    Replica,
 }
 
 /// A location says which collection and which snapshot of it. It is never a path: nothing else of the disk can be meant.
@@ -59,6 +78,12 @@ fn recover(call: &Call, request: RecoverIn) -> Answer<bool> {
     let (from, snapshot) =
         location.strip_prefix("file:///").and_then(|rest| rest.split_once('/')).ok_or_else(odd)?;
     let database = call.app.database();
+    if let Some(checksum) = &request.checksum {
+        let files = call.app.collection(from)?.snapshot_files(snapshot)?;
+        check_sum(Some(checksum), || archive::checksum(&files)).map_err(ApiError::bad_request)?;
+    }
+    // It is checked, and there is nothing to choose.
+    let _ = request.priority;
     in_place(&call.app, call.collection_name(), "recovering", |name| {
         database.restore_snapshot(from, snapshot, name).map(drop)
     })?;
@@ -92,17 +117,23 @@ async fn upload(
     request: Request,
 ) -> Result<Response, ApiError> {
     let started = std::time::Instant::now();
+    let Query(UploadParams { checksum, priority }) =
+        Query::try_from_uri(request.uri()).map_err(ApiError::parameters)?;
+    // As when recovering.
+    let _ = priority;
     let slot = app.download()?;
     let alone = Arc::clone(app.uploading()).lock_owned().await;
     let mut form = Multipart::from_request(request, &app).await.map_err(ApiError::bad_request)?;
     let (sender, receiver) = channel(PIECES);
     let (tell, told) = oneshot::channel();
-    let limits = Limits { files: FILES, bytes: app.config().upload_bytes as u64 };
+    let limits = Limits { files: FILES, bytes: app.config().upload_bytes as u64, folders: false };
     let work = {
         let app = app.clone();
         move || {
             let unpacked = |folder: &std::path::Path| {
-                archive::unpack(Received::new(receiver), folder, limits)
+                let mut received = Received::new(receiver);
+                archive::unpack(&mut received, folder, limits)
+                    .and_then(|()| received.finish(checksum.as_deref()))
                     .map_err(|error| OpenError::Source(Arc::new(error)))
             };
             let done = in_place(&app, &name, "uploading", |name| {

@@ -2,6 +2,7 @@
 
 use axum::routing::MethodFilter;
 use nearline::{PointId, Scroll};
+use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,7 @@ use crate::json::no_shards;
 use crate::json::payload::{WithPayload, WithVector};
 use crate::json::point::Record;
 use crate::json::query::OrderByIn;
+use crate::json::shape::Id;
 use crate::source::Source;
 use crate::table::Routes;
 
@@ -25,8 +27,9 @@ pub(super) fn routes() -> Routes {
     )
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct ScrollIn {
+    #[schemars(with = "Option<Id>")]
     offset: Option<PointId>,
     limit: Option<usize>,
     filter: Option<FilterIn>,
@@ -34,12 +37,14 @@ struct ScrollIn {
     #[serde(alias = "with_vectors")]
     with_vector: Option<WithVector>,
     order_by: Option<OrderByIn>,
+    #[schemars(with = "Option<serde_json::Value>")]
     shard_key: Option<IgnoredAny>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct ScrollOut {
     points: Vec<Record>,
+    #[schemars(with = "Option<Id>")]
     next_page_offset: Option<PointId>,
 }
 

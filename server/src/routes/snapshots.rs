@@ -4,10 +4,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use axum::routing::{MethodFilter, any, on};
+use axum::routing::{MethodFilter, on};
 use nearline::filter::format_datetime;
-use nearline::{Collection, OpenError, WriteError};
+use nearline::{OpenError, SnapshotFile, SnapshotInfo, WriteError};
+use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app::Kind;
 use crate::archive;
@@ -24,29 +26,54 @@ pub(super) fn routes() -> Routes {
         Endpoint::new(MethodFilter::GET, Access::Read, Body::None, on(MethodFilter::GET, download))
             .says("A snapshot as a tar archive"),
     );
-    let of_all = any(async || ApiError::unsupported("snapshots of the whole storage"));
     Routes::new()
         .route("/collections/{collection}/snapshots", all)
         .route("/collections/{collection}/snapshots/{snapshot}", one)
-        .route("/snapshots", Endpoint::refusing(of_all.clone()))
-        .route("/snapshots/{snapshot}", Endpoint::refusing(of_all))
 }
 
 /// A snapshot as it describes itself.
-#[derive(Debug, Serialize)]
-struct Described {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Described {
     name: String,
     creation_time: Option<String>,
     size: u64,
     checksum: Option<String>,
 }
 
-fn described(collection: &Collection, name: String) -> Result<Described, ApiError> {
-    let info = collection.snapshot_info(&name)?;
-    let micros = since_1970(info.created).as_micros() as i64;
-    // The dialect has moments without a zone here.
-    let creation_time = format_datetime(micros - micros % 1_000_000).trim_end_matches('Z').to_owned();
-    Ok(Described { name, creation_time: Some(creation_time), size: info.bytes, checksum: None })
+impl Described {
+    pub(super) fn new(info: SnapshotInfo) -> Self {
+        let micros = since_1970(info.created).as_micros() as i64;
+        // The dialect has moments without a zone here.
+        let time = format_datetime(micros - micros % 1_000_000).trim_end_matches('Z').to_owned();
+        Self { name: info.name, creation_time: Some(time), size: info.bytes, checksum: None }
+    }
+}
+
+/// Descriptions of those that are there; what was dropped meanwhile is left out.
+pub(super) fn all_described(
+    names: Vec<String>,
+    info: impl Fn(&str) -> Result<SnapshotInfo, OpenError>,
+) -> Result<Vec<Described>, ApiError> {
+    let all = names.iter().filter_map(|name| match info(name) {
+        Err(OpenError::Missing { .. }) => None,
+        info => Some(info.map(Described::new)),
+    });
+    Ok(all.collect::<Result<Vec<_>, _>>()?)
+}
+
+/// Makes a snapshot under a name of the time that begins like this, and says its name.
+pub(super) fn make_named(
+    of: &str,
+    make: impl Fn(&str) -> Result<(), WriteError>,
+) -> Result<String, WriteError> {
+    let mut millis = since_1970(SystemTime::now()).as_millis();
+    loop {
+        let name = format!("{of}-{millis}.snapshot");
+        match make(&name) {
+            Err(WriteError::Name(error)) if matches!(*error, OpenError::Exists { .. }) => millis += 1,
+            made => return made.map(|()| name),
+        }
+    }
 }
 
 fn since_1970(time: SystemTime) -> Duration {
@@ -55,29 +82,15 @@ fn since_1970(time: SystemTime) -> Duration {
 
 fn list(call: &Call) -> Answer<Vec<Described>> {
     let collection = call.collection()?;
-    let all = collection.snapshots()?.into_iter().filter_map(|name| match described(&collection, name) {
-        // Dropped meanwhile.
-        Err(error) if error.status().as_u16() == 404 => None,
-        described => Some(described),
-    });
-    Ok(all.collect::<Result<Vec<_>, _>>()?.into())
+    Ok(all_described(collection.snapshots()?, |name| collection.snapshot_info(name))?.into())
 }
 
 fn create(call: &Call) -> Answer<Described> {
     let collection = call.collection()?;
-    let mut millis = since_1970(SystemTime::now()).as_millis();
-    loop {
-        // Names are at most 255 bytes; that of the collection is only there to be recognised.
-        let of: String = collection.name().chars().take(48).collect();
-        let name = format!("{of}-{millis}.snapshot");
-        match collection.snapshot(&name) {
-            Err(WriteError::Name(error)) if matches!(*error, OpenError::Exists { .. }) => millis += 1,
-            made => {
-                made?;
-                return Ok(described(&collection, name)?.into());
-            }
-        }
-    }
+    // Names are at most 255 bytes; that of the collection is only there to be recognised.
+    let of: String = collection.name().chars().take(48).collect();
+    let name = make_named(&of, |name| collection.snapshot(name))?;
+    Ok(Described::new(collection.snapshot_info(&name)?).into())
 }
 
 fn delete(call: &Call) -> Answer<bool> {
@@ -95,6 +108,15 @@ async fn download(incoming: Incoming) -> Result<Response, ApiError> {
         Ok((name, files))
     })
     .await?;
+    sent(&name, files, slot)
+}
+
+/// Files as an archive of this name.
+pub(super) fn sent(
+    name: &str,
+    files: Vec<SnapshotFile>,
+    slot: OwnedSemaphorePermit,
+) -> Result<Response, ApiError> {
     let mut response = Response::new(archive::stream(files, slot)?);
     let tar = HeaderValue::from_static("application/x-tar");
     response.headers_mut().insert(header::CONTENT_TYPE, tar);

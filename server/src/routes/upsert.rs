@@ -2,6 +2,7 @@
 
 use axum::routing::MethodFilter;
 use nearline::{Collection, WriteReport};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::call::{Answer, Call, write};
@@ -19,7 +20,7 @@ pub(super) fn routes() -> Routes {
 }
 
 /// What a write says when it is done.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Updated {
     operation_id: u64,
     status: &'static str,

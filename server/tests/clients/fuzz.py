@@ -3,7 +3,8 @@
     python3 server/tests/clients/fuzz.py BINARY [REQUESTS] [SEED]
 
 The routes are those of the server's own document, and each needs a request here: a route that is missing fails the run. The
-same seed asks the same. Nothing beyond Python's own library is needed.
+same seed asks the same. Nothing beyond Python's own library is needed; where the package `jsonschema` is installed, bodies that
+were accepted, and results, are held against the schemas of the document, too.
 """
 
 import copy
@@ -15,6 +16,11 @@ import tempfile
 import urllib.parse
 
 from kill import Server, ask
+
+try:
+    import jsonschema
+except ImportError:
+    jsonschema = None
 
 POINT = {"id": 1, "vector": [0.5, 1, -2, 0.25], "payload": {"city": "Oslo", "n": 3, "at": "2024-05-01T00:00:00Z",
                                                            "place": {"lon": 10.7, "lat": 59.9}, "tags": ["a", "b"]}}
@@ -103,7 +109,7 @@ REQUESTS = [
         {"keys": ["a.b", "tags[0]"], "points": [1]}]),
     ("/collections/{collection}/points/payload/clear", "POST", f"{C}/points/payload/clear", [{"points": [3]}]),
     ("/collections/{collection}/points/vectors", "PUT", f"{C}/points/vectors", [
-        {"points": [{"id": 1, "vector": [1, 2, 3, 4]}]}]),
+        {"points": [{"id": 1, "vector": [1, 2, 3, 4]}], "update_filter": FILTER}]),
     ("/collections/{collection}/points/vectors/delete", "POST", f"{C}/points/vectors/delete", [
         {"vector": [""], "points": [5]}]),
     ("/collections/{collection}/points/batch", "POST", f"{C}/points/batch", [{"operations": WRITES}]),
@@ -126,6 +132,10 @@ REQUESTS = [
     ("/collections/{collection}/snapshots", "POST", f"{C}/snapshots", [None]),
     ("/collections/{collection}/snapshots/{snapshot}", "GET", f"{C}/snapshots/none", [None]),
     ("/collections/{collection}/snapshots/{snapshot}", "DELETE", f"{C}/snapshots/none", [None]),
+    ("/snapshots", "GET", "/snapshots", [None]),
+    ("/snapshots", "POST", "/snapshots", [None]),
+    ("/snapshots/{snapshot}", "GET", "/snapshots/none", [None]),
+    ("/snapshots/{snapshot}", "DELETE", "/snapshots/none", [None]),
     ("/collections/{collection}/snapshots/recover", "PUT", f"{C}/snapshots/recover", [
         {"location": "file:///fuzz/none", "priority": "snapshot", "checksum": "0"}]),
     ("/collections/{collection}/snapshots/upload", "POST", "/collections/fuzz3/snapshots/upload", [
@@ -271,8 +281,8 @@ def path_damaged(path, chance):
 
 
 def request(chance):
-    """A method, a path, a body and its kind."""
-    _, method, path, bodies = chance.choice(REQUESTS)
+    """A route, if the path is still its own, a method, a path, a body and its kind."""
+    route, method, path, bodies = chance.choice(REQUESTS)
     body = chance.choice(bodies)
     kind = "application/json"
     if isinstance(body, tuple):
@@ -282,7 +292,9 @@ def request(chance):
         body = json.dumps(body).encode() if chance.random() < 0.1 else damaged(body, chance)
     if chance.random() < 0.03:
         kind = chance.choice(["text/plain", "", BYTES, "application/x-npy", "multipart/form-data"])
-    return method, path_damaged(path, chance), body or b"", kind
+    damaged_path = path_damaged(path, chance)
+    same = damaged_path.split("?")[0] == path.split("?")[0]
+    return route if same else None, method, damaged_path, body or b"", kind
 
 
 def populate(connection):
@@ -309,7 +321,51 @@ def complete(document):
         raise SystemExit(f"without a request here: {sorted(there - known)}; not in the document: {sorted(known - there)}")
 
 
-def fault(connection, method, path, body, kind):
+class Schemas:
+    """What the document says of bodies and results. Without `jsonschema` nothing is held against it."""
+
+    def __init__(self, document):
+        self.document, self.checked, self.validators = document, 0, {}
+
+    def wrong(self, route, method, part, value):
+        """What of a value is not as the document says."""
+        if jsonschema is None:
+            return None
+        if (route, method, part) not in self.validators:
+            operation = self.document["paths"][route][method.lower()]
+            content = (operation["requestBody"] if part == "body" else operation["responses"]["200"])["content"]
+            schema = plain({**content["application/json"]["schema"], "components": self.document["components"]})
+            self.validators[route, method, part] = lenient()(schema)
+        self.checked += 1
+        error = next(self.validators[route, method, part].iter_errors(value), None)
+        return error and f"{part} is not as in the document: {error.message[:300]} at {list(error.absolute_path)}"
+
+
+def lenient():
+    """A validator that takes lists for objects, as the reader does: members in their order. The document does not say so."""
+    strict = jsonschema.Draft7Validator
+
+    def of_objects(check):
+        def checked(validator, value, instance, schema):
+            yield from () if isinstance(instance, list) else check(validator, value, instance, schema) or ()
+        return checked
+
+    keywords = {name: of_objects(strict.VALIDATORS[name]) for name in ("required", "properties", "additionalProperties")}
+    types = strict.TYPE_CHECKER.redefine("object", lambda _, value: isinstance(value, (dict, list)))
+    return jsonschema.validators.extend(strict, validators=keywords, type_checker=types)
+
+
+def plain(schema):
+    """A schema of OpenAPI 3.0 as one of JSON Schema, which says otherwise what may be null."""
+    if isinstance(schema, list):
+        return [plain(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    same = {key: plain(part) for key, part in schema.items() if key != "nullable"}
+    return {"anyOf": [{"type": "null"}, same]} if schema.get("nullable") is True else same
+
+
+def fault(connection, schemas, route, method, path, body, kind):
     """What is wrong with the answer, if something is; and its status."""
     connection.request(method, path, body, {"content-type": kind} if kind else {})
     answer = connection.getresponse()
@@ -324,7 +380,17 @@ def fault(connection, method, path, body, kind):
             return f"{answer.status} without an envelope: {text[:400]}", answer.status
         if not isinstance(error, str) or not error:
             return f"{answer.status} says nothing: {text[:400]}", answer.status
-    return None, answer.status
+    wrong = None
+    # Damaged paths may be those of other routes.
+    if answer.status == 200 and route and answer.getheader("content-type") == "application/json" and b'"status":"ok"' in text:
+        wrong = schemas.wrong(route, method, "result", json.loads(text))
+        if body and kind == "application/json":
+            try:
+                wrong = wrong or schemas.wrong(route, method, "body", json.loads(body))
+            except ValueError:
+                # What Python's own reader refuses, such as halves of surrogates.
+                pass
+    return wrong, answer.status
 
 
 def ask_all(server, chance, count):
@@ -332,20 +398,26 @@ def ask_all(server, chance, count):
     statuses, faults = {}, []
     connection = http.client.HTTPConnection(server.address, timeout=30)
     connection.request("GET", "/openapi.json")
-    complete(json.loads(connection.getresponse().read()))
+    document = json.loads(connection.getresponse().read())
+    complete(document)
+    schemas = Schemas(document)
     # What is damaged must have been right.
-    for _, method, path, bodies in REQUESTS:
+    for route, method, path, bodies in REQUESTS:
         for body in bodies:
             if isinstance(body, dict) and "recover" not in path:
                 ask(connection, "DELETE", "/collections/fuzz2")
                 populate(connection)
                 ask(connection, method, path, json.dumps(body).encode())
+                wrong = schemas.wrong(route, method, "body", body)
+                if wrong:
+                    faults.append(wrong)
+                    print(f"{method} {path}: {wrong}", flush=True)
     for at in range(count):
         if at % 200 == 0:
             populate(connection)
         asked = request(chance)
         try:
-            wrong, status = fault(connection, *asked)
+            wrong, status = fault(connection, schemas, *asked)
             statuses[status] = statuses.get(status, 0) + 1
         except (OSError, http.client.HTTPException) as error:
             if server.process.poll() is not None:
@@ -354,8 +426,9 @@ def ask_all(server, chance, count):
             connection = http.client.HTTPConnection(server.address, timeout=30)
         if wrong:
             faults.append(wrong)
-            print(f"request {at}: {asked[0]} {asked[1]} {asked[2][:2000]} ({asked[3]}): {wrong}", flush=True)
+            print(f"request {at}: {asked[1]} {asked[2]} {asked[3][:2000]} ({asked[4]}): {wrong}", flush=True)
     ask(server.connect(), "GET", "/collections")
+    print(f"{schemas.checked} bodies and results held against the document{'' if jsonschema else ': there is no jsonschema'}")
     return faults, statuses
 
 

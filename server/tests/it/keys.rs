@@ -175,3 +175,48 @@ fn a_token_reaches_the_behavior_spaces_it_names() {
     let shown = ask(&server, &reads, "GET", base, json!({})).result();
     assert_eq!(shown, json!({ "spaces": ["s"] }));
 }
+
+#[test]
+fn a_token_is_valid_as_long_as_its_point_is_there() {
+    let server = with_keys();
+    let matches = json!([{ "key": "user", "value": "ann" }, { "key": "active", "value": true }]);
+    let claims = |collection| json!({ "access": "r", "value_exists": { "collection": collection, "matches": matches } });
+    let (key, nowhere) = (token(&claims("b")), token(&claims("nowhere")));
+    let status = |key: &str| ask(&server, key, "GET", "/collections/a", json!({})).status.as_u16();
+    assert_eq!((status(&key), status(&nowhere)), (401, 401));
+    for (id, payload, expected) in [
+        (1, json!({ "user": "ann" }), 401),
+        (2, json!({ "user": "bob", "active": true }), 401),
+        (3, json!({ "user": ["ann", "eve"], "active": true }), 200),
+    ] {
+        let points = json!({ "points": [{ "id": id, "vector": [1, 2], "payload": payload }] });
+        assert_eq!(ask(&server, FULL, "PUT", "/collections/b/points", points).status.as_u16(), 200);
+        assert_eq!(status(&key), expected, "{id}");
+    }
+    let gone = json!({ "points": [3] });
+    assert_eq!(ask(&server, FULL, "POST", "/collections/b/points/delete", gone).status.as_u16(), 200);
+    assert_eq!((status(&key), status(&nowhere)), (401, 401));
+    let all = json!({ "access": "r", "value_exists": { "collection": "a", "matches": [] } });
+    assert_eq!(status(&token(&all)), 401, "a has no point at all");
+}
+
+#[test]
+fn snapshots_of_all_there_is_are_not_for_tokens_of_some() {
+    let server = with_keys();
+    let made = ask(&server, FULL, "POST", "/snapshots", json!({})).result();
+    let one = format!("/snapshots/{}", made["name"].as_str().unwrap());
+    let some = token(&json!({ "access": [{ "collection": "a", "access": "rw" }] }));
+    for (key, method, path, status) in [
+        (some.as_str(), "GET", "/snapshots", 403),
+        (some.as_str(), "POST", "/snapshots", 403),
+        (some.as_str(), "GET", one.as_str(), 403),
+        (some.as_str(), "DELETE", one.as_str(), 403),
+        (READER, "GET", "/snapshots", 200),
+        (READER, "GET", one.as_str(), 200),
+        (READER, "POST", "/snapshots", 403),
+        (READER, "DELETE", one.as_str(), 403),
+        (FULL, "DELETE", one.as_str(), 200),
+    ] {
+        assert_eq!(ask(&server, key, method, path, json!({})).status.as_u16(), status, "{method} {path}");
+    }
+}

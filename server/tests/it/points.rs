@@ -183,3 +183,44 @@ fn upserts_are_of_new_points_or_of_those_that_are_there_or_of_those_that_match()
         assert_eq!(put(id, n, how.clone()), right, "{id} {n} {how}");
     }
 }
+
+#[test]
+fn vectors_are_replaced_where_points_match() {
+    let server = Server::with_points("Dot");
+    let update = |filter: Value| {
+        let points = json!([{ "id": 1, "vector": [7, 7] }, { "id": 2, "vector": [7, 7] }, { "id": 99, "vector": [7, 7] }]);
+        let body = json!({ "points": points, "update_filter": filter });
+        server.put("/collections/c/points/vectors?wait=true", body)
+    };
+    let in_rome = json!({ "must": [{ "key": "city", "match": { "value": "Rome" } }] });
+    update(in_rome.clone()).result();
+    let vector = |id: u64| server.get(&format!("/collections/c/points/{id}")).result()["vector"].clone();
+    assert_eq!((vector(1), vector(2)), (json!([1.0, 0.0]), json!([7.0, 7.0])));
+    assert_eq!(update(json!({ "must": [{ "key": 7 }] })).status.as_u16(), 400);
+    assert_eq!(update(Value::Null).status.as_u16(), 404, "99 is not there");
+    let batch = json!({ "operations": [{ "update_vectors": {
+        "points": [{ "id": 1, "vector": [9, 9] }, { "id": 2, "vector": [9, 9] }],
+        "update_filter": { "must_not": [in_rome] },
+    } }] });
+    server.post("/collections/c/points/batch", batch).result();
+    assert_eq!((vector(1), vector(2)), (json!([9.0, 9.0]), json!([7.0, 7.0])));
+}
+
+#[test]
+fn what_a_snapshot_keeps_is_not_written() {
+    let server = Server::with_points("Dot");
+    let made = server.send("POST", "/collections/c/snapshots", "").result();
+    let name = made["name"].as_str().unwrap();
+    for (method, path, body) in [
+        ("PUT", "points", json!({ "points": [] })),
+        ("POST", "points/delete", json!({ "points": [1] })),
+        ("POST", "points/payload", json!({ "points": [1], "payload": {} })),
+        ("PUT", "index", json!({ "field_name": "n", "field_schema": "integer" })),
+        ("DELETE", "index/n", json!({})),
+    ] {
+        let refused = server.json(method, &format!("/collections/c/{path}?as_of={name}"), body);
+        assert!(refused.status.as_u16() == 400 && refused.error().contains("as_of"), "{path}: {refused:?}");
+    }
+    let counted = server.post(&format!("/collections/c/points/count?as_of={name}"), json!({})).result();
+    assert_eq!(counted["count"], 4);
+}

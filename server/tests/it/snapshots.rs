@@ -45,13 +45,17 @@ fn snapshots_are_kept_listed_downloaded_and_dropped() {
 const BOUNDARY: &str = "xxxxBOUNDARYxxxx";
 
 fn upload(server: &Server, collection: &str, archive: &[u8]) -> Answer {
+    upload_with(server, collection, "", archive)
+}
+
+fn upload_with(server: &Server, collection: &str, query: &str, archive: &[u8]) -> Answer {
     let head = format!(
         "--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"snapshot\"; filename=\"s.tar\"\r\n\r\n"
     );
     let body = [head.as_bytes(), archive, format!("\r\n--{BOUNDARY}--\r\n").as_bytes()].concat();
     let request = Request::builder()
         .method("POST")
-        .uri(format!("/collections/{collection}/snapshots/upload"))
+        .uri(format!("/collections/{collection}/snapshots/upload{query}"))
         .header("content-type", format!("multipart/form-data; boundary={BOUNDARY}"));
     server.runtime().block_on(answer(server.router(), request.body(body.into()).unwrap()))
 }
@@ -90,6 +94,78 @@ fn collections_are_made_anew_of_snapshots_here_and_of_archives() {
     let elsewhere = Server::start();
     assert_eq!(upload(&elsewhere, "c", &archive).result(), json!(true));
     assert_eq!(count(&elsewhere, "c"), json!(4));
+}
+
+#[test]
+fn snapshots_of_all_there_is_are_databases() {
+    let server = Server::with_points("Dot");
+    server.put("/collections/d", json!({ "vectors": { "size": 2, "distance": "Dot" } })).result();
+    let alias = json!({ "create_alias": { "collection_name": "c", "alias_name": "also" } });
+    server.post("/collections/aliases", json!({ "actions": [alias] })).result();
+    let (first, second) =
+        (server.send("POST", "/snapshots", "").result(), server.send("POST", "/snapshots", "").result());
+    assert_eq!(server.get("/snapshots").result(), json!([first, second]));
+    let one = format!("/snapshots/{}", first["name"].as_str().unwrap());
+    let archive = server.get(&one);
+    assert_eq!(archive.headers["content-type"], "application/x-tar");
+    server.post("/collections/c/points/delete", json!({ "points": [1] })).result();
+
+    let folder = tempfile::tempdir().unwrap();
+    let (file, to) = (folder.path().join("all.tar"), folder.path().join("db"));
+    std::fs::write(&file, &archive.bytes).unwrap();
+    nearline_server::restore_storage(&file, &to).unwrap();
+    assert!(nearline_server::restore_storage(&file, &to).is_err(), "over another");
+    let database = nearline::Database::builder(&to).open().unwrap();
+    assert_eq!(database.collections(), ["c", "d"]);
+    assert_eq!(database.collection("also").unwrap().count(None).unwrap(), 4);
+    // Unpacked by anybody else, it is one, too.
+    let other = folder.path().join("other");
+    tar::Archive::new(archive.bytes.as_slice()).unpack(&other).unwrap();
+    assert_eq!(nearline::Database::builder(&other).open().unwrap().collections(), ["c", "d"]);
+
+    for hostile in [
+        with_name("a/../../evil", tar::EntryType::Regular),
+        with_name("a/b/c", tar::EntryType::Regular),
+        with_name("/a", tar::EntryType::Regular),
+        with_name("a", tar::EntryType::Symlink),
+        archive.bytes[..archive.bytes.len() / 2].to_vec(),
+        b"no archive".to_vec(),
+    ] {
+        std::fs::write(&file, &hostile).unwrap();
+        assert!(nearline_server::restore_storage(&file, &folder.path().join("evil")).is_err());
+        assert!(!folder.path().join("evil").exists());
+    }
+    assert_eq!(server.send("DELETE", &one, "").result(), json!(true));
+    assert_eq!(server.send("DELETE", &one, "").status.as_u16(), 404);
+    assert_eq!(server.get(&one).status.as_u16(), 404);
+    assert_eq!(server.get("/snapshots").result(), json!([second]));
+}
+
+#[test]
+fn checksums_are_held_against_what_comes() {
+    let server = Server::with_points("Dot");
+    let made = server.send("POST", "/collections/c/snapshots", "").result();
+    let name = made["name"].as_str().unwrap();
+    let archive = server.get(&format!("/collections/c/snapshots/{name}")).bytes;
+    let digest = ring::digest::digest(&ring::digest::SHA256, &archive);
+    let right: String = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+    let wrong = right.replace('A', "B").replace('1', "2");
+    let query = |checksum: &str| format!("?checksum={checksum}&priority=snapshot");
+    assert_eq!(upload_with(&server, "new", &query(&right), &archive).result(), json!(true));
+    let refused = upload_with(&server, "newer", &query(&wrong), &archive);
+    assert!(refused.status.as_u16() == 400 && refused.error().contains("checksum"), "{refused:?}");
+    assert_eq!(upload_with(&server, "newer", "?priority=first", &archive).status.as_u16(), 400);
+    let recover = |checksum: &str, priority: &str| {
+        let location = format!("file:///c/{name}");
+        let body = json!({ "location": location, "checksum": checksum, "priority": priority });
+        server.put("/collections/c/snapshots/recover", body)
+    };
+    assert_eq!(recover(&right, "no_sync").result(), json!(true));
+    assert_eq!(recover(&wrong, "replica").status.as_u16(), 400);
+    assert_eq!(recover(&right, "first").status.as_u16(), 400);
+    let names = json!({ "collections": [{ "name": "c" }, { "name": "new" }] });
+    assert_eq!(server.get("/collections").result(), names);
+    assert_eq!(count(&server, "c"), json!(4));
 }
 
 #[test]

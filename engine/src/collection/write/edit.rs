@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Durability, NewPoint, Request, Selector, WriteReport, check_payload};
 use crate::collection::Collection;
 use crate::error::WriteError;
+use crate::filter::Filter;
 use crate::path::FieldPath;
 use crate::point::Vector;
 use crate::point_id::PointId;
@@ -146,11 +147,29 @@ impl Collection {
     where
         V: IntoIterator<Item = (N, Option<Vector>)>,
     {
+        self.update_vectors_if(points, None)
+    }
+
+    /// As [`Collection::update_vectors_each`], of those points that match. Whether they do is decided at the moment of the write,
+    /// whoever else writes.
+    ///
+    /// # Errors
+    /// As [`Collection::update_vectors_each`].
+    pub fn update_vectors_if<V, N: AsRef<str>>(
+        &self,
+        points: impl IntoIterator<Item = (PointId, V)>,
+        filter: Option<&Filter>,
+    ) -> Result<WriteReport, WriteError>
+    where
+        V: IntoIterator<Item = (N, Option<Vector>)>,
+    {
+        let inner = &self.shared.inner;
+        let filter = filter.map(|filter| inner.reader(&inner.state()).check(filter)).transpose()?;
         let mut edits: BTreeMap<PointId, Vec<Edit>> = BTreeMap::new();
         for (id, vectors) in points {
             edits.entry(id).or_default().push(self.vectors_edit(&id.to_string(), vectors)?);
         }
-        self.submit(Request::EditEach(edits), Durability::Synced)
+        self.submit(Request::EditEach(edits, filter), Durability::Synced)
     }
 
     fn vectors_edit<N: AsRef<str>>(

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use nearline::{OrderBy, PointId, RecommendStrategy, Value};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::super::formula::{ExpressionIn, FormulaIn};
 use super::super::one_or_many::OneOrMany;
+use super::super::shape::shaped;
 use super::super::vector::{Dense, Input};
 
 /// What is asked for.
@@ -30,13 +32,13 @@ pub(crate) enum Kind {
     Other(&'static str),
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 pub(crate) struct MmrIn {
     pub(crate) diversity: Option<f32>,
     pub(crate) candidates_limit: Option<usize>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct RecommendIn {
     pub(crate) positive: Option<Vec<Input>>,
@@ -44,7 +46,7 @@ pub(crate) struct RecommendIn {
     pub(crate) strategy: Option<StrategyIn>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum StrategyIn {
     AverageVector,
@@ -62,33 +64,33 @@ impl From<StrategyIn> for RecommendStrategy {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct DiscoverIn {
     pub(crate) target: Input,
     pub(crate) context: Option<OneOrMany<PairIn>>,
 }
 
 /// Something to be nearer to than to something else.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct PairIn {
     pub(crate) positive: Input,
     pub(crate) negative: Input,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum FusionIn {
     Rrf,
     Dbsf,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct RrfIn {
     pub(crate) k: Option<u32>,
     pub(crate) weights: Option<Vec<f32>>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum SampleIn {
     Random,
@@ -99,6 +101,17 @@ impl<'de> Deserialize<'de> for Kind {
         deserializer.deserialize_any(KindReader)
     }
 }
+
+/// A vector, an id or an object.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its shape is asked for")]
+enum KindShape {
+    Nearest(Input),
+    Object(Box<KindMap>),
+}
+
+shaped!(Kind, "Query", KindShape);
 
 struct KindReader;
 
@@ -128,7 +141,7 @@ impl<'de> Visitor<'de> for KindReader {
 }
 
 /// The members of all kinds of questions.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct KindMap {
     nearest: Option<Input>,
     mmr: Option<MmrIn>,
@@ -139,12 +152,18 @@ struct KindMap {
     fusion: Option<FusionIn>,
     rrf: Option<RrfIn>,
     formula: Option<ExpressionIn>,
+    #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
     defaults: Option<BTreeMap<String, Value>>,
     sample: Option<SampleIn>,
+    #[schemars(skip)]
     relevance_feedback: Option<IgnoredAny>,
+    #[schemars(skip)]
     indices: Option<IgnoredAny>,
+    #[schemars(skip)]
     text: Option<IgnoredAny>,
+    #[schemars(skip)]
     image: Option<IgnoredAny>,
+    #[schemars(skip)]
     object: Option<IgnoredAny>,
 }
 
@@ -184,14 +203,19 @@ impl KindMap {
 }
 
 /// The order of a field's values.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a path, or an object {key, direction, start_from}")]
 pub(crate) enum OrderByIn {
     Key(String),
-    Full { key: String, direction: Option<Direction>, start_from: Option<Value> },
+    Full {
+        key: String,
+        direction: Option<Direction>,
+        #[schemars(with = "Option<serde_json::Value>")]
+        start_from: Option<Value>,
+    },
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Direction {
     Asc,

@@ -1,5 +1,6 @@
 //! Questions of the older forms, each with a route of its own.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -11,7 +12,7 @@ use super::kind::{DiscoverIn, Kind, PairIn, RecommendIn, StrategyIn};
 use super::{LookupIn, ParamsIn, QueryIn};
 
 /// For the nearest to a vector, perhaps with its name.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct OlderSearch {
     vector: NamedIn,
     filter: Option<FilterIn>,
@@ -22,10 +23,11 @@ pub(crate) struct OlderSearch {
     with_payload: Option<WithPayload>,
     #[serde(alias = "with_vectors")]
     with_vector: Option<WithVector>,
+    #[schemars(with = "Option<serde_json::Value>")]
     shard_key: Option<IgnoredAny>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a list of numbers, or {name, vector}")]
 enum NamedIn {
     Plain(Dense),
@@ -33,7 +35,7 @@ enum NamedIn {
 }
 
 /// The name of vectors.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected the name of vectors")]
 enum UsingIn {
     Plain(String),
@@ -71,7 +73,7 @@ impl From<OlderSearch> for QueryIn {
 }
 
 /// For points like some and unlike others.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct OlderRecommend {
     positive: Option<Vec<Input>>,
     negative: Option<Vec<Input>>,
@@ -86,6 +88,7 @@ pub(crate) struct OlderRecommend {
     with_vector: Option<WithVector>,
     using: Option<UsingIn>,
     lookup_from: Option<LookupIn>,
+    #[schemars(with = "Option<serde_json::Value>")]
     shard_key: Option<IgnoredAny>,
 }
 
@@ -110,7 +113,7 @@ impl From<OlderRecommend> for QueryIn {
 }
 
 /// For points near to a target, in a context; or for those in a context.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct OlderDiscover {
     target: Option<Input>,
     context: Option<Vec<PairIn>>,
@@ -123,6 +126,7 @@ pub(crate) struct OlderDiscover {
     with_vector: Option<WithVector>,
     using: Option<UsingIn>,
     lookup_from: Option<LookupIn>,
+    #[schemars(with = "Option<serde_json::Value>")]
     shard_key: Option<IgnoredAny>,
 }
 

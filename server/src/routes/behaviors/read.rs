@@ -3,6 +3,7 @@
 use axum::response::Response;
 use axum::routing::MethodFilter;
 use nearline::{BehaviorReader, BehaviorSpace, Candidates};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -22,17 +23,18 @@ pub(super) fn routes() -> Routes {
     Routes::new()
         .route(
             of("interest"),
-            either::<InterestIn>(Kind::Search, post, &[BARE, NPY], interest)
+            either::<InterestIn, Value>(Kind::Search, post, &[BARE, NPY], interest)
+                .takes::<InterestParams>()
                 .says("The interest of users in candidates of each (SDIM)"),
         )
         .route(
             of("exact_attention"),
-            either::<AttentionIn>(Kind::Search, post, &[], exact_attention)
+            either::<AttentionIn, Value>(Kind::Search, post, &[], exact_attention)
                 .says("Softmax attention of candidates over all behaviours of a user"),
         )
         .route(
             of("tables"),
-            either::<TablesIn>(Kind::Search, post, &[], tables).says("The bucket tables of users"),
+            either::<TablesIn, Value>(Kind::Search, post, &[], tables).says("The bucket tables of users"),
         )
         .route(of("behaviors"), read(post, behaviors).says("Behaviours of a user, by number or by time"))
         .route(
@@ -58,7 +60,7 @@ fn check_size(call: &Call, vectors: usize, dim: usize) -> Result<(), ApiError> {
 }
 
 /// What goes with candidates that are bytes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct InterestParams {
     user: u64,
     #[serde(default)]

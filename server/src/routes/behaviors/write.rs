@@ -3,6 +3,7 @@
 use axum::response::Response;
 use axum::routing::MethodFilter;
 use nearline::Behavior;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{dim, of, space};
@@ -21,12 +22,14 @@ pub(super) fn routes() -> Routes {
     Routes::new()
         .route(
             of("items"),
-            either::<ItemsIn>(Kind::Write, MethodFilter::PUT, &[BARE, NPY], put_items)
+            either::<ItemsIn, WrittenOut>(Kind::Write, MethodFilter::PUT, &[BARE, NPY], put_items)
+                .takes::<ItemsParams>()
                 .says("Gives items of a behaviour space vectors"),
         )
         .route(
             of("append"),
-            either::<AppendIn>(Kind::Write, MethodFilter::POST, &[BARE], append)
+            either::<AppendIn, WrittenOut>(Kind::Write, MethodFilter::POST, &[BARE], append)
+                .takes::<AppendParams>()
                 .says("Adds behaviours of any users, all or none"),
         )
         .route(of("delete"), write(MethodFilter::POST, delete).says("Deletes behaviours of a user"))
@@ -37,7 +40,7 @@ pub(super) fn routes() -> Routes {
 }
 
 /// What goes with rows that are the vectors of items.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct ItemsParams {
     start: Option<u64>,
@@ -70,7 +73,7 @@ fn put_items(call: &Call, content: &Content) -> Result<Response, ApiError> {
 }
 
 /// What goes with behaviours that are bytes.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct AppendParams {
     vectors: bool,

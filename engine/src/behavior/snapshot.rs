@@ -5,7 +5,7 @@ use std::fs;
 use nearline_storage::{Disk, StorageError};
 
 use super::BehaviorSpace;
-use super::manifest::{EPOCH, Manifest, SPACE};
+use super::manifest::{Manifest, SPACE};
 use super::store::locked;
 use crate::collection::snapshot as folders;
 use crate::database::check_name;
@@ -31,7 +31,7 @@ impl BehaviorSpace {
             return Err(OpenError::Exists { what: "snapshot", name: name.to_owned() });
         }
         let draft = folder.join(folders::DRAFT);
-        let names: Vec<String> = writer.manifest.names().chain([EPOCH, SPACE].map(str::to_owned)).collect();
+        let names: Vec<String> = writer.manifest.names().chain([SPACE.to_owned()]).collect();
         let made = folders::fill(root, &names, &draft)
             .and_then(|()| {
                 fs::rename(&draft, &target).map_err(|error| StorageError::io(&target, "rename", error))

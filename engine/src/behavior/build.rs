@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nearline_storage::Pair;
+use nearline_storage::{Pair, Table};
 
 use super::BehaviorOptions;
 use super::checkpoint::{is_due, with_older};
@@ -20,6 +20,9 @@ const STEP_EVENTS: u64 = 1 << 19;
 const STEP_USERS: usize = 1 << 15;
 /// The bytes of tables that wait for their file: so small a share of those that changes may take.
 const STEP_SHARE: usize = 4;
+
+/// A file and its number.
+type Numbered = (u64, Arc<Table>);
 
 /// What a step has made: tables by user, and where the next one begins.
 struct Step {
@@ -175,7 +178,7 @@ impl Inner {
         }
         let Some(last) = history.last_time().filter(|_| is_due) else { return Ok(None) };
         let (tallied, _) = self.tally_from(events, (epoch, epoch.cutoff(last)), None)?;
-        Ok(Some(tallied.as_kept(epoch).encode()))
+        Ok(Some(tallied.into_kept(epoch).encode()))
     }
 
     /// Writes what a step made and notes in the manifest how far the build is; after the last step the epoch serves.
@@ -222,7 +225,7 @@ impl Inner {
         &self,
         epoch: &Epoch,
         tables: Vec<Pair>,
-    ) -> Result<(Option<(u64, Arc<nearline_storage::Table>)>, usize), BehaviorError> {
+    ) -> Result<(Option<Numbered>, usize), BehaviorError> {
         let number = {
             let mut writer = locked(&self.writer);
             let number = writer.manifest.next_number;

@@ -105,7 +105,7 @@ impl Tallied {
     }
 
     /// The same as tables of an epoch are kept and written.
-    pub(super) fn as_kept(mut self, epoch: &Epoch) -> Self {
+    pub(super) fn into_kept(mut self, epoch: &Epoch) -> Self {
         if let (TableValues::F16, Sums::Whole(table)) = (epoch.values, &self.table) {
             self.table = Sums::Half(HalfTable::new(table));
         }

@@ -53,7 +53,7 @@ impl Inner {
             kept => {
                 let events = self.events(user, history, files)?;
                 let (tallied, is_anew) = self.tally_from(events, (epoch, cutoff), kept)?;
-                (Arc::new(if is_anew { tallied.as_kept(epoch) } else { tallied }), is_anew)
+                (Arc::new(if is_anew { tallied.into_kept(epoch) } else { tallied }), is_anew)
             }
         };
         // Copies are not made of copies: what is off stays within one rounding.
@@ -85,7 +85,7 @@ impl Inner {
         }
         let events = self.events(user, history, files).ok()?;
         let (tallied, _) = self.tally_from(events, (epoch, cutoff), None).ok()?;
-        Some(tallied.as_kept(epoch).settled())
+        Some(tallied.into_kept(epoch).settled())
     }
 
     /// An older table that begins where it should, with what came since.

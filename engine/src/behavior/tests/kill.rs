@@ -105,7 +105,7 @@ impl Ledger {
             && (0..USERS).map(|user| writer << 8 | user).all(|user| {
                 let there = space.now().behaviors(user, Span::Last(usize::MAX)).unwrap();
                 let expected = self.users.get(&user).cloned().unwrap_or_default();
-                there.len() == expected.len() && there.iter().zip(&expected).all(|pair| is_one(pair))
+                there.len() == expected.len() && there.iter().zip(&expected).all(is_one)
             })
     }
 

@@ -5,12 +5,13 @@
 //! ```
 //!
 //! One thread, d = 128, G = 16, τ = 3; a history of LEN behaviours by item (10,000), CANDIDATES a question (1,000). Cold is
-//! the first question after opening: the history and its items are read, and the table is worked out.
+//! the first question after opening: the table is read. The floor is how long reading as many bytes as a question touches takes,
+//! out of as many as a table in `f32` has. The same is built as an epoch in `f16`, which then is asked.
 
 use std::time::Instant;
 
 use anyhow::Result;
-use nearline::{Behavior, BehaviorOptions, BehaviorSpace, Candidates, Database};
+use nearline::{Behavior, BehaviorOptions, BehaviorSpace, Candidates, Database, TableValues};
 use nearline_benches::measure::percentile;
 
 const DIM: usize = 128;
@@ -46,18 +47,86 @@ fn main() -> Result<()> {
     space.now().interest(USER, &Candidates::Vectors(&vectors))?;
     println!("L = {len}, B = {candidates}, d = {DIM}, G = {GROUPS}, tau = {BITS}");
     println!("interest, cold          {:>10.0} us", micros(start));
+    memory_and_disk(&space, len);
     let by_vector = timed("interest, by vector", rounds, || {
         space.now().interest(USER, &Candidates::Vectors(&vectors)).map(drop)
     })?;
-    timed("interest, by item", rounds, || space.now().interest(USER, &Candidates::Items(&ids)).map(drop))?;
+    let by_item = timed("interest, by item", rounds, || {
+        space.now().interest(USER, &Candidates::Items(&ids)).map(drop)
+    })?;
+    let floor = floor(candidates, rounds);
+    println!(
+        "floor                   {floor:>10.0} us; by vector {:.1}, by item {:.1} times that",
+        by_vector / floor,
+        by_item / floor
+    );
     timed("tables, one user", rounds, || space.now().tables(&[USER]).map(drop))?;
     let exact = timed("exact attention", 5, || {
         space.now().exact_attention(USER, &Candidates::Vectors(&vectors), 0.09).map(drop)
     })?;
     println!("exact attention takes {:.0} times as long as interest, by the medians", exact / by_vector);
+    halves(&space, &vectors, rounds)?;
     appends(&space)?;
     println!("{:#?}", space.stats());
     Ok(())
+}
+
+/// What the only user there is takes, beside items.
+fn memory_and_disk(space: &BehaviorSpace, len: usize) {
+    let rows = GROUPS << BITS;
+    let (table, raw) = (rows * (DIM * 8 + 4), len * 25);
+    let items = ITEMS as usize * (DIM * 4 + 8);
+    let stats = space.stats();
+    let [tables, histories, _] = stats.kept_bytes;
+    println!(
+        "hot user                {:>10} bytes kept, {:.3} of a table in f64; {histories} of histories",
+        tables,
+        tables as f64 / table as f64
+    );
+    println!(
+        "disk                    {:>10} bytes, {:.3} of raw, table and items",
+        stats.file_bytes,
+        stats.file_bytes as f64 / (raw + table + items) as f64
+    );
+}
+
+/// The same history in an epoch of tables in `f16`.
+fn halves(space: &BehaviorSpace, vectors: &[f32], rounds: usize) -> Result<()> {
+    let exact = space.now().interest(USER, &Candidates::Vectors(vectors))?;
+    let options = BehaviorOptions::new(DIM).hashes(GROUPS, BITS).values(TableValues::F16);
+    let epoch = space.create_epoch(options, true)?;
+    let start = Instant::now();
+    space.build_epoch(epoch)?;
+    space.finish_build()?;
+    println!("epoch in f16, built in  {:>10.0} us", micros(start));
+    timed("interest, f16", rounds, || space.now().interest(USER, &Candidates::Vectors(vectors)).map(drop))?;
+    let near = space.now().interest(USER, &Candidates::Vectors(vectors))?;
+    let off = exact.iter().zip(&near).fold(0f32, |off, (a, b)| off.max((a - b).abs()));
+    println!("f16 is off by           {off:>10.6} at most");
+    space.create_epoch(BehaviorOptions::new(DIM).hashes(GROUPS, BITS), false)?;
+    space.build_epoch(epoch + 1)?;
+    Ok(space.finish_build()?)
+}
+
+/// How long reading takes as many bytes as a question touches, out of a buffer of the size of a table: the median.
+fn floor(candidates: usize, rounds: usize) -> f64 {
+    let table = vec![1f32; (GROUPS << BITS) * DIM];
+    let times = (candidates * GROUPS * DIM).div_ceil(table.len());
+    let mut took: Vec<f64> = (0..rounds)
+        .map(|_| {
+            let start = Instant::now();
+            let mut sums = [0f32; 64];
+            for _ in 0..times {
+                for values in std::hint::black_box(&table).as_chunks::<64>().0 {
+                    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+                }
+            }
+            std::hint::black_box(sums);
+            micros(start)
+        })
+        .collect();
+    took.sort_by(f64::total_cmp);
+    percentile(&took, 0.5)
 }
 
 /// Appends of many users, durable, in batches; then one at a time to a history that answers in between.
@@ -100,7 +169,8 @@ fn timed(
     }
     took.sort_by(f64::total_cmp);
     let (p50, p99) = (percentile(&took, 0.5), percentile(&took, 0.99));
-    println!("{name:<22}  {p50:>10.0} us p50 {p99:>10.0} us p99, {rounds} rounds");
+    let rate = took.len() as f64 * 1e6 / took.iter().sum::<f64>();
+    println!("{name:<22}  {p50:>10.0} us p50 {p99:>10.0} us p99 {rate:>8.0} /s, {rounds} rounds");
     Ok(p50)
 }
 

@@ -4,16 +4,20 @@
 //! sums by bucket, are worked out of them, kept while there is memory, and never written. The mathematics are those of
 //! [`nearline_index::sdim`].
 //!
-//! - `store`: what is open; `write` and `record`: into the log and the state; `checkpoint`: from memory into files.
+//! - `epochs` and `build`: how vectors are hashed and summed up, and how another way takes the place of one.
+//! - `store` and `handle`: what is open; `write` and `record`: into the log and the state; `checkpoint`: from memory into files.
 //! - `history`: what one user did; `kept`: what is kept of what was read.
 //! - `read`: questions.
 
+mod build;
 mod checkpoint;
 mod compact;
+mod epochs;
 mod error;
 mod files;
 #[doc(hidden)]
 pub mod fuzzed;
+mod handle;
 mod history;
 mod kept;
 mod manifest;
@@ -32,9 +36,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use nearline_index::sdim::{BucketTable, Normalize, SignFamily, SignShape};
 
+use manifest::Stage;
+
 pub use error::BehaviorError;
 pub use read::{BehaviorReader, CANDIDATES_MAX};
 
+pub(crate) use handle::Handle;
 pub(crate) use manifest::Epoch;
 pub(crate) use store::{Inner, Limits, verify_folder};
 
@@ -51,7 +58,18 @@ enum Planes {
     Rotations(Vec<f32>),
 }
 
-/// What a space is made for. None of it changes later: with new embeddings, make a new space.
+/// What the numbers in tables are that are kept and written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TableValues {
+    /// Exact sums.
+    #[default]
+    F64,
+    /// A quarter of the bytes.
+    F16,
+}
+
+/// What an epoch of a space is made for. None of it changes later: for another, make a new epoch.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
 pub struct BehaviorOptions {
@@ -61,6 +79,7 @@ pub struct BehaviorOptions {
     planes: Planes,
     normalize: Normalize,
     ttl_ms: Option<u64>,
+    values: TableValues,
     embedding_version: String,
 }
 
@@ -74,6 +93,7 @@ impl BehaviorOptions {
             planes: Planes::Seed(0),
             normalize: Normalize::L2,
             ttl_ms: None,
+            values: TableValues::F64,
             embedding_version: String::new(),
         }
     }
@@ -114,7 +134,13 @@ impl BehaviorOptions {
         self
     }
 
-    /// A name for the embeddings that vectors are of: kept, and told by [`BehaviorStats`].
+    /// What the numbers in tables are.
+    pub fn values(mut self, values: TableValues) -> Self {
+        self.values = values;
+        self
+    }
+
+    /// A name for the embeddings that vectors are of. An epoch of the same name as the one that serves counts by its items.
     pub fn embedding_version(mut self, version: impl Into<String>) -> Self {
         self.embedding_version = version.into();
         self
@@ -140,9 +166,12 @@ impl BehaviorOptions {
         };
         Ok(Epoch {
             store_id,
+            number: manifest::FIRST,
+            of: manifest::FIRST,
             family: family.map_err(bad)?,
             normalize: self.normalize,
             ttl: self.ttl_ms,
+            values: self.values,
             embedding_version: self.embedding_version,
         })
     }
@@ -256,10 +285,51 @@ pub struct UserTable {
     pub table: BucketTable,
 }
 
+/// How far an epoch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EpochStage {
+    /// It takes items, and waits to be built.
+    Filling,
+    /// It is being built.
+    Building {
+        /// All users before this one have been read.
+        next_user: u64,
+    },
+    /// It answers unless another is asked for.
+    Serving,
+    /// It answers when it is asked for.
+    Kept,
+}
+
+/// What an epoch is, and how far.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct EpochInfo {
+    /// Its number.
+    pub number: u32,
+    /// How far it is.
+    pub stage: EpochStage,
+    /// How vectors are hashed.
+    pub shape: SignShape,
+    /// What becomes of the sum of a bucket.
+    pub normalize: Normalize,
+    /// After how many milliseconds behaviours are not seen any more.
+    pub ttl_ms: Option<u64>,
+    /// What the numbers in tables are.
+    pub values: TableValues,
+    /// The name of the embeddings.
+    pub embedding_version: String,
+    /// Why it was not built the last time, if it is in the making.
+    pub failure: Option<String>,
+}
+
 /// What a space is and has.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct BehaviorStats {
+    /// The number of the epoch that serves; what follows up to the name of the embeddings is its own.
+    pub epoch: u32,
     /// How vectors are hashed.
     pub shape: SignShape,
     /// What becomes of the sum of a bucket.
@@ -291,17 +361,100 @@ pub struct BehaviorStats {
 /// An open space of behaviours. Clones are handles on the same one; any number of threads may use it.
 #[derive(Clone, Debug)]
 pub struct BehaviorSpace {
-    pub(crate) inner: Arc<Inner>,
+    pub(crate) inner: Arc<Handle>,
 }
 
 impl BehaviorSpace {
-    /// Gives items vectors, back to back. An item keeps the vector it has: the same again changes nothing.
+    /// Gives items vectors of the epoch that serves, back to back. An item keeps the vector it has: the same again changes nothing.
     ///
     /// # Errors
     /// [`BehaviorError::ItemChanged`] when an item has another vector; when vectors are of another length or not finite;
     /// when the disk fails. Nothing is written then.
     pub fn put_items(&self, items: &[u64], vectors: &[f32]) -> Result<WriteReport, BehaviorError> {
-        self.inner.put_items(items, vectors)
+        self.inner.put_items(None, items, vectors)
+    }
+
+    /// The same for an epoch that does not serve yet, before it is built or meanwhile.
+    ///
+    /// # Errors
+    /// As [`BehaviorSpace::put_items`], and when the epoch takes no items.
+    pub fn put_items_of(
+        &self,
+        epoch: u32,
+        items: &[u64],
+        vectors: &[f32],
+    ) -> Result<WriteReport, BehaviorError> {
+        self.inner.put_items(Some(epoch), items, vectors)
+    }
+
+    /// Makes another epoch, and says its number. It takes items ([`BehaviorSpace::put_items_of`]) until it is built
+    /// ([`BehaviorSpace::build_epoch`]); if its embeddings are called as those of the one that serves, it counts by the same
+    /// items, and none need to be put. There is one in the making at a time.
+    ///
+    /// Behaviours with vectors of their own are counted by these where the embeddings are the same, and by their items in
+    /// others. `keeps` says whether the epoch that serves is kept when this one takes its place: then it answers when it is
+    /// asked for, and behaviours whose items have no vectors in it do not count there.
+    ///
+    /// # Errors
+    /// When another is in the making, the options are wrong, or the disk fails.
+    pub fn create_epoch(&self, options: BehaviorOptions, keeps: bool) -> Result<u32, BehaviorError> {
+        self.inner.create_epoch(options, keeps)
+    }
+
+    /// Builds an epoch in the background, while the one that serves goes on; then it serves. From now on behaviours need an
+    /// item with a vector in both. When the space is closed or crashes, it goes on when that opens. When an item of a history
+    /// has no vector in it, it ends, [`BehaviorSpace::epochs`] says why, and the epoch takes items again.
+    ///
+    /// # Errors
+    /// When there is no such epoch in the making, or the disk fails.
+    pub fn build_epoch(&self, epoch: u32) -> Result<(), BehaviorError> {
+        self.inner.begin_build(epoch)?;
+        Ok(self.inner.start()?)
+    }
+
+    /// Does what is left of the build of an epoch now.
+    ///
+    /// # Errors
+    /// When an item of a history has no vector in it, or the disk fails.
+    pub fn finish_build(&self) -> Result<(), BehaviorError> {
+        while self.inner.build_step()? {}
+        Ok(())
+    }
+
+    /// Drops an epoch that does not serve, be it kept or in the making, with its tables, and its items if no other counts by
+    /// them.
+    ///
+    /// # Errors
+    /// When it serves or is not there, or the disk fails.
+    pub fn drop_epoch(&self, epoch: u32) -> Result<(), BehaviorError> {
+        self.inner.drop_epoch(epoch)
+    }
+
+    /// All epochs, in order of their numbers.
+    pub fn epochs(&self) -> Vec<EpochInfo> {
+        let failure = store::locked(&self.inner.build_error).clone();
+        let epochs = Arc::clone(&self.inner.state().epochs);
+        let info = |(epoch, stage): &(Arc<Epoch>, Stage)| {
+            let stage = match *stage {
+                Stage::Filling => EpochStage::Filling,
+                Stage::Building { from } => EpochStage::Building { next_user: from },
+                Stage::Serving => EpochStage::Serving,
+                Stage::Kept => EpochStage::Kept,
+                Stage::Gone => return None,
+            };
+            let is_made = matches!(stage, EpochStage::Filling | EpochStage::Building { .. });
+            Some(EpochInfo {
+                number: epoch.number,
+                stage,
+                shape: epoch.shape(),
+                normalize: epoch.normalize,
+                ttl_ms: epoch.ttl,
+                values: epoch.values,
+                embedding_version: epoch.embedding_version.clone(),
+                failure: failure.clone().filter(|_| is_made),
+            })
+        };
+        epochs.all.iter().filter_map(info).collect()
     }
 
     /// Adds behaviours of any users, in any order of time: durably, all of them or none. Events whose numbers are among
@@ -382,7 +535,8 @@ impl BehaviorSpace {
 
     /// The space as it is when it is `now` on the clock of the events' times. Only what expires depends on it.
     pub fn at(&self, now: i64) -> BehaviorReader<'_> {
-        BehaviorReader { inner: &self.inner, now }
+        let epoch = Arc::clone(self.inner.state().epochs.serving());
+        BehaviorReader { inner: &self.inner, epoch, now }
     }
 
     /// Moves all changes from memory into files, and forgets the log of them. Nobody needs to call it.
@@ -393,14 +547,14 @@ impl BehaviorSpace {
         self.inner.flush()
     }
 
-    /// How vectors are hashed.
+    /// How vectors are hashed in the epoch that serves.
     pub fn shape(&self) -> SignShape {
-        self.inner.epoch.family.shape()
+        self.inner.state().epochs.serving().shape()
     }
 
-    /// The random planes: `[hash][dimension]`.
-    pub fn projections(&self) -> &[f32] {
-        self.inner.epoch.family.projections()
+    /// Its random planes: `[hash][dimension]`.
+    pub fn projections(&self) -> Vec<f32> {
+        self.inner.state().epochs.serving().family.projections().to_vec()
     }
 
     /// What the space is and has.
@@ -409,10 +563,11 @@ impl BehaviorSpace {
             let writer = store::locked(&self.inner.writer);
             (writer.wal.bytes(), writer.checkpoint_error.clone())
         };
-        let epoch = &self.inner.epoch;
         let state = self.inner.state();
+        let epoch = state.epochs.serving();
         let tables = || state.files.all();
         BehaviorStats {
+            epoch: epoch.number,
             shape: epoch.family.shape(),
             normalize: epoch.normalize,
             ttl_ms: epoch.ttl,

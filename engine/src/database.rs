@@ -212,7 +212,7 @@ struct Inner {
     /// Collections that somebody has open, by their folders.
     open: Mutex<BTreeMap<String, std::sync::Weak<Handle>>>,
     /// Behaviour spaces likewise.
-    open_spaces: Mutex<BTreeMap<String, std::sync::Weak<crate::behavior::Inner>>>,
+    open_spaces: Mutex<BTreeMap<String, std::sync::Weak<crate::behavior::Handle>>>,
     /// Embedding tables likewise.
     open_tables: Mutex<BTreeMap<String, std::sync::Weak<crate::embedding_table::Inner>>>,
     /// How many more collections may have a live tier.

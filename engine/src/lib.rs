@@ -57,7 +57,8 @@ mod vector_index;
 pub use behavior::fuzzed as fuzzed_behaviors;
 pub use behavior::{
     Behavior, BehaviorError, BehaviorOptions, BehaviorReader, BehaviorSpace, BehaviorStats, CANDIDATES_MAX,
-    Candidates, Interests, SimilarBehavior, SourceOffset, Span, UserTable, WriteReport as BehaviorReport,
+    Candidates, EpochInfo, EpochStage, Interests, SimilarBehavior, SourceOffset, Span, TableValues,
+    UserTable, WriteReport as BehaviorReport,
 };
 pub use collection::{
     Collection, Durability, EXAMPLES_MAX, Example, FACET_VALUES_MAX, Facet, FacetHit, FieldIndex,

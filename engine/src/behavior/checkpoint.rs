@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use nearline_storage::{Encoder, Pair, StorageError, TableOptions, TableWriter, merge};
+use nearline_storage::{Encoder, Pair, StorageError, Table, TableOptions, TableWriter, merge};
 
 use super::BehaviorError;
 use super::compact::{Pairs, intact, is_worn, join_chunks, merged, merges, newest};
 use super::files::{Files, Key, chunks};
 use super::history::{Embedding, History};
-use super::manifest::{Kind, Manifest};
+use super::manifest::{Epoch, Kind, Manifest};
 use super::store::{Inner, header, locked, open_table};
 use super::write::Writer;
 
@@ -19,7 +19,8 @@ const BLOCK_BYTES: usize = 16_384;
 /// What becomes of the changes: the same as in memory, in order.
 struct Changes {
     histories: BTreeMap<u64, Arc<History>>,
-    items: BTreeMap<u64, Arc<Embedding>>,
+    /// By the first epoch of their embeddings.
+    items: BTreeMap<(u32, u64), Arc<Embedding>>,
     /// Of users whose tables are in files, how many events are in them.
     tallied: HashMap<u64, u64>,
 }
@@ -72,9 +73,14 @@ impl Inner {
         }
         // What cannot be removed now is, when the space opens.
         let _ = writer.wal.trim(lsn);
-        let kept: Vec<String> = writer.manifest.names().collect();
-        old.names().filter(|name| !kept.contains(name)).for_each(|name| drop(self.disk.remove(&name)));
+        self.remove_old(&old, &writer.manifest);
         Ok(())
+    }
+
+    /// Removes the files that one manifest names and another does not. What cannot be removed now is, when the space opens.
+    pub(super) fn remove_old(&self, old: &Manifest, new: &Manifest) {
+        let kept: Vec<String> = new.names().collect();
+        old.names().filter(|name| !kept.contains(name)).for_each(|name| drop(self.disk.remove(&name)));
     }
 
     /// Writes the files, and says what the heads of histories are then.
@@ -108,38 +114,31 @@ impl Inner {
         next: &mut Manifest,
         live: &mut Files,
     ) -> Result<(), StorageError> {
+        let epoch = Arc::clone(self.state().epochs.serving());
         let Changes { histories, tallied, .. } = changes;
-        let due: Vec<(u64, Arc<History>)> = histories
-            .iter()
-            .filter(|(_, history)| self.is_due(history) || (history.has_table && history.stored.tallied == 0))
-            .map(|(&user, history)| (user, Arc::clone(history)))
-            .collect();
-        tallied.extend(histories.iter().map(|(&user, history)| (user, history.stored.tallied)));
-        let new = due.into_iter().map(|(user, history)| {
-            let table = if self.is_due(&history) { self.tally_last(user, &history, old) } else { None };
+        let mut due = Vec::new();
+        for (&user, history) in histories.iter() {
+            let (has_table, there) = stored_table(user, history, old, &epoch);
+            tallied.insert(user, there);
+            let is_due = is_due(history, &epoch, there);
+            if is_due || (has_table && there == 0) {
+                due.push((user, Arc::clone(history), is_due));
+            }
+        }
+        let new = due.into_iter().map(|(user, history, is_due)| {
+            let table = if is_due { self.tally_last(user, &history, old, &epoch) } else { None };
             tallied.insert(user, table.as_ref().map_or(0, |table| table.end as u64));
             Ok((user.to_be_bytes().to_vec(), table.map_or_else(Vec::new, |table| table.encode())))
         });
         let mut new = new.peekable();
-        let count = merges(&live.tables, false);
-        let is_all = count == live.tables.len();
-        let gone = live.tables.split_off(live.tables.len() - count);
+        let files = live.of(Kind::Tables, epoch.number);
+        let gone = files.split_off(files.len() - merges(files, false));
         if new.peek().is_none() && gone.is_empty() {
             return Ok(());
         }
-        let old = gone.iter().rev().map(|table| intact(table));
-        let sources = std::iter::once(Box::new(new) as Pairs<'_>).chain(old);
-        let pairs = merge(sources, move |_, value| !is_all || !value.is_empty());
-        self.write_file(Kind::Tables, next, live, count, pairs)
-    }
-
-    /// Whether a table of buckets of a history belongs into a file: there is none of most of it, and summing up its events
-    /// whenever it is asked for costs more than reading one.
-    fn is_due(&self, history: &History) -> bool {
-        let shape = self.epoch.family.shape();
-        let rows = (shape.groups() * shape.buckets()) as u64;
-        let missing = history.len() - history.stored.tallied;
-        history.len() >= rows && (history.stored.tallied == 0 || missing >= 2 * rows)
+        let is_all = files.is_empty();
+        let pairs = with_older(Box::new(new), &gone, is_all);
+        self.write_file((Kind::Tables, epoch.number), next, live, gone.len(), pairs)
     }
 
     fn write_histories(
@@ -148,10 +147,11 @@ impl Inner {
         next: &mut Manifest,
         live: &mut Files,
     ) -> Result<Vec<(u64, Arc<History>)>, StorageError> {
+        let serving = self.state().epochs.serving().number;
         let heads: Vec<(u64, Arc<History>)> = changes
             .histories
             .iter()
-            .map(|(&user, history)| (user, Arc::new(history.settled(changes.tallied[&user]))))
+            .map(|(&user, history)| (user, Arc::new(history.settled(changes.tallied[&user], serving))))
             .collect();
         let bytes = live.histories.iter().map(|table| table.summary().bytes).sum();
         let count = merges(&live.histories, is_worn(next.dead, bytes));
@@ -170,7 +170,7 @@ impl Inner {
         });
         let path = self.disk.root().to_owned();
         let pairs = join_chunks(merged(Box::new(new), &gone, newest(path.clone(), is_all)), path);
-        self.write_file(Kind::Histories, next, live, count, pairs)?;
+        self.write_file((Kind::Histories, serving), next, live, count, pairs)?;
         Ok(heads)
     }
 
@@ -180,44 +180,89 @@ impl Inner {
         next: &mut Manifest,
         live: &mut Files,
     ) -> Result<(), StorageError> {
-        let new = changes.items.iter().map(|(item, embedding)| {
-            let mut out = Encoder::new();
-            embedding.encode(&mut out);
-            Ok((item.to_be_bytes().to_vec(), out.into_bytes()))
-        });
-        let count = merges(&live.items, false);
-        let gone = live.items.split_off(live.items.len() - count);
-        if changes.items.is_empty() && gone.is_empty() {
-            return Ok(());
+        let all: Vec<u32> = next.epochs.iter().map(|made| made.number).collect();
+        for of in all {
+            let own = changes.items.range((of, 0)..=(of, u64::MAX));
+            let new = own.map(|((_, item), embedding)| {
+                let mut out = Encoder::new();
+                embedding.encode(&mut out);
+                Ok((item.to_be_bytes().to_vec(), out.into_bytes()))
+            });
+            let mut new = new.peekable();
+            let files = live.of(Kind::Items, of);
+            let gone = files.split_off(files.len() - merges(files, false));
+            if new.peek().is_some() || !gone.is_empty() {
+                let pairs = merged(Box::new(new), &gone, |_, _| true);
+                self.write_file((Kind::Items, of), next, live, gone.len(), pairs)?;
+            }
         }
-        self.write_file(Kind::Items, next, live, count, merged(Box::new(new), &gone, |_, _| true))
+        Ok(())
     }
 
-    /// Writes a file in place of the last `count` of its kind, which are not live any more.
+    /// Writes a file of a kind and an epoch in place of the last `count`, which are not live any more.
     fn write_file(
         &self,
-        kind: Kind,
+        (kind, epoch): (Kind, u32),
         next: &mut Manifest,
         live: &mut Files,
         count: usize,
-        mut pairs: impl Iterator<Item = Result<Pair, StorageError>>,
+        pairs: impl Iterator<Item = Result<Pair, StorageError>>,
     ) -> Result<(), StorageError> {
         let number = next.next_number;
         next.next_number += 1;
+        let table = self.write_table(kind, number, pairs)?;
+        // A file is of an epoch that the manifest names.
+        if let Some(numbers) = next.numbers_mut(kind, epoch) {
+            numbers.truncate(numbers.len() - count);
+            numbers.push(number);
+        }
+        live.of(kind, epoch).push(table);
+        Ok(())
+    }
+
+    /// Writes a file of this number.
+    pub(super) fn write_table(
+        &self,
+        kind: Kind,
+        number: u64,
+        mut pairs: impl Iterator<Item = Result<Pair, StorageError>>,
+    ) -> Result<Arc<Table>, StorageError> {
         let block_bytes = if kind == Kind::Items { TableOptions::default().block_bytes } else { BLOCK_BYTES };
         let options = TableOptions { block_bytes, ..TableOptions::default() };
-        let header = header(self.epoch.store_id, kind, number);
+        let header = header(self.store_id, kind, number);
         let mut file = TableWriter::create(&*self.disk, &kind.name(number), header, options)?;
         pairs.try_for_each(|pair| {
             let (key, value) = pair?;
             file.push(&key, &value)
         })?;
         file.finish()?;
-        let numbers = &mut next.files[kind as usize];
-        numbers.truncate(numbers.len() - count);
-        numbers.push(number);
-        let table = open_table(&self.disk, &self.epoch, &self.cache, kind, number)?;
-        live.of(kind).push(table);
-        Ok(())
+        open_table(&self.disk, self.store_id, &self.cache, kind, number)
     }
+}
+
+/// Whether a file of an epoch has a table of a user, be it out of date, and how many events are in it if it is not.
+fn stored_table(user: u64, history: &History, files: &Files, epoch: &Epoch) -> (bool, u64) {
+    // Who was in no file has none in another.
+    if history.tallied_of == epoch.number || history.tallied_of == 0 {
+        return (history.has_table, history.stored.tallied);
+    }
+    let has_table = files.any_table(user, epoch).is_some();
+    (has_table, files.table(user, history, epoch).map_or(0, |table| table.end as u64))
+}
+
+/// Whether a table of buckets of a history belongs into a file: there is none of most of it, and summing up its events
+/// whenever it is asked for costs more than reading one. `there` is how many events are in the one there is.
+pub(super) fn is_due(history: &History, epoch: &Epoch, there: u64) -> bool {
+    let rows = (epoch.shape().groups() * epoch.shape().buckets()) as u64;
+    history.len() >= rows && (there == 0 || history.len() - there >= 2 * rows)
+}
+
+/// New tables of buckets and those of older files, which are to go. Where these are all files, users without are left out.
+pub(super) fn with_older<'a>(
+    new: Pairs<'a>,
+    gone: &'a [Arc<Table>],
+    is_all: bool,
+) -> impl Iterator<Item = Result<Pair, StorageError>> {
+    let old = gone.iter().rev().map(|table| intact(table));
+    merge(std::iter::once(new).chain(old), move |_, value| !is_all || !value.is_empty())
 }

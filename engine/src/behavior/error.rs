@@ -21,15 +21,29 @@ pub enum BehaviorError {
         expected: String,
     },
     /// An item that has no vector.
-    #[error("item {item} has no vector in this space; put it first (put_items), or give the vector itself")]
+    #[error(
+        "item {item} has no vector in epoch {epoch} of this space; put it first (put_items), or give the vector itself"
+    )]
     UnknownItem {
         /// The item.
         item: u64,
+        /// The epoch that would count by it.
+        epoch: u32,
+    },
+    /// An epoch that does not answer.
+    #[error(
+        "epoch {epoch} does not answer in this space: it is not there, or not built yet; those that do: {known}"
+    )]
+    UnknownEpoch {
+        /// Its number.
+        epoch: u32,
+        /// The numbers of those that answer.
+        known: String,
     },
     /// The vector of an item would change.
     #[error(
         "item {item} has another vector already, and behaviours are counted by it; vectors of items do not change \
-         within a space: make a new space for new embeddings"
+         within an epoch: make a new epoch for new embeddings"
     )]
     ItemChanged {
         /// The item.

@@ -4,12 +4,15 @@
 //! of the history, and **chunks** of the events that came. The newest head counts; chunks of an earlier shape than its own
 //! are of no more use. A file of tables has tables of buckets, which are worked out of the others and nothing is lost with.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
+use nearline_index::sdim::SignShape;
 use nearline_storage::{Decoder, Encoder, StorageError, Table};
 
+use super::epochs::Epochs;
 use super::history::{Embedding, Event, History};
 use super::manifest::{Epoch, Kind};
 use super::tallied::Tallied;
@@ -27,10 +30,10 @@ pub(super) struct Files {
     pub(super) generation: u64,
     /// Heads and chunks, oldest first.
     pub(super) histories: Vec<Arc<Table>>,
-    /// Embeddings by item, each in one file.
-    pub(super) items: Vec<Arc<Table>>,
-    /// Tables of buckets by user, oldest first.
-    pub(super) tables: Vec<Arc<Table>>,
+    /// Embeddings by item, each in one file: by the first epoch that counted by them.
+    pub(super) items: BTreeMap<u32, Vec<Arc<Table>>>,
+    /// Tables of buckets by user, oldest first: by epoch.
+    pub(super) tables: BTreeMap<u32, Vec<Arc<Table>>>,
 }
 
 /// What a key of a file of histories says.
@@ -68,18 +71,18 @@ impl Key {
 }
 
 impl Files {
-    /// The files of a kind.
-    pub(super) fn of(&mut self, kind: Kind) -> &mut Vec<Arc<Table>> {
+    /// The files of a kind, of an epoch where there are some for each.
+    pub(super) fn of(&mut self, kind: Kind, epoch: u32) -> &mut Vec<Arc<Table>> {
         match kind {
             Kind::Histories => &mut self.histories,
-            Kind::Items => &mut self.items,
-            Kind::Tables => &mut self.tables,
+            Kind::Items => self.items.entry(epoch).or_default(),
+            Kind::Tables => self.tables.entry(epoch).or_default(),
         }
     }
 
     /// All files.
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Table>> {
-        self.histories.iter().chain(&self.items).chain(&self.tables)
+        self.histories.iter().chain(self.items.values().flatten()).chain(self.tables.values().flatten())
     }
 
     /// The head of the history of a user, nothing of it in memory; an empty one if there is none.
@@ -112,7 +115,7 @@ impl Files {
         user: u64,
         history: &History,
         from: u64,
-        epoch: &Epoch,
+        shape: SignShape,
     ) -> Result<Vec<Event>, StorageError> {
         let reshaped = history.reshaped;
         let (mut missing, mut chunks) = (history.stored.len, Vec::new());
@@ -129,7 +132,7 @@ impl Files {
             for pair in table.range_back(Bound::Included(&low), Bound::Included(&high)) {
                 let (key, bytes) = pair?;
                 let first = first_of(&key, table.path())?;
-                let mut events = decode_chunk(&bytes, table.path(), epoch)?;
+                let mut events = decode_chunk(&bytes, table.path(), shape)?;
                 if first + events.len() as u64 != missing {
                     let decoder = Decoder::new(&bytes, table.path(), 0);
                     return Err(decoder.wrong(0, "events up to here", first + events.len() as u64, missing));
@@ -153,29 +156,36 @@ impl Files {
 
     /// The table of a history that is in a file, if there is one and it can be read: it is worked out anew otherwise.
     pub(super) fn table(&self, user: u64, history: &History, epoch: &Epoch) -> Option<Tallied> {
-        if history.stored.tallied == 0 {
+        if history.stored.tallied == 0 && history.tallied_of == epoch.number {
             return None;
         }
+        let found = self.any_table(user, epoch)?;
+        Some(found).filter(|found| found.is_of(history) && found.end as u64 <= history.stored.len)
+    }
+
+    /// The table of a user that is in a file, be it out of date.
+    pub(super) fn any_table(&self, user: u64, epoch: &Epoch) -> Option<Tallied> {
         let read = |table: &Arc<Table>| -> Result<Option<Tallied>, StorageError> {
             let bytes = table.get(&user.to_be_bytes())?;
             bytes
                 .filter(|bytes| !bytes.is_empty())
-                .map(|bytes| Tallied::decode(&bytes, table.path(), epoch.family.shape()))
+                .map(|bytes| Tallied::decode(&bytes, table.path(), epoch))
                 .transpose()
         };
-        let found = self.tables.iter().rev().find_map(|table| read(table).ok().flatten());
-        found.filter(|found| found.is_of(history) && found.end as u64 <= history.stored.len)
+        self.tables.get(&epoch.number)?.iter().rev().find_map(|table| read(table).ok().flatten())
     }
 
-    /// Embeddings of those of the items, sorted, that are in files.
+    /// Those of the items, sorted, that are in files, with their signatures as they are stored: `of` is the first epoch of
+    /// the embeddings, `shape` its own.
     pub(super) fn embeddings(
         &self,
         items: &[u64],
-        epoch: &Epoch,
+        of: u32,
+        shape: SignShape,
     ) -> Result<Vec<(u64, Arc<Embedding>)>, StorageError> {
         let mut found = Vec::with_capacity(items.len());
         let mut wanted = items.to_vec();
-        for table in &self.items {
+        for table in self.items.get(&of).into_iter().flatten() {
             if wanted.is_empty() {
                 break;
             }
@@ -187,7 +197,7 @@ impl Files {
                     continue;
                 };
                 let mut decoder = Decoder::new(&bytes, table.path(), 0);
-                let embedding = Embedding::decode(&mut decoder, epoch.family.shape())?;
+                let embedding = Embedding::decode(&mut decoder, shape)?;
                 decoder.finish()?;
                 found.push((item, Arc::new(embedding)));
             }
@@ -197,34 +207,36 @@ impl Files {
     }
 
     /// Reads all files and checks them.
-    pub(super) fn verify(&self, epoch: &Epoch) -> Result<(), StorageError> {
+    pub(super) fn verify(&self, epochs: &Epochs, first: SignShape) -> Result<(), StorageError> {
         for table in &self.histories {
             table.verify()?;
             for pair in table.scan() {
                 let (key, value) = pair?;
                 match Key::decode(&key, table.path())? {
-                    Key::Head { user } => verify_history(self, user, epoch)?,
-                    Key::Chunk { .. } => drop(decode_chunk(&value, table.path(), epoch)?),
+                    Key::Head { user } => verify_history(self, user, first)?,
+                    Key::Chunk { .. } => drop(decode_chunk(&value, table.path(), first)?),
                 }
             }
         }
-        for table in &self.tables {
-            table.verify()?;
-            for pair in table.scan() {
-                let (_, value) = pair?;
-                if !value.is_empty() {
-                    Tallied::decode(&value, table.path(), epoch.family.shape())?;
+        for (epoch, _) in &epochs.all {
+            for table in self.tables.get(&epoch.number).into_iter().flatten() {
+                table.verify()?;
+                for pair in table.scan() {
+                    let (_, value) = pair?;
+                    if !value.is_empty() {
+                        Tallied::decode(&value, table.path(), epoch)?;
+                    }
                 }
             }
         }
-        self.items.iter().try_for_each(|table| table.verify().map(drop))
+        self.items.values().flatten().try_for_each(|table| table.verify().map(drop))
     }
 }
 
 /// Whether all stored events of a user are there.
-fn verify_history(files: &Files, user: u64, epoch: &Epoch) -> Result<(), StorageError> {
+fn verify_history(files: &Files, user: u64, first: SignShape) -> Result<(), StorageError> {
     let head = files.head(user)?;
-    files.events(user, &head, 0, epoch).map(drop)
+    files.events(user, &head, 0, first).map(drop)
 }
 
 /// The head that a file has of a user.
@@ -275,12 +287,12 @@ pub(super) fn joined(count: u32, events: &[u8]) -> Vec<u8> {
     [&count.to_le_bytes()[..], events].concat()
 }
 
-pub(super) fn decode_chunk(bytes: &[u8], path: &Path, epoch: &Epoch) -> Result<Vec<Event>, StorageError> {
+pub(super) fn decode_chunk(bytes: &[u8], path: &Path, shape: SignShape) -> Result<Vec<Event>, StorageError> {
     let mut decoder = Decoder::new(bytes, path, 0);
     let count = decoder.u32()? as usize;
     let mut events = Vec::with_capacity(count.min(decoder.remaining() / 25));
     for _ in 0..count {
-        events.push(Event::decode(&mut decoder, epoch.family.shape())?);
+        events.push(Event::decode(&mut decoder, shape)?);
     }
     decoder.finish()?;
     Ok(events)

@@ -1,13 +1,15 @@
 //! All decoders of behaviour spaces, for fuzzing.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use nearline_index::sdim::{SignFamily, SignShape};
 use nearline_storage::{Decoder, Encoder};
 
+use super::epochs::Epochs;
 use super::files::{Key, decode_chunk, decode_head, joined};
 use super::history::Embedding;
-use super::manifest::{Epoch, Manifest};
+use super::manifest::{Epoch, FIRST, Manifest, Stage};
 use super::record::Write;
 use super::tallied::Tallied;
 
@@ -23,21 +25,25 @@ pub fn decode(data: &[u8]) {
     let Ok(family) = SignFamily::from_seed(shape, 1) else { return };
     let epoch = Epoch {
         store_id: 1,
+        number: FIRST,
+        of: FIRST,
         family,
+        values: super::TableValues::F64,
         normalize: super::Normalize::L2,
         ttl: None,
         embedding_version: String::new(),
     };
+    let epochs = Epochs { all: vec![(Arc::new(epoch.clone()), Stage::Serving)] };
     let again = match which % 8 {
         0 => Key::decode(bytes, path).map(Key::encode),
         1 => decode_head(bytes, path).map(|head| head.encode()),
-        2 => decode_chunk(bytes, path, &epoch).map(|events| {
+        2 => decode_chunk(bytes, path, shape).map(|events| {
             let mut out = Encoder::new();
             events.iter().for_each(|event| event.encode(&mut out));
             joined(events.len() as u32, out.as_bytes())
         }),
-        3 => Tallied::decode(bytes, path, shape).map(|tallied| tallied.encode()),
-        4 => Write::decode(bytes, path, &epoch.family).map(|write| write.encode()),
+        3 => Tallied::decode(bytes, path, &epoch).map(|tallied| tallied.encode()),
+        4 => Write::decode(bytes, path, &epochs).map(|write| write.encode()),
         5 => {
             let mut decoder = Decoder::new(bytes, path, 0);
             let embedding = Embedding::decode(&mut decoder, shape);
@@ -60,8 +66,9 @@ pub fn decode(data: &[u8]) {
         }
     };
     if let Ok(again) = again {
-        // Marks that stand for yes and no may be any number; marks of sources may come in any order.
-        let is_loose = matches!(which % 8, 3 | 4 | 6);
+        // Marks that stand for yes and no may be any number, as may the embeddings of vectors; marks of sources may come in
+        // any order.
+        let is_loose = matches!(which % 8, 2 | 3 | 4 | 6);
         assert!(is_loose || again == bytes, "{which}: {bytes:?}, again {again:?}");
     }
 }

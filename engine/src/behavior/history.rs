@@ -6,6 +6,8 @@ use std::sync::Arc;
 use nearline_index::sdim::SignShape;
 use nearline_storage::{Decoder, Encoder, StorageError};
 
+use super::manifest::FIRST;
+
 /// Behaviours that wait in the tail until they are put behind the others.
 const TAIL_MAX: usize = 64;
 /// New events of a user from which on their numbers are looked up in a set.
@@ -33,8 +35,12 @@ impl Embedding {
     }
 
     pub(super) fn decode(decoder: &mut Decoder<'_>, shape: SignShape) -> Result<Self, StorageError> {
-        let signature = (0..shape.words()).map(|_| decoder.u64()).collect::<Result<_, _>>()?;
-        Ok(Self { vector: decode_vector(decoder, shape.dim())?, signature })
+        Self::decode_of(decoder, shape.words(), shape.dim())
+    }
+
+    fn decode_of(decoder: &mut Decoder<'_>, words: usize, dim: usize) -> Result<Self, StorageError> {
+        let signature = (0..words).map(|_| decoder.u64()).collect::<Result<_, _>>()?;
+        Ok(Self { vector: decode_vector(decoder, dim)?, signature })
     }
 }
 
@@ -44,6 +50,42 @@ pub(super) fn decode_vector(decoder: &mut Decoder<'_>, dim: usize) -> Result<Box
     Ok(values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
 }
 
+/// The vector of a behaviour's own.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Inline {
+    /// The first epoch of the embeddings that it is one of: the signature is by its planes.
+    pub(super) of: u32,
+    pub(super) embedding: Arc<Embedding>,
+}
+
+impl Inline {
+    fn encode(&self, out: &mut Encoder) {
+        if self.of == FIRST {
+            out.u8(1);
+        } else {
+            let Embedding { vector, signature } = &*self.embedding;
+            out.u8(2).u32(self.of).u32(signature.len() as u32).u32(vector.len() as u32);
+        }
+        self.embedding.encode(out);
+    }
+
+    /// `shape` is that of the first epoch, those of others are told.
+    fn decode(decoder: &mut Decoder<'_>, shape: SignShape) -> Result<Option<Self>, StorageError> {
+        let at = decoder.offset();
+        let (of, words, dim) = match decoder.u8()? {
+            0 => return Ok(None),
+            1 => (FIRST, shape.words(), shape.dim()),
+            2 => (decoder.u32()?, decoder.u32()? as usize, decoder.u32()? as usize),
+            other => return Err(decoder.wrong(at, "mark of a vector", u64::from(other), 2)),
+        };
+        if words.saturating_mul(8).saturating_add(dim.saturating_mul(4)) > decoder.remaining() {
+            return Err(decoder.wrong(at, "values of a vector", dim as u64, decoder.remaining() as u64));
+        }
+        let embedding = Arc::new(Embedding::decode_of(decoder, words, dim)?);
+        Ok(Some(Self { of, embedding }))
+    }
+}
+
 /// One behaviour.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Event {
@@ -51,7 +93,7 @@ pub(super) struct Event {
     pub(super) id: u64,
     pub(super) item: u64,
     /// Its own vector, if it is not the item's.
-    pub(super) inline: Option<Arc<Embedding>>,
+    pub(super) inline: Option<Inline>,
 }
 
 impl Event {
@@ -60,25 +102,25 @@ impl Event {
     }
 
     pub(super) fn encode(&self, out: &mut Encoder) {
-        out.u64(self.time as u64).u64(self.id).u64(self.item).u8(u8::from(self.inline.is_some()));
-        if let Some(inline) = &self.inline {
-            inline.encode(out);
+        out.u64(self.time as u64).u64(self.id).u64(self.item);
+        match &self.inline {
+            Some(inline) => inline.encode(out),
+            None => drop(out.u8(0)),
         }
     }
 
     pub(super) fn decode(decoder: &mut Decoder<'_>, shape: SignShape) -> Result<Self, StorageError> {
         let (time, id, item) = (decoder.u64()? as i64, decoder.u64()?, decoder.u64()?);
-        let at = decoder.offset();
-        let inline = match decoder.u8()? {
-            0 => None,
-            1 => Some(Arc::new(Embedding::decode(decoder, shape)?)),
-            other => return Err(decoder.wrong(at, "mark of a vector", u64::from(other), 1)),
-        };
-        Ok(Self { time, id, item, inline })
+        Ok(Self { time, id, item, inline: Inline::decode(decoder, shape)? })
     }
 
     pub(super) fn ram_bytes(&self) -> usize {
-        size_of::<Self>() + self.inline.as_ref().map_or(0, |inline| inline.ram_bytes())
+        size_of::<Self>() + self.inline.as_ref().map_or(0, |inline| inline.embedding.ram_bytes())
+    }
+
+    /// Its own vector, if it is one of these embeddings.
+    pub(super) fn own_of(&self, of: u32) -> Option<&Arc<Embedding>> {
+        self.inline.as_ref().filter(|inline| inline.of == of).map(|inline| &inline.embedding)
     }
 }
 
@@ -112,6 +154,8 @@ pub(super) struct History {
     pub(super) reordered: u64,
     /// Whether a file has a table of buckets, be it out of date.
     pub(super) has_table: bool,
+    /// The epoch whose files these are about.
+    pub(super) tallied_of: u32,
     bytes: usize,
 }
 
@@ -252,8 +296,8 @@ impl History {
         Arc::make_mut(&mut self.base).extend(tail);
     }
 
-    /// What it is when all of its events are in files, and so many of them in the table that is in a file.
-    pub(super) fn settled(&self, tallied: u64) -> Self {
+    /// What it is when all of its events are in files, and so many of them in the table of an epoch that is in a file.
+    pub(super) fn settled(&self, tallied: u64, tallied_of: u32) -> Self {
         let greatest = self.own().map(|event| event.id).max().unwrap_or(0);
         let stored = Stored {
             len: self.len(),
@@ -263,7 +307,7 @@ impl History {
             tallied,
         };
         let (version, reshaped, reordered) = (self.version, self.reshaped, self.reordered);
-        Self { stored, version, reshaped, reordered, has_table: tallied > 0, ..Self::default() }
+        Self { stored, version, reshaped, reordered, has_table: tallied > 0, tallied_of, ..Self::default() }
     }
 
     /// Encodes the head of a history that is in files.
@@ -272,6 +316,9 @@ impl History {
         let Stored { len, greatest, first_time, last, tallied } = self.stored;
         out.u64(self.version).u64(self.reshaped).u64(self.reordered).u64(len).u64(greatest);
         out.u64(first_time as u64).u64(last.0 as u64).u64(last.1).u64(tallied);
+        if self.tallied_of > FIRST {
+            out.u32(self.tallied_of);
+        }
         out.into_bytes()
     }
 
@@ -286,8 +333,21 @@ impl History {
         if tallied > len {
             return Err(decoder.wrong(at, "events in a table", tallied, len));
         }
+        let at = decoder.offset();
+        let tallied_of = if decoder.remaining() > 0 { decoder.u32()? } else { FIRST };
+        if at < decoder.offset() && tallied_of <= FIRST {
+            return Err(decoder.wrong(at, "epoch of a table", u64::from(tallied_of), u64::from(FIRST) + 1));
+        }
         let stored = Stored { len, greatest, first_time, last, tallied };
-        Ok(Self { stored, version, reshaped, reordered, has_table: tallied > 0, ..Self::default() })
+        Ok(Self {
+            stored,
+            version,
+            reshaped,
+            reordered,
+            has_table: tallied > 0,
+            tallied_of,
+            ..Self::default()
+        })
     }
 }
 

@@ -1,31 +1,32 @@
 //! What is kept of what was read or worked out, within a bound.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Values by number, in two generations: when the young one has half of the bytes allowed, the old one goes and the young
+/// Values by key, in two generations: when the young one has half of the bytes allowed, the old one goes and the young
 /// one becomes old. Whatever is asked for becomes young again.
 #[derive(Debug)]
-pub(super) struct Kept<V> {
-    generations: Mutex<Generations<V>>,
+pub(super) struct Kept<K, V> {
+    generations: Mutex<Generations<K, V>>,
     bytes_max: usize,
 }
 
 #[derive(Debug)]
-struct Generations<V> {
-    young: HashMap<u64, (V, usize)>,
-    old: HashMap<u64, (V, usize)>,
+struct Generations<K, V> {
+    young: HashMap<K, (V, usize)>,
+    old: HashMap<K, (V, usize)>,
     young_bytes: usize,
     old_bytes: usize,
 }
 
-impl<V: Clone> Kept<V> {
+impl<K: Copy + Eq + Hash, V: Clone> Kept<K, V> {
     pub(super) fn new(bytes_max: usize) -> Self {
         let (young, old) = (HashMap::new(), HashMap::new());
         Self { generations: Mutex::new(Generations { young, old, young_bytes: 0, old_bytes: 0 }), bytes_max }
     }
 
-    pub(super) fn get(&self, key: u64) -> Option<V> {
+    pub(super) fn get(&self, key: K) -> Option<V> {
         let mut all = self.lock();
         if let Some((value, _)) = all.young.get(&key) {
             return Some(value.clone());
@@ -36,7 +37,7 @@ impl<V: Clone> Kept<V> {
         Some(value)
     }
 
-    pub(super) fn insert(&self, key: u64, value: V, bytes: usize) {
+    pub(super) fn insert(&self, key: K, value: V, bytes: usize) {
         let mut all = self.lock();
         all.remove(key);
         self.put(&mut all, key, value, bytes);
@@ -48,7 +49,7 @@ impl<V: Clone> Kept<V> {
         all.young_bytes + all.old_bytes
     }
 
-    fn put(&self, all: &mut Generations<V>, key: u64, value: V, bytes: usize) {
+    fn put(&self, all: &mut Generations<K, V>, key: K, value: V, bytes: usize) {
         let half = self.bytes_max / 2;
         if bytes > half {
             return;
@@ -61,13 +62,13 @@ impl<V: Clone> Kept<V> {
         all.young_bytes += bytes;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Generations<V>> {
+    fn lock(&self) -> MutexGuard<'_, Generations<K, V>> {
         self.generations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<V> Generations<V> {
-    fn remove(&mut self, key: u64) {
+impl<K: Eq + Hash, V> Generations<K, V> {
+    fn remove(&mut self, key: K) {
         if let Some((_, bytes)) = self.young.remove(&key) {
             self.young_bytes -= bytes;
         }

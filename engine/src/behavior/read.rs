@@ -9,6 +9,7 @@ use nearline_index::sdim::{
 
 use super::error::BehaviorError;
 use super::history::{Embedding, Event, Events};
+use super::manifest::Epoch;
 use super::store::Inner;
 use super::tallied::Tallied;
 use super::{Behavior, Candidates, Interests, SimilarBehavior, Span, UserTable};
@@ -20,14 +21,30 @@ pub const CANDIDATES_MAX: usize = 1 << 20;
 /// [`BehaviorSpace::now`](super::BehaviorSpace::now) or [`BehaviorSpace::at`](super::BehaviorSpace::at).
 ///
 /// Users nobody has heard of have no behaviours; that is no error.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct BehaviorReader<'a> {
     pub(super) inner: &'a Inner,
+    /// Whose tables answer.
+    pub(super) epoch: Arc<Epoch>,
     /// Milliseconds, on the clock of the events' times.
     pub(super) now: i64,
 }
 
 impl BehaviorReader<'_> {
+    /// The same in another epoch: one that serves, or is kept.
+    ///
+    /// # Errors
+    /// [`BehaviorError::UnknownEpoch`] when none of this number answers.
+    pub fn epoch(mut self, number: u32) -> Result<Self, BehaviorError> {
+        self.epoch = Arc::clone(self.inner.state().epochs.answering(number)?);
+        Ok(self)
+    }
+
+    /// How vectors are hashed in the epoch that answers.
+    pub fn shape(&self) -> SignShape {
+        self.epoch.shape()
+    }
+
     /// The interest of a user in candidates: `dim` values each, in their order; zeros where nothing collides, and for
     /// users without behaviours.
     ///
@@ -43,7 +60,7 @@ impl BehaviorReader<'_> {
     /// # Errors
     /// As [`BehaviorReader::interest`].
     pub fn interests(&self, questions: &[(u64, Candidates<'_>)]) -> Result<Interests, BehaviorError> {
-        let (shape, family) = (self.inner.epoch.family.shape(), &self.inner.epoch.family);
+        let (shape, family) = (self.epoch.shape(), &self.epoch.family);
         let dim = shape.dim();
         let mut lengths = Vec::with_capacity(questions.len());
         for (_, candidates) in questions {
@@ -59,7 +76,7 @@ impl BehaviorReader<'_> {
             let signatures = match candidates {
                 Candidates::Vectors(vectors) => family.signatures(vectors)?,
                 Candidates::Items(items) => {
-                    let embeddings = self.inner.embeddings(items)?;
+                    let embeddings = self.inner.embeddings(items, &self.epoch)?;
                     embeddings.iter().flat_map(|embedding| embedding.signature.iter().copied()).collect()
                 }
             };
@@ -68,16 +85,16 @@ impl BehaviorReader<'_> {
         Ok(Interests { lengths, values })
     }
 
-    /// The tables of users, in their order: sums in `f64` and numbers, not normalised.
+    /// The tables of users, in their order: sums and numbers, not normalised; as exact as the epoch keeps them.
     ///
     /// # Errors
     /// When files cannot be read.
     pub fn tables(&self, users: &[u64]) -> Result<Vec<UserTable>, BehaviorError> {
-        let empty = || BucketTable::new(self.inner.epoch.family.shape());
+        let empty = || BucketTable::new(self.epoch.family.shape());
         let table = |&user: &u64| {
             let tallied = self.tallied(user)?;
             let version = tallied.as_ref().map_or(0, |tallied| tallied.version);
-            let table = tallied.map_or_else(empty, |tallied| tallied.table.clone());
+            let table = tallied.map_or_else(empty, |tallied| tallied.table.widened().into_owned());
             Ok(UserTable { user, version, table })
         };
         users.iter().map(table).collect()
@@ -94,14 +111,14 @@ impl BehaviorReader<'_> {
             let from = history.len().saturating_sub(count as u64);
             let last = self.inner.events_from(user, &history, &files, from)?;
             let visible = last.into_iter().filter(|event| event.time >= cutoff);
-            return Ok(visible.map(|event| behavior(user, &event)).collect());
+            return Ok(visible.map(|event| behavior(user, &event, &self.epoch)).collect());
         }
         let events = self.inner.events(user, &history, &files)?;
         let part = match span {
             Span::Last(_) => 0..events.len(),
             Span::Between { from, to } => events.before(from.max(cutoff))..events.before(to),
         };
-        Ok(events.from(part.start).take(part.len()).map(|event| behavior(user, event)).collect())
+        Ok(events.from(part.start).take(part.len()).map(|event| behavior(user, event, &self.epoch)).collect())
     }
 
     /// For each candidate, the `k` behaviours whose signatures differ from its in the fewest bits, most alike first; of
@@ -115,20 +132,22 @@ impl BehaviorReader<'_> {
         candidates: &Candidates<'_>,
         k: usize,
     ) -> Result<Vec<Vec<SimilarBehavior>>, BehaviorError> {
-        let shape = self.inner.epoch.family.shape();
+        let shape = self.epoch.family.shape();
         check_count(candidates.count(shape.dim())?)?;
         let queries = self.embed(candidates)?;
         let events = self.events(user)?;
         let newest_first: Vec<&Event> = events.from(events.before(self.cutoff())).rev().collect();
         let mut signatures = Vec::with_capacity(newest_first.len() * shape.words());
-        self.inner.each_embedding(&newest_first, |embedding| {
+        let mut counted = Vec::with_capacity(newest_first.len());
+        self.inner.each_embedding(&newest_first, &self.epoch, |event, embedding| {
+            counted.push(event);
             signatures.extend_from_slice(&embedding.signature);
             Ok(())
         })?;
         let most_alike = |query: &Arc<Embedding>| {
             let found = hamming_top_k(&query.signature, &signatures, k)?;
             let similar = found.into_iter().map(|alike| SimilarBehavior {
-                behavior: behavior(user, newest_first[alike.at]),
+                behavior: behavior(user, counted[alike.at], &self.epoch),
                 distance: alike.distance,
             });
             Ok(similar.collect())
@@ -147,14 +166,14 @@ impl BehaviorReader<'_> {
         candidates: &Candidates<'_>,
         scale: f32,
     ) -> Result<Vec<f32>, BehaviorError> {
-        let dim = self.inner.epoch.family.shape().dim();
+        let dim = self.epoch.family.shape().dim();
         check_count(candidates.count(dim)?)?;
         let queries = self.embed(candidates)?;
         let queries: Vec<f32> = queries.iter().flat_map(|query| query.vector.iter().copied()).collect();
         let events = self.events(user)?;
         let events: Vec<&Event> = events.from(events.before(self.cutoff())).collect();
         let mut vectors = Vec::with_capacity(events.len() * dim);
-        self.inner.each_embedding(&events, |embedding| {
+        self.inner.each_embedding(&events, &self.epoch, |_, embedding| {
             vectors.extend_from_slice(&embedding.vector);
             Ok(())
         })?;
@@ -163,25 +182,25 @@ impl BehaviorReader<'_> {
 
     fn embed(&self, candidates: &Candidates<'_>) -> Result<Vec<Arc<Embedding>>, BehaviorError> {
         match candidates {
-            Candidates::Items(items) => self.inner.embeddings(items),
-            Candidates::Vectors(vectors) => Ok(super::record::embed(&self.inner.epoch.family, vectors)?),
+            Candidates::Items(items) => self.inner.embeddings(items, &self.epoch),
+            Candidates::Vectors(vectors) => Ok(super::record::embed(&self.epoch.family, vectors)?),
         }
     }
 
     /// The interest of one user, into `out`, which is zero.
     fn interest_of(&self, user: u64, signatures: &[u64], out: &mut [f32]) -> Result<(), BehaviorError> {
-        let (shape, normalize) = (self.inner.epoch.family.shape(), self.inner.epoch.normalize);
+        let (shape, normalize) = (self.epoch.family.shape(), self.epoch.normalize);
         let (history, files) = self.inner.history(user)?;
         if !is_sparse(shape, history.len(), signatures.len() / shape.words()) {
-            if let Some(tallied) = self.inner.tally(user, &history, &files, self.cutoff())? {
-                ServingTable::new(&tallied.table, normalize).interest(signatures, out)?;
+            if let Some(tallied) = self.inner.tally(user, &history, &files, (&self.epoch, self.cutoff()))? {
+                ServingTable::new(&tallied.table.widened(), normalize).interest(signatures, out)?;
             }
             return Ok(());
         }
         let events = self.inner.events(user, &history, &files)?;
         let events: Vec<&Event> = events.from(events.before(self.cutoff())).collect();
         let (mut vectors, mut own) = (Vec::new(), Vec::new());
-        self.inner.each_embedding(&events, |embedding| {
+        self.inner.each_embedding(&events, &self.epoch, |_, embedding| {
             vectors.extend_from_slice(&embedding.vector);
             own.extend_from_slice(&embedding.signature);
             Ok(())
@@ -197,13 +216,13 @@ impl BehaviorReader<'_> {
 
     /// Events before this time have expired.
     fn cutoff(&self) -> i64 {
-        self.inner.epoch.cutoff(self.now)
+        self.epoch.cutoff(self.now)
     }
 
     /// The table of a user; `None` for nobody.
     fn tallied(&self, user: u64) -> Result<Option<Arc<Tallied>>, BehaviorError> {
         let (history, files) = self.inner.history(user)?;
-        self.inner.tally(user, &history, &files, self.cutoff())
+        self.inner.tally(user, &history, &files, (&self.epoch, self.cutoff()))
     }
 }
 
@@ -256,7 +275,7 @@ fn check_count(candidates: usize) -> Result<(), BehaviorError> {
     Ok(())
 }
 
-fn behavior(user: u64, event: &Event) -> Behavior {
-    let vector = event.inline.as_ref().map(|inline| inline.vector.to_vec());
+fn behavior(user: u64, event: &Event, epoch: &Epoch) -> Behavior {
+    let vector = event.own_of(epoch.of).map(|own| own.vector.to_vec());
     Behavior { user, event: event.id, time: event.time, item: event.item, vector }
 }

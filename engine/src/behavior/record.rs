@@ -8,22 +8,39 @@ use nearline_index::sdim::SignFamily;
 use nearline_storage::{Decoder, Encoder, StorageError};
 
 use super::SourceOffset;
-use super::history::{Embedding, Event, History, decode_vector};
+use super::epochs::Epochs;
+use super::history::{Embedding, Event, History, Inline, decode_vector};
+use super::manifest::FIRST;
 
 const APPEND: u8 = 1;
 const DELETE: u8 = 2;
 const BEFORE: u8 = 3;
 const TRUNCATE: u8 = 4;
 const ITEMS: u8 = 5;
+/// Items of embeddings of a later epoch.
+const ITEMS_OF: u8 = 6;
 
 /// A write. What becomes of it follows from what is there, and from nothing else.
 #[derive(Debug)]
 pub(super) enum Write {
-    Append { source: Option<SourceOffset>, events: Vec<(u64, Event)> },
-    Delete { user: u64, ids: Vec<u64> },
-    Before { user: u64, time: i64 },
-    Truncate { user: u64, keep: u64 },
-    Items(Vec<(u64, Arc<Embedding>)>),
+    Append {
+        source: Option<SourceOffset>,
+        events: Vec<(u64, Event)>,
+    },
+    Delete {
+        user: u64,
+        ids: Vec<u64>,
+    },
+    Before {
+        user: u64,
+        time: i64,
+    },
+    Truncate {
+        user: u64,
+        keep: u64,
+    },
+    /// Of the embeddings that this epoch was the first of.
+    Items(u32, Vec<(u64, Arc<Embedding>)>),
 }
 
 impl Write {
@@ -39,7 +56,7 @@ impl Write {
             Self::Delete { user, .. } | Self::Before { user, .. } | Self::Truncate { user, .. } => {
                 vec![*user]
             }
-            Self::Items(_) => Vec::new(),
+            Self::Items(..) => Vec::new(),
         }
     }
 
@@ -50,7 +67,7 @@ impl Write {
                 events.iter().any(|(of, event)| *of == user && history.asks_stored(event))
             }
             Self::Delete { .. } | Self::Before { .. } | Self::Truncate { .. } => history.stored.len > 0,
-            Self::Items(_) => false,
+            Self::Items(..) => false,
         }
     }
 
@@ -65,8 +82,7 @@ impl Write {
                 out.u32(events.len() as u32);
                 for (user, event) in events {
                     out.u64(*user).u64(event.time as u64).u64(event.id).u64(event.item);
-                    out.u8(u8::from(event.inline.is_some()));
-                    event.inline.iter().for_each(|inline| encode_vector(&mut out, inline));
+                    encode_inline(&mut out, event.inline.as_ref());
                 }
             }
             Self::Delete { user, ids } => {
@@ -81,8 +97,12 @@ impl Write {
             Self::Truncate { user, keep } => {
                 out.u8(TRUNCATE).u64(*user).u64(*keep);
             }
-            Self::Items(items) => {
-                out.u8(ITEMS).u32(items.len() as u32);
+            Self::Items(of, items) => {
+                match *of {
+                    FIRST => out.u8(ITEMS),
+                    of => out.u8(ITEMS_OF).u32(of),
+                };
+                out.u32(items.len() as u32);
                 for (item, embedding) in items {
                     out.u64(*item);
                     encode_vector(&mut out, embedding);
@@ -92,10 +112,10 @@ impl Write {
         out.into_bytes()
     }
 
-    pub(super) fn decode(bytes: &[u8], path: &Path, family: &SignFamily) -> Result<Self, StorageError> {
+    pub(super) fn decode(bytes: &[u8], path: &Path, epochs: &Epochs) -> Result<Self, StorageError> {
         let mut decoder = Decoder::new(bytes, path, 0);
         let write = match decoder.u8()? {
-            APPEND => decode_append(&mut decoder, family)?,
+            APPEND => decode_append(&mut decoder, epochs)?,
             DELETE => {
                 let (user, count) = (decoder.u64()?, decoder.u32()?);
                 let ids = (0..count).map(|_| decoder.u64()).collect::<Result<_, _>>()?;
@@ -103,19 +123,20 @@ impl Write {
             }
             BEFORE => Self::Before { user: decoder.u64()?, time: decoder.u64()? as i64 },
             TRUNCATE => Self::Truncate { user: decoder.u64()?, keep: decoder.u64()? },
-            ITEMS => {
+            kind @ (ITEMS | ITEMS_OF) => {
+                let of = if kind == ITEMS { FIRST } else { decoder.u32()? };
                 let count = decoder.u32()?;
-                let item = |_| Ok((decoder.u64()?, decode_embedding(&mut decoder, family)?));
-                Self::Items((0..count).map(item).collect::<Result<_, StorageError>>()?)
+                let item = |_| Ok((decoder.u64()?, decode_embedding(&mut decoder, epochs, of)?));
+                Self::Items(of, (0..count).map(item).collect::<Result<_, StorageError>>()?)
             }
-            other => return Err(decoder.wrong(0, "kind of a write", u64::from(other), u64::from(ITEMS))),
+            other => return Err(decoder.wrong(0, "kind of a write", u64::from(other), u64::from(ITEMS_OF))),
         };
         decoder.finish()?;
         Ok(write)
     }
 }
 
-fn decode_append(decoder: &mut Decoder<'_>, family: &SignFamily) -> Result<Write, StorageError> {
+fn decode_append(decoder: &mut Decoder<'_>, epochs: &Epochs) -> Result<Write, StorageError> {
     let source = match decoder.u8()? {
         0 => None,
         _ => Some(SourceOffset {
@@ -129,13 +150,25 @@ fn decode_append(decoder: &mut Decoder<'_>, family: &SignFamily) -> Result<Write
     for _ in 0..count {
         let (user, time) = (decoder.u64()?, decoder.u64()? as i64);
         let (id, item) = (decoder.u64()?, decoder.u64()?);
-        let inline = match decoder.u8()? {
+        let of = match decoder.u8()? {
             0 => None,
-            _ => Some(decode_embedding(decoder, family)?),
+            2 => Some(decoder.u32()?),
+            _ => Some(FIRST),
         };
+        let inline =
+            of.map(|of| Ok(Inline { of, embedding: decode_embedding(decoder, epochs, of)? })).transpose()?;
         events.push((user, Event { time, id, item, inline }));
     }
     Ok(Write::Append { source, events })
+}
+
+fn encode_inline(out: &mut Encoder, inline: Option<&Inline>) {
+    match inline {
+        None => out.u8(0),
+        Some(Inline { of: FIRST, .. }) => out.u8(1),
+        Some(Inline { of, .. }) => out.u8(2).u32(*of),
+    };
+    inline.iter().for_each(|inline| encode_vector(out, &inline.embedding));
 }
 
 fn encode_vector(out: &mut Encoder, embedding: &Arc<Embedding>) {
@@ -144,8 +177,14 @@ fn encode_vector(out: &mut Encoder, embedding: &Arc<Embedding>) {
     }
 }
 
-fn decode_embedding(decoder: &mut Decoder<'_>, family: &SignFamily) -> Result<Arc<Embedding>, StorageError> {
+fn decode_embedding(
+    decoder: &mut Decoder<'_>,
+    epochs: &Epochs,
+    of: u32,
+) -> Result<Arc<Embedding>, StorageError> {
     let at = decoder.offset();
+    let unknown = || decoder.wrong(at, "epoch of a vector", u64::from(of), u64::from(FIRST));
+    let family = &epochs.signer(of).ok_or_else(unknown)?.family;
     let vector = decode_vector(decoder, family.shape().dim())?;
     // The checksum was right: who wrote it had hashed it.
     let signature = family.signatures(&vector).map_err(|_| decoder.wrong(at, "finite values", 0, 1))?;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nearline_storage::{Disk, IoMode, OsDisk, StorageError};
 
-use super::manifest::{EPOCH, Manifest, SPACE};
+use super::manifest::{Manifest, SPACE};
 use super::store::locked;
 use super::write::Writer;
 use super::{BehaviorSpace, Inner};
@@ -94,5 +94,5 @@ impl Inner {
 }
 
 fn names_of(manifest: &Manifest) -> Vec<String> {
-    manifest.names().chain([EPOCH, SPACE].map(str::to_owned)).collect()
+    manifest.names().chain([SPACE.to_owned()]).collect()
 }

@@ -9,12 +9,15 @@ use nearline_storage::{
     WalOptions, is_temp_name,
 };
 
+use nearline_index::sdim::SignShape;
+
+use super::epochs::Epochs;
 use super::error::BehaviorError;
 use super::files::Files;
 use super::history::{Embedding, Event, Events, History};
 use super::kept::Kept;
-use super::manifest::{EPOCH, Epoch, Kind, Manifest, SPACE, number_of};
-use super::record::Write;
+use super::manifest::{EPOCH, Epoch, FIRST, Kind, Manifest, SPACE, Stage, epoch_of, number_of};
+use super::record::{Write, embed};
 use super::tallied::Tallied;
 use super::write::{Outcome, Submitted, Writer};
 use crate::error::OpenError;
@@ -45,18 +48,26 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(super) disk: Arc<dyn Disk>,
-    pub(super) epoch: Epoch,
+    pub(super) store_id: u64,
+    /// That of the first epoch: how long vectors in histories are unless they say so.
+    pub(super) first: SignShape,
     pub(super) limits: Limits,
     pub(super) cache: Arc<BlockCache>,
     pub(super) group: Group<Submitted, Outcome>,
     pub(super) writer: Mutex<Writer>,
     state: RwLock<State>,
-    pub(super) tables: Kept<Arc<Tallied>>,
-    /// Heads of histories of which nothing is in memory.
-    heads: Kept<Arc<History>>,
-    /// Stored events, and of which shape.
-    stored: Kept<(u64, Arc<Vec<Event>>)>,
-    items: Kept<Arc<Embedding>>,
+    /// By epoch and user.
+    pub(super) tables: Kept<(u32, u64), Arc<Tallied>>,
+    /// Heads of histories of which nothing is in memory, by user.
+    heads: Kept<u64, Arc<History>>,
+    /// Stored events, and of which shape, by user.
+    stored: Kept<u64, (u64, Arc<Vec<Event>>)>,
+    /// By epoch and item, with signatures by the planes of the epoch.
+    items: Kept<(u32, u64), Arc<Embedding>>,
+    /// Why an epoch was not built, or not yet.
+    pub(super) build_error: Mutex<Option<String>>,
+    /// Held by whoever builds.
+    pub(super) building: Mutex<()>,
     /// Numbers of files of tables that could not be opened.
     lost: Vec<u64>,
     _lock: FolderLock,
@@ -70,14 +81,15 @@ pub(super) struct State {
     pub(super) lsn: u64,
     /// Histories that changed since the files were written.
     pub(super) dirty: HashMap<u64, Arc<History>>,
-    /// Items that came since then.
-    pub(super) new_items: HashMap<u64, Arc<Embedding>>,
+    /// Items that came since then, by the first epoch of their embeddings.
+    pub(super) new_items: HashMap<(u32, u64), Arc<Embedding>>,
     /// Bytes of both.
     pub(super) dirty_bytes: usize,
     /// Events in files that are of no more use.
     pub(super) dead: u64,
     pub(super) marks: BTreeMap<(String, u32), u64>,
     pub(super) files: Arc<Files>,
+    pub(super) epochs: Arc<Epochs>,
 }
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -88,7 +100,7 @@ impl Inner {
     /// Writes what makes a folder an empty space.
     pub(crate) fn create(disk: &dyn Disk, epoch: &Epoch) -> Result<(), StorageError> {
         epoch.write(disk)?;
-        Manifest { next_number: 1, ..Manifest::default() }.write(disk)
+        Manifest::new().write(disk)
     }
 
     pub(crate) fn open(
@@ -98,37 +110,33 @@ impl Inner {
         database: Option<Arc<FolderLock>>,
     ) -> Result<Self, StorageError> {
         let lock = disk.lock(LockMode::Exclusive)?;
-        let epoch = Epoch::read(&*disk)?;
         let mut manifest = Manifest::read(&*disk)?;
         remove_leftovers(&*disk, &mut manifest)?;
-        let open = |kind: Kind| {
-            let open = |&number: &u64| open_table(&disk, &epoch, &cache, kind, number);
-            manifest.numbers(kind).iter().map(open).collect::<Result<Vec<_>, _>>()
-        };
-        let (histories, items) = (open(Kind::Histories)?, open(Kind::Items)?);
+        let first = Epoch::read(&*disk, FIRST)?;
+        let (store_id, first) = (first.store_id, first.shape());
+        let epochs = read_epochs(&*disk, &manifest)?;
+        let mut lost = Vec::new();
         // Tables that are lost are worked out anew.
-        let mut tables = Vec::new();
-        let mut lost = std::mem::take(&mut manifest.files[Kind::Tables as usize]);
-        lost.retain(|&number| {
-            let opened = open_table(&disk, &epoch, &cache, Kind::Tables, number);
-            let is_lost = opened.is_err();
-            tables.extend(opened);
-            manifest.files[Kind::Tables as usize].extend(Some(number).filter(|_| !is_lost));
-            is_lost
-        });
-        let files = Files { generation: 0, histories, items, tables };
+        let files = open_files((&disk, store_id, &cache), &manifest, &mut |number, _| {
+            lost.push(number);
+            Ok(())
+        })?;
+        for made in &mut manifest.epochs {
+            made.tables.retain(|number| !lost.contains(number));
+        }
         let mut state = State {
             lsn: manifest.base + manifest.lsn,
             dead: manifest.dead,
             marks: manifest.marks.clone(),
             files: Arc::new(files),
+            epochs: Arc::new(epochs),
             ..State::default()
         };
         let path = disk.root().join("wal");
         let options = WalOptions { segment_bytes: limits.log_segment };
-        let wal = Wal::open(Arc::clone(&disk), epoch.store_id, options, manifest.lsn, &mut |lsn, bytes| {
-            let write = Write::decode(bytes, &path, &epoch.family)?;
-            let loaded = state.load(&write, &epoch)?;
+        let wal = Wal::open(Arc::clone(&disk), store_id, options, manifest.lsn, &mut |lsn, bytes| {
+            let write = Write::decode(bytes, &path, &state.epochs)?;
+            let loaded = state.load(&write, first)?;
             state.apply(write, manifest.base + lsn, loaded);
             Ok(())
         })?;
@@ -140,11 +148,14 @@ impl Inner {
             heads: Kept::new(limits.histories / 4),
             stored: Kept::new(limits.histories / 4 * 3),
             items: Kept::new(limits.items),
+            build_error: Mutex::default(),
+            building: Mutex::default(),
             lost,
             _lock: lock,
             _database: database,
             disk,
-            epoch,
+            store_id,
+            first,
             limits,
             cache,
         })
@@ -200,7 +211,7 @@ impl Inner {
             return Ok(Events { stored: kept, history });
         }
         let mut events = Arc::unwrap_or_clone(kept);
-        events.extend(files.events(user, &history, events.len() as u64, &self.epoch)?);
+        events.extend(files.events(user, &history, events.len() as u64, self.first)?);
         let bytes = events.iter().map(Event::ram_bytes).sum::<usize>() + ENTRY_BYTES;
         let stored = Arc::new(events);
         self.stored.insert(user, (history.reshaped, Arc::clone(&stored)), bytes);
@@ -223,48 +234,84 @@ impl Inner {
         let kept = self.stored.get(user).filter(|(reshaped, _)| *reshaped == history.reshaped);
         let mut events = match kept.filter(|(_, events)| events.len() as u64 >= stored) {
             Some((_, events)) => events[from as usize..stored as usize].to_vec(),
-            None => files.events(user, history, from, &self.epoch)?,
+            None => files.events(user, history, from, self.first)?,
         };
         events.extend(own);
         Ok(events)
     }
 
-    /// The embeddings of items, in their order.
-    pub(super) fn embeddings(&self, items: &[u64]) -> Result<Vec<Arc<Embedding>>, BehaviorError> {
-        let (mut found, files) = {
+    /// The embeddings of items in an epoch, in their order.
+    pub(super) fn embeddings(
+        &self,
+        items: &[u64],
+        epoch: &Epoch,
+    ) -> Result<Vec<Arc<Embedding>>, BehaviorError> {
+        let found = self.find_embeddings(items, epoch)?;
+        if let Some(at) = found.iter().position(Option::is_none) {
+            // Whoever began to ask before the epoch was dropped is told so.
+            let epochs = Arc::clone(&self.state().epochs);
+            if epochs.get(epoch.number).is_none_or(|(_, stage)| *stage == Stage::Gone) {
+                return epochs.answering(epoch.number).map(|_| Vec::new());
+            }
+            return Err(BehaviorError::UnknownItem { item: items[at], epoch: epoch.number });
+        }
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// The same of those that are there.
+    pub(super) fn find_embeddings(
+        &self,
+        items: &[u64],
+        epoch: &Epoch,
+    ) -> Result<Vec<Option<Arc<Embedding>>>, BehaviorError> {
+        let (mut found, files, signer) = {
             let state = self.state();
-            let known = |&item: &u64| state.new_items.get(&item).cloned().or_else(|| self.items.get(item));
-            (items.iter().map(known).collect::<Vec<_>>(), Arc::clone(&state.files))
+            let new =
+                |item: u64| state.new_items.get(&(epoch.of, item)).filter(|_| epoch.is_signer()).cloned();
+            let known = |&item: &u64| new(item).or_else(|| self.items.get((epoch.number, item)));
+            let signer = state.epochs.signer(epoch.of).cloned();
+            (items.iter().map(known).collect::<Vec<_>>(), Arc::clone(&state.files), signer)
         };
         let mut missing: Vec<u64> =
             items.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(&item, _)| item).collect();
+        let Some(signer) = signer.filter(|_| !missing.is_empty()) else { return Ok(found) };
         missing.sort_unstable();
         missing.dedup();
-        let read: HashMap<u64, Arc<Embedding>> =
-            files.embeddings(&missing, &self.epoch)?.into_iter().collect();
+        let mut read = files.embeddings(&missing, epoch.of, signer.shape())?;
+        if !epoch.is_signer() {
+            let state = self.state();
+            let new = |&item: &u64| Some((item, Arc::clone(state.new_items.get(&(epoch.of, item))?)));
+            read.extend(missing.iter().filter_map(new));
+            drop(state);
+            let vectors: Vec<f32> =
+                read.iter().flat_map(|(_, embedding)| embedding.vector.iter().copied()).collect();
+            let signed = embed(&epoch.family, &vectors)?;
+            read.iter_mut().zip(signed).for_each(|((_, embedding), signed)| *embedding = signed);
+        }
+        let read: HashMap<u64, Arc<Embedding>> = read.into_iter().collect();
         for (&item, embedding) in &read {
             // Items never change: nothing read of them is ever out of date.
-            self.items.insert(item, Arc::clone(embedding), embedding.ram_bytes() + ENTRY_BYTES);
+            let bytes = embedding.ram_bytes() + ENTRY_BYTES;
+            self.items.insert((epoch.number, item), Arc::clone(embedding), bytes);
         }
         for (&item, found) in items.iter().zip(&mut found) {
             if found.is_none() {
                 *found = read.get(&item).cloned();
             }
         }
-        let whole: Option<Vec<_>> = found.iter().cloned().collect();
-        whole.ok_or_else(|| {
-            let at = found.iter().position(Option::is_none).unwrap_or(0);
-            BehaviorError::UnknownItem { item: items[at] }
-        })
+        Ok(found)
     }
 
     /// Reads all files and checks them. Tables that are lost are damage, too.
     pub(crate) fn verify(&self) -> Result<(), StorageError> {
-        let files = Arc::clone(&self.state().files);
+        let (files, epochs) = {
+            let state = self.state();
+            (Arc::clone(&state.files), Arc::clone(&state.epochs))
+        };
         for &number in &self.lost {
-            open_table(&self.disk, &self.epoch, &self.cache, Kind::Tables, number)?;
+            open_table(&self.disk, self.store_id, &self.cache, Kind::Tables, number)?;
         }
-        files.verify(&self.epoch)
+        files.verify(&epochs, self.first)
     }
 
     /// Bytes kept of what was read or worked out: tables, histories, items.
@@ -286,7 +333,7 @@ pub(super) type Loaded = HashMap<u64, Events>;
 
 impl State {
     /// Reads what applying a write needs, so that applying cannot fail.
-    fn load(&self, write: &Write, epoch: &Epoch) -> Result<Loaded, StorageError> {
+    fn load(&self, write: &Write, first: SignShape) -> Result<Loaded, StorageError> {
         let mut loaded = Loaded::new();
         for user in write.users() {
             let history = match self.dirty.get(&user) {
@@ -294,7 +341,7 @@ impl State {
                 None => Arc::new(self.files.head(user)?),
             };
             let stored = match write.asks_stored(user, &history) {
-                true => self.files.events(user, &history, 0, epoch)?,
+                true => self.files.events(user, &history, 0, first)?,
                 false => Vec::new(),
             };
             loaded.insert(user, Events { stored: Arc::new(stored), history });
@@ -345,10 +392,10 @@ impl State {
                     history.retain(lsn, stored, |at, _| at >= first)
                 });
             }
-            Write::Items(items) => {
+            Write::Items(of, items) => {
                 for (item, embedding) in items {
                     let bytes = embedding.ram_bytes() + ENTRY_BYTES;
-                    if self.new_items.insert(item, embedding).is_none() {
+                    if self.new_items.insert((of, item), embedding).is_none() {
                         self.dirty_bytes += bytes;
                         report.items += 1;
                     }
@@ -384,28 +431,53 @@ impl State {
     }
 }
 
-/// Opens a file of a kind.
 /// Reads all of a space that is not open, but for its log, and checks it.
 pub(crate) fn verify_folder(folder: &Path) -> Result<(), OpenError> {
     let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(folder, IoMode::Pread)?);
-    let (epoch, manifest) = (Epoch::read(&*disk)?, Manifest::read(&*disk)?);
+    let (first, manifest) = (Epoch::read(&*disk, FIRST)?, Manifest::read(&*disk)?);
+    let epochs = read_epochs(&*disk, &manifest)?;
     let cache = Arc::new(BlockCache::new(VERIFY_CACHE_BYTES));
-    let open = |kind: Kind| {
-        let open = |&number: &u64| open_table(&disk, &epoch, &cache, kind, number);
-        manifest.numbers(kind).iter().map(open).collect::<Result<Vec<_>, _>>()
-    };
-    let (histories, items, tables) = (open(Kind::Histories)?, open(Kind::Items)?, open(Kind::Tables)?);
-    Ok(Files { generation: 0, histories, items, tables }.verify(&epoch)?)
+    let files = open_files((&disk, first.store_id, &cache), &manifest, &mut |_, error| Err(error))?;
+    Ok(files.verify(&epochs, first.shape())?)
 }
 
+fn read_epochs(disk: &dyn Disk, manifest: &Manifest) -> Result<Epochs, StorageError> {
+    let all = manifest.epochs.iter().map(|made| Ok((Arc::new(Epoch::read(disk, made.number)?), made.stage)));
+    Ok(Epochs { all: all.collect::<Result<_, StorageError>>()? })
+}
+
+/// Opens all files that a manifest names, but tables that are lost, if the caller can do without them.
+fn open_files(
+    (disk, store_id, cache): (&Arc<dyn Disk>, u64, &Arc<BlockCache>),
+    manifest: &Manifest,
+    lost: &mut dyn FnMut(u64, StorageError) -> Result<(), StorageError>,
+) -> Result<Files, StorageError> {
+    let open = |kind: Kind, number: u64| open_table(disk, store_id, cache, kind, number);
+    let histories = manifest.histories.iter().map(|&number| open(Kind::Histories, number));
+    let mut files = Files { histories: histories.collect::<Result<_, _>>()?, ..Files::default() };
+    for made in &manifest.epochs {
+        let items = made.items.iter().map(|&number| open(Kind::Items, number));
+        files.items.insert(made.number, items.collect::<Result<_, _>>()?);
+        let tables = files.tables.entry(made.number).or_default();
+        for &number in &made.tables {
+            match open(Kind::Tables, number) {
+                Ok(table) => tables.push(table),
+                Err(error) => lost(number, error)?,
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// Opens a file of a kind.
 pub(super) fn open_table(
     disk: &Arc<dyn Disk>,
-    epoch: &Epoch,
+    store_id: u64,
     cache: &Arc<BlockCache>,
     kind: Kind,
     number: u64,
 ) -> Result<Arc<Table>, StorageError> {
-    let header = header(epoch.store_id, kind, number);
+    let header = header(store_id, kind, number);
     Ok(Arc::new(Table::open(disk, &kind.name(number), header, Arc::clone(cache))?))
 }
 
@@ -420,7 +492,7 @@ fn remove_leftovers(disk: &dyn Disk, manifest: &mut Manifest) -> Result<(), Stor
     for name in disk.list()? {
         let is_draft = is_temp_name(&name) && (name.starts_with(SPACE) || name.starts_with(EPOCH));
         let number = number_of(&name).filter(|_| !live.contains(&name));
-        if is_draft || number.is_some() {
+        if is_draft || number.is_some() || (epoch_of(&name).is_some() && !live.contains(&name)) {
             disk.remove(&name)?;
         }
         manifest.next_number = manifest.next_number.max(number.map_or(0, |number| number + 1));

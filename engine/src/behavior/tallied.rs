@@ -1,11 +1,14 @@
 //! A table of buckets worked out from a history, and which part of it; as bytes, too.
 
+use std::borrow::Cow;
 use std::path::Path;
 
-use nearline_index::sdim::{BucketTable, SignShape};
+use nearline_index::sdim::{BucketTable, HalfTable};
 use nearline_storage::{Decoder, Encoder, StorageError};
 
+use super::TableValues;
 use super::history::History;
+use super::manifest::Epoch;
 
 /// A table worked out from a history, and which part of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +27,59 @@ pub(super) struct Tallied {
     before: Option<i64>,
     /// When the first event was that is in it.
     from: i64,
-    pub(super) table: BucketTable,
+    pub(super) table: Sums,
+}
+
+/// The sums of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Sums {
+    Whole(BucketTable),
+    /// A serving copy. It is always made of whole sums: they were rounded once.
+    Half(HalfTable),
+}
+
+impl Sums {
+    pub(super) fn widened(&self) -> Cow<'_, BucketTable> {
+        match self {
+            Self::Whole(table) => Cow::Borrowed(table),
+            Self::Half(table) => Cow::Owned(table.widen()),
+        }
+    }
+
+    pub(super) fn into_widened(self) -> BucketTable {
+        match self {
+            Self::Whole(table) => table,
+            Self::Half(table) => table.widen(),
+        }
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::Whole(table) => table.len(),
+            Self::Half(table) => table.len(),
+        }
+    }
+
+    fn ram_bytes(&self) -> usize {
+        match self {
+            Self::Whole(table) => table.ram_bytes() - size_of::<BucketTable>(),
+            Self::Half(table) => table.ram_bytes() - size_of::<HalfTable>(),
+        }
+    }
+
+    fn encode(&self, out: &mut Encoder) {
+        match self {
+            Self::Whole(table) => table.encode(out),
+            Self::Half(table) => table.encode(out),
+        }
+    }
+
+    fn decode(decoder: &mut Decoder<'_>, epoch: &Epoch) -> Result<Self, StorageError> {
+        Ok(match epoch.values {
+            TableValues::F64 => Self::Whole(BucketTable::decode(decoder, epoch.shape())?),
+            TableValues::F16 => Self::Half(HalfTable::decode(decoder, epoch.shape())?),
+        })
+    }
 }
 
 impl Tallied {
@@ -45,8 +100,16 @@ impl Tallied {
             end: history.len() as usize,
             before,
             from,
-            table,
+            table: Sums::Whole(table),
         }
+    }
+
+    /// The same as tables of an epoch are kept and written.
+    pub(super) fn into_kept(mut self, epoch: &Epoch) -> Self {
+        if let (TableValues::F16, Sums::Whole(table)) = (epoch.values, &self.table) {
+            self.table = Sums::Half(HalfTable::new(table));
+        }
+        self
     }
 
     /// Whether its events are the first of a history, but for those left out.
@@ -71,7 +134,7 @@ impl Tallied {
     }
 
     pub(super) fn ram_bytes(&self) -> usize {
-        size_of::<Self>() - size_of::<BucketTable>() + self.table.ram_bytes()
+        size_of::<Self>() + self.table.ram_bytes()
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -83,7 +146,7 @@ impl Tallied {
         out.into_bytes()
     }
 
-    pub(super) fn decode(bytes: &[u8], path: &Path, shape: SignShape) -> Result<Self, StorageError> {
+    pub(super) fn decode(bytes: &[u8], path: &Path, epoch: &Epoch) -> Result<Self, StorageError> {
         let mut decoder = Decoder::new(bytes, path, 0);
         let (version, reshaped, reordered) = (decoder.u64()?, decoder.u64()?, decoder.u64()?);
         let settled = decoder.u64()?;
@@ -96,7 +159,7 @@ impl Tallied {
         let before = Some(decoder.u64()? as i64).filter(|_| has_before);
         let from = decoder.u64()? as i64;
         let at = decoder.offset();
-        let table = BucketTable::decode(&mut decoder, shape)?;
+        let table = Sums::decode(&mut decoder, epoch)?;
         if table.len() != end - first {
             return Err(decoder.wrong(at, "events of a table", table.len(), end - first));
         }

@@ -1,6 +1,7 @@
 //! Spaces against their twin, and against crashes, faults, damage and other threads.
 
 mod crash;
+mod epochs;
 mod kill;
 mod planted;
 mod snapshots;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use nearline_index::sdim::Normalize;
 use nearline_storage::{BlockCache, SimDisk, StorageError};
 
-use super::{BehaviorOptions, BehaviorSpace, Inner, store::Limits};
+use super::{BehaviorOptions, BehaviorSpace, Epoch, Handle, Inner, store::Limits};
 
 const STORE: u64 = 0xbe_4a_01;
 const DIM: usize = 5;
@@ -37,7 +38,7 @@ fn create(seed: u64, normalize: Normalize) -> SimDisk {
 
 fn open(disk: &SimDisk) -> Result<BehaviorSpace, StorageError> {
     let inner = Inner::open(planted::disk_of(disk), LIMITS, Arc::new(BlockCache::new(100_000)), None)?;
-    Ok(BehaviorSpace { inner: Arc::new(inner) })
+    Ok(BehaviorSpace { inner: Arc::new(Handle::new(inner)) })
 }
 
 /// Numbers that follow from a seed.
@@ -69,6 +70,11 @@ impl Random {
         };
         (0..DIM).map(|_| element(self)).collect()
     }
+}
+
+/// The epoch that serves.
+fn serving(space: &BehaviorSpace) -> Arc<Epoch> {
+    Arc::clone(space.inner.state().epochs.serving())
 }
 
 /// The vector of an item.

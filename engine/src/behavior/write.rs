@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use nearline_storage::{MAX_RECORD_BYTES, StorageError, Wal};
 
+use super::epochs::Epochs;
 use super::error::BehaviorError;
-use super::history::{Embedding, Event, Events};
-use super::manifest::Manifest;
+use super::history::{Embedding, Event, Events, Inline};
+use super::manifest::{Epoch, Manifest, Stage};
 use super::record::{Write, embed};
 use super::store::{Inner, Loaded, locked};
 use super::{Behavior, SourceOffset, WriteReport};
@@ -19,6 +20,9 @@ const SOURCE_BYTES_MAX: usize = 255;
 const HISTORY_MAX: u64 = 1 << 24;
 /// How many times the memory for changes may be in use while files cannot be written.
 const FULL: usize = 4;
+
+/// Items of writes that go into the log together, by the first epoch of their embeddings.
+type NewItems = HashMap<(u32, u64), Arc<Embedding>>;
 
 /// What threads hand in, and what they are told.
 pub(super) type Submitted = Write;
@@ -39,7 +43,7 @@ impl Writer {
         Self { wal, manifest, poison: None, checkpoint_error: None }
     }
 
-    fn check(&self) -> Result<(), BehaviorError> {
+    pub(super) fn check(&self) -> Result<(), BehaviorError> {
         self.poison.as_ref().map_or(Ok(()), |cause| Err(BehaviorError::Poisoned { cause: Arc::clone(cause) }))
     }
 
@@ -64,7 +68,8 @@ impl Inner {
                 return Ok(WriteReport { is_repeated: true, ..WriteReport::default() });
             }
         }
-        let dim = self.epoch.family.shape().dim();
+        let signer = self.signer(None)?;
+        let (of, dim) = (signer.number, signer.shape().dim());
         let mut vectors = Vec::new();
         for vector in behaviors.iter().filter_map(|behavior| behavior.vector.as_ref()) {
             if vector.len() != dim {
@@ -73,18 +78,37 @@ impl Inner {
             }
             vectors.extend_from_slice(vector);
         }
-        let mut embeddings = embed(&self.epoch.family, &vectors)?.into_iter();
+        let mut embeddings = embed(&signer.family, &vectors)?.into_iter();
         let events = behaviors.into_iter().map(|behavior| {
             let Behavior { user, event, time, item, vector } = behavior;
-            let inline = vector.and_then(|_| embeddings.next());
+            let own = vector.and_then(|_| embeddings.next());
+            let inline = own.map(|embedding| Inline { of, embedding });
             (user, Event { time, id: event, item, inline })
         });
         self.submit(Write::Append { source, events: events.collect() })
     }
 
-    /// Checks and hashes items.
-    pub(super) fn put_items(&self, items: &[u64], vectors: &[f32]) -> Outcome {
-        let dim = self.epoch.family.shape().dim();
+    /// By whose planes vectors of an epoch are signed: of the one that serves, unless it is said.
+    fn signer(&self, epoch: Option<u32>) -> Result<Arc<Epoch>, BehaviorError> {
+        let epochs = Arc::clone(&self.state().epochs);
+        let Some(number) = epoch else {
+            return Ok(Arc::clone(epochs.signer(epochs.serving().of).unwrap_or(epochs.serving())));
+        };
+        let takes = |(epoch, stage): &&(Arc<Epoch>, Stage)| {
+            epoch.number == number && !matches!(stage, Stage::Kept | Stage::Gone)
+        };
+        let of = epochs.all.iter().find(takes).map(|(epoch, _)| epoch.of);
+        let signer = of.and_then(|of| epochs.signer(of)).cloned();
+        signer.ok_or_else(|| {
+            let expected = "the one that serves, or one that is not served yet: others stay as they are";
+            BehaviorError::bad("epoch of items", number, expected)
+        })
+    }
+
+    /// Checks and hashes items of an epoch: of the one that serves, unless it is said.
+    pub(super) fn put_items(&self, epoch: Option<u32>, items: &[u64], vectors: &[f32]) -> Outcome {
+        let signer = self.signer(epoch)?;
+        let dim = signer.shape().dim();
         if items.len() * dim != vectors.len() {
             let expected = format!("{dim} for each of {} items", items.len());
             return Err(BehaviorError::bad(
@@ -93,8 +117,8 @@ impl Inner {
                 expected,
             ));
         }
-        let embeddings = embed(&self.epoch.family, vectors)?;
-        self.submit(Write::Items(items.iter().copied().zip(embeddings).collect()))
+        let embeddings = embed(&signer.family, vectors)?;
+        self.submit(Write::Items(signer.number, items.iter().copied().zip(embeddings).collect()))
     }
 
     fn check_source(&self, source: &SourceOffset) -> Result<(), BehaviorError> {
@@ -118,7 +142,7 @@ impl Inner {
 
     fn commit(&self, writes: Vec<Write>) -> Vec<Outcome> {
         let mut writer = locked(&self.writer);
-        let mut new_items = HashMap::new();
+        let mut new_items = NewItems::new();
         let staged: Vec<_> =
             writes.into_iter().map(|write| self.stage(&mut writer, write, &mut new_items)).collect();
         if staged.iter().any(Result::is_ok)
@@ -147,7 +171,7 @@ impl Inner {
         &self,
         writer: &mut Writer,
         mut write: Write,
-        new_items: &mut HashMap<u64, Arc<Embedding>>,
+        new_items: &mut NewItems,
     ) -> Result<(u64, Write, Loaded), BehaviorError> {
         writer.check()?;
         self.check_room(writer)?;
@@ -160,8 +184,8 @@ impl Inner {
         }
         self.check_histories(&write, &loaded)?;
         let lsn = writer.wal.append(&[&bytes]).map_err(|error| writer.refused(error, false))?;
-        if let Write::Items(items) = &write {
-            new_items.extend(items.iter().cloned());
+        if let Write::Items(of, items) = &write {
+            new_items.extend(items.iter().map(|(item, embedding)| ((*of, *item), Arc::clone(embedding))));
         }
         Ok((writer.manifest.base + lsn, write, loaded))
     }
@@ -203,35 +227,30 @@ impl Inner {
 
     /// Refuses behaviours with items nobody put and items with other vectors than before; leaves out items that are there.
     /// `new_items` are those of the same group.
-    fn check_items(
-        &self,
-        write: &mut Write,
-        new_items: &HashMap<u64, Arc<Embedding>>,
-    ) -> Result<(), BehaviorError> {
+    fn check_items(&self, write: &mut Write, new_items: &NewItems) -> Result<(), BehaviorError> {
         match write {
             Write::Append { events, .. } => {
-                let by_item = events.iter().filter(|(_, event)| event.inline.is_none());
-                let mut wanted: Vec<u64> = by_item
-                    .map(|(_, event)| event.item)
-                    .filter(|item| !new_items.contains_key(item))
-                    .collect();
-                wanted.sort_unstable();
-                wanted.dedup();
-                self.embeddings(&wanted).map(drop)
+                let epochs = Arc::clone(&self.state().epochs);
+                self.check_inline(events, &epochs)?;
+                epochs.counting().try_for_each(|epoch| self.check_known(events, epoch, new_items))
             }
-            Write::Items(items) => {
-                let known = self.known_items(items)?;
+            Write::Items(of, items) => {
+                // It may have gone since they were hashed.
+                if !self.state().epochs.takes_items(*of) {
+                    return Err(BehaviorError::bad("epoch of items", *of, "one that is still there"));
+                }
+                let known = self.known_items(*of, items)?;
                 let mut here: HashMap<u64, Arc<Embedding>> = HashMap::new();
                 let mut seen = HashSet::new();
                 for (item, embedding) in items.iter() {
-                    let there = known.get(item).or(new_items.get(item)).or(here.get(item));
+                    let there = known.get(item).or(new_items.get(&(*of, *item))).or(here.get(item));
                     if there.is_some_and(|there| there.vector != embedding.vector) {
                         return Err(BehaviorError::ItemChanged { item: *item });
                     }
                     here.insert(*item, Arc::clone(embedding));
                 }
                 items.retain(|(item, _)| {
-                    !known.contains_key(item) && !new_items.contains_key(item) && seen.insert(*item)
+                    !known.contains_key(item) && !new_items.contains_key(&(*of, *item)) && seen.insert(*item)
                 });
                 Ok(())
             }
@@ -239,20 +258,50 @@ impl Inner {
         }
     }
 
+    /// Refuses vectors of embeddings that have gone since they were hashed: nobody could read them.
+    fn check_inline(&self, events: &[(u64, Event)], epochs: &Epochs) -> Result<(), BehaviorError> {
+        let of = |event: &Event| event.inline.as_ref().map(|inline| inline.of);
+        match events.iter().filter_map(|(_, event)| of(event)).find(|&of| epochs.signer(of).is_none()) {
+            Some(of) => epochs.answering(of).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses behaviours whose items have no vectors in an epoch that counts them.
+    fn check_known(
+        &self,
+        events: &[(u64, Event)],
+        epoch: &Epoch,
+        new_items: &NewItems,
+    ) -> Result<(), BehaviorError> {
+        let by_item = events.iter().filter(|(_, event)| event.own_of(epoch.of).is_none());
+        let mut wanted: Vec<u64> = by_item
+            .map(|(_, event)| event.item)
+            .filter(|&item| !new_items.contains_key(&(epoch.of, item)))
+            .collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        self.embeddings(&wanted, epoch).map(drop)
+    }
+
     /// Those of the items that are there.
     fn known_items(
         &self,
+        of: u32,
         items: &[(u64, Arc<Embedding>)],
     ) -> Result<HashMap<u64, Arc<Embedding>>, BehaviorError> {
         let mut wanted: Vec<u64> = items.iter().map(|(item, _)| *item).collect();
         wanted.sort_unstable();
         wanted.dedup();
-        let (mut known, files): (HashMap<u64, Arc<Embedding>>, _) = {
+        let (mut known, files, signer): (HashMap<u64, Arc<Embedding>>, _, _) = {
             let state = self.state();
-            let in_memory = |&item: &u64| Some((item, Arc::clone(state.new_items.get(&item)?)));
-            (wanted.iter().filter_map(in_memory).collect(), Arc::clone(&state.files))
+            let in_memory = |&item: &u64| Some((item, Arc::clone(state.new_items.get(&(of, item))?)));
+            let known = wanted.iter().filter_map(in_memory).collect();
+            (known, Arc::clone(&state.files), state.epochs.signer(of).cloned())
         };
-        known.extend(files.embeddings(&wanted, &self.epoch)?);
+        if let Some(signer) = signer {
+            known.extend(files.embeddings(&wanted, of, signer.shape())?);
+        }
         Ok(known)
     }
 }

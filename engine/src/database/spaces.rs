@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use nearline_storage::{Disk, OsDisk, StorageError};
 
 use super::{CLOSING, Database, Inner, check_name, locked, store_id};
-use crate::behavior::{BehaviorError, BehaviorOptions, BehaviorSpace, Inner as Space, Limits};
+use crate::behavior::{BehaviorError, BehaviorOptions, BehaviorSpace, Handle, Inner as Space, Limits};
 use crate::catalog::Entry;
 use crate::collection::snapshot_folder;
 use crate::error::OpenError;
@@ -79,8 +79,10 @@ impl Database {
                 }
                 Err(StorageError::Locked { dir }) => return Err(OpenError::InUse { dir }),
                 opened => {
-                    let space = Arc::new(opened?);
+                    let space = Arc::new(Handle::new(opened?));
                     open.insert(folder, Arc::downgrade(&space));
+                    // A build goes on where it was.
+                    space.resume()?;
                     return Ok(BehaviorSpace { inner: space });
                 }
             }

@@ -39,6 +39,11 @@ impl BucketTable {
         }
     }
 
+    /// A table of sums that were rounded: it is never exact.
+    pub(super) fn rounded(shape: SignShape, sums: Vec<f64>, counts: Vec<u32>, len: u64) -> Self {
+        Self { shape, sums, counts, len, smallest: 0.0, greatest: f64::INFINITY }
+    }
+
     /// How it hashes.
     pub fn shape(&self) -> SignShape {
         self.shape

@@ -364,3 +364,45 @@ fn a_sparse_table_answers_as_a_dense_one() {
         assert!(SparseTable::new(shape, normalize, vec![f32::NAN; 7], &own).is_err());
     }
 }
+
+#[test]
+fn a_half_table_is_off_by_no_more_than_is_promised() {
+    use nearline_storage::{Decoder, Encoder};
+    let path = std::path::Path::new("half");
+    for seed in 0..20u64 {
+        let shape = SignShape::new(1 + seed as usize % 9, 4, 1 + seed as usize % 4).unwrap();
+        let family = SignFamily::from_seed(shape, seed).unwrap();
+        // Elements of many sizes; some tables are empty, some buckets too.
+        let mut vectors = values(seed, shape.dim() * (seed as usize * 3));
+        let size = [1.0, 1e30, 1e-30][seed as usize % 3];
+        vectors.iter_mut().enumerate().for_each(|(i, x)| *x *= size * if i % 7 == 0 { 1e-5 } else { 1.0 });
+        let table = table_of(&family, &vectors);
+        let half = HalfTable::new(&table);
+        let widened = half.widen();
+        assert_eq!((widened.counts(), widened.len()), (table.counts(), table.len()));
+        assert!(!widened.is_exact());
+        let rows =
+            |table: &BucketTable| table.sums().chunks(shape.dim()).map(<[f64]>::to_vec).collect::<Vec<_>>();
+        for (found, exact) in rows(&widened).iter().zip(rows(&table)) {
+            let greatest = exact.iter().fold(0f64, |greatest, x| greatest.max(x.abs()));
+            for (found, exact) in found.iter().zip(&exact) {
+                assert!((found - exact).abs() <= greatest * 2f64.powi(-11), "{found} {exact}");
+            }
+        }
+        // So is the interest: that of the mean by the bound, that by length by a little more.
+        let query = values(seed ^ 3, shape.dim() * 5);
+        let [found, exact] =
+            [&widened, &table].map(|table| interest_of(&family, table, Normalize::L2, &query));
+        let bound = 2f32.powi(-11) * 2.0 * (shape.dim() as f32).sqrt();
+        assert!(found.iter().zip(&exact).all(|(found, exact)| (found - exact).abs() <= bound));
+        let mut out = Encoder::new();
+        half.encode(&mut out);
+        let bytes = out.into_bytes();
+        let mut decoder = Decoder::new(&bytes, path, 0);
+        assert_eq!(HalfTable::decode(&mut decoder, shape).unwrap(), half);
+        decoder.finish().unwrap();
+        for len in (0..bytes.len()).step_by(5) {
+            assert!(HalfTable::decode(&mut Decoder::new(&bytes[..len], path, 0), shape).is_err());
+        }
+    }
+}

@@ -1,7 +1,10 @@
 //! Behaviour spaces: how they are asked for, written to and read.
 
 use nearline::sdim::Normalize;
-use nearline::{Behavior, BehaviorOptions, BehaviorReport, Candidates, SourceOffset, Span};
+use nearline::{
+    Behavior, BehaviorOptions, BehaviorReport, Candidates, EpochInfo, EpochStage, SourceOffset, Span,
+    TableValues,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -26,7 +29,27 @@ pub(crate) struct SpaceIn {
     #[serde(default)]
     ttl_ms: u64,
     #[serde(default)]
+    values: ValuesIn,
+    #[serde(default)]
     embedding_version: String,
+}
+
+/// An epoch to be made.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(crate) struct EpochIn {
+    #[serde(flatten)]
+    pub(crate) options: SpaceIn,
+    /// Whether the one that serves is kept.
+    #[serde(default)]
+    pub(crate) keep: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum ValuesIn {
+    #[default]
+    F64,
+    F16,
 }
 
 fn usual_groups() -> usize {
@@ -56,6 +79,10 @@ impl SpaceIn {
                 NormalizeIn::Count => Normalize::Count,
             })
             .ttl_ms(self.ttl_ms)
+            .values(match self.values {
+                ValuesIn::F64 => TableValues::F64,
+                ValuesIn::F16 => TableValues::F16,
+            })
             .embedding_version(self.embedding_version);
         match (self.seed, self.projections, self.rotations) {
             (seed, None, None) => Ok(options.seed(seed.unwrap_or(0))),
@@ -69,6 +96,8 @@ impl SpaceIn {
 /// Items to be put.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct ItemsIn {
+    /// Of which epoch; of the one that serves, unless it is said.
+    pub(crate) epoch: Option<u32>,
     pub(crate) items: Vec<u64>,
     pub(crate) vectors: Vec<Vec<f32>>,
 }
@@ -205,11 +234,20 @@ pub(crate) fn flat(vectors: &[Vec<f32>], dim: usize) -> Result<Vec<f32>, ApiErro
     }
 }
 
+/// When, and in which epoch: now and in the one that serves, unless it is said.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct MomentIn {
+    pub(crate) at: Option<i64>,
+    pub(crate) epoch: Option<u32>,
+}
+
 /// Interest of several users.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct InterestIn {
     pub(crate) queries: Vec<CandidatesIn>,
-    pub(crate) at: Option<i64>,
+    #[serde(flatten)]
+    pub(crate) moment: MomentIn,
 }
 
 /// The same, of one user.
@@ -219,7 +257,8 @@ pub(crate) struct AttentionIn {
     pub(crate) query: CandidatesIn,
     #[serde(default = "usual_scale")]
     pub(crate) scale: f32,
-    pub(crate) at: Option<i64>,
+    #[serde(flatten)]
+    pub(crate) moment: MomentIn,
 }
 
 fn usual_scale() -> f32 {
@@ -233,7 +272,8 @@ pub(crate) struct HammingIn {
     pub(crate) query: CandidatesIn,
     #[serde(default = "usual_count")]
     pub(crate) k: usize,
-    pub(crate) at: Option<i64>,
+    #[serde(flatten)]
+    pub(crate) moment: MomentIn,
 }
 
 fn usual_count() -> usize {
@@ -244,7 +284,8 @@ fn usual_count() -> usize {
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct TablesIn {
     pub(crate) users: Vec<u64>,
-    pub(crate) at: Option<i64>,
+    #[serde(flatten)]
+    pub(crate) moment: MomentIn,
 }
 
 /// Behaviours of a user.
@@ -254,7 +295,8 @@ pub(crate) struct BehaviorsIn {
     last: Option<usize>,
     from: Option<i64>,
     to: Option<i64>,
-    pub(crate) at: Option<i64>,
+    #[serde(flatten)]
+    pub(crate) moment: MomentIn,
 }
 
 impl BehaviorsIn {
@@ -284,10 +326,34 @@ pub(crate) struct TruncateIn {
     pub(crate) keep: u64,
 }
 
+/// What an epoch is, and how far.
+pub(crate) fn epoch_out(info: &EpochInfo) -> Value {
+    let (stage, next_user) = match info.stage {
+        EpochStage::Filling => ("filling", None),
+        EpochStage::Building { next_user } => ("building", Some(next_user)),
+        EpochStage::Kept => ("kept", None),
+        _ => ("serving", None),
+    };
+    json!({
+        "epoch": info.number,
+        "stage": stage,
+        "next_user": next_user,
+        "dim": info.shape.dim(),
+        "groups": info.shape.groups(),
+        "bits": info.shape.bits(),
+        "normalize": format!("{:?}", info.normalize).to_lowercase(),
+        "ttl_ms": info.ttl_ms,
+        "values": format!("{:?}", info.values).to_lowercase(),
+        "embedding_version": info.embedding_version,
+        "failure": info.failure,
+    })
+}
+
 /// What a space is and has.
 pub(crate) fn space_out(stats: &nearline::BehaviorStats) -> Value {
     let shape = stats.shape;
     json!({
+        "epoch": stats.epoch,
         "dim": shape.dim(),
         "groups": shape.groups(),
         "bits": shape.bits(),

@@ -1,5 +1,6 @@
-//! Behaviour spaces: made, shown, dropped; what writes to them and what reads them is in the two files below.
+//! Behaviour spaces: made, shown, dropped; epochs, what writes to them and what reads them are in the files below.
 
+mod epochs;
 mod read;
 mod write;
 
@@ -60,6 +61,7 @@ pub(super) fn routes() -> Routes {
                 .needs(Access::Manage)
                 .says("Makes a behaviour space of a snapshot of another"),
         )
+        .merge(epochs::routes())
         .merge(write::routes())
         .merge(read::routes())
 }

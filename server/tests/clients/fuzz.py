@@ -161,6 +161,12 @@ REQUESTS = [
     ("/nearline/v1/behaviors/{space}", "DELETE", "/nearline/v1/behaviors/fuzz2", [None]),
     ("/nearline/v1/behaviors/{space}/planes", "GET", f"{S}/planes", [None]),
     ("/nearline/v1/behaviors/{space}/sources", "GET", f"{S}/sources", [None]),
+    ("/nearline/v1/behaviors/{space}/epochs", "GET", f"{S}/epochs", [None]),
+    ("/nearline/v1/behaviors/{space}/epochs", "POST", f"{S}/epochs", [
+        {"dim": 4, "groups": 3, "bits": 2, "seed": 8, "values": "f16", "keep": True},
+        {"dim": 3, "groups": 2, "bits": 1, "embedding_version": "v2"}]),
+    ("/nearline/v1/behaviors/{space}/epochs/{epoch}/build", "POST", f"{S}/epochs/2/build", [None]),
+    ("/nearline/v1/behaviors/{space}/epochs/{epoch}", "DELETE", f"{S}/epochs/2", [None]),
     ("/nearline/v1/behaviors/{space}/items", "PUT", f"{S}/items", [
         {"items": [10, 11], "vectors": [[1, 0, 0, 1], [0, 1, 0, 1]]}, (bytes(32), BYTES)]),
     ("/nearline/v1/behaviors/{space}/append", "POST", f"{S}/append", [
@@ -171,7 +177,7 @@ REQUESTS = [
         {"user": 7, "events": [1, 9]}, {"user": 8, "before": 950}]),
     ("/nearline/v1/behaviors/{space}/truncate", "POST", f"{S}/truncate", [{"user": 7, "keep": 3}]),
     ("/nearline/v1/behaviors/{space}/interest", "POST", f"{S}/interest", [
-        {"queries": [{"user": 7, "items": [0, 1]}, {"user": 8, "vectors": [[1, 0, 0, 0]]}], "at": 2000}]),
+        {"queries": [{"user": 7, "items": [0, 1]}, {"user": 8, "vectors": [[1, 0, 0, 0]]}], "at": 2000, "epoch": 1}]),
     ("/nearline/v1/behaviors/{space}/tables", "POST", f"{S}/tables", [{"users": [7, 8, 99], "at": 2000}]),
     ("/nearline/v1/behaviors/{space}/behaviors", "POST", f"{S}/behaviors", [
         {"user": 7, "last": 5}, {"user": 7, "from": 0, "to": 5000}]),

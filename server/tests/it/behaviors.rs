@@ -289,3 +289,54 @@ fn what_is_odd_is_refused_or_answered_with_nothing() {
         visible["behaviors"].as_array().unwrap().iter().map(|one| &one["event"]).collect();
     assert_eq!(visible, [9, 0, 1, 2, 3, 4, 10], "late ones are where they belong");
 }
+
+#[test]
+fn an_epoch_is_made_built_asked_and_dropped() {
+    let server = with_history("none");
+    let epochs = || server.get(&of("/epochs")).result()["epochs"].clone();
+    assert_eq!(epochs()[0]["stage"], "serving");
+    let wanted =
+        json!({ "dim": 2, "groups": 1, "bits": 1, "embedding_version": "v4", "values": "f16", "keep": true });
+    assert_eq!(server.post(&of("/epochs"), wanted.clone()).result()["epoch"], 2);
+    assert_eq!(epochs()[1]["stage"], "filling");
+    // One at a time; and it lacks items.
+    let refused = server.post(&of("/epochs"), wanted);
+    assert!(refused.status.as_u16() == 400 && format!("{refused:?}").contains("epoch 2 is being made"));
+    let stage_is = |stage: &str| {
+        for _ in 0..2_000 {
+            if epochs()[1]["stage"] == stage {
+                return true;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        false
+    };
+    server.post(&of("/epochs/2/build"), json!(null)).result();
+    assert!(stage_is("filling"));
+    let failure = epochs()[1]["failure"].as_str().unwrap_or_default().to_owned();
+    assert!(failure.contains("has no vector in epoch 2"), "{failure}");
+    let vectors = [[1., 0.5]; 4];
+    server.put(&of("/items"), json!({ "epoch": 2, "items": [0, 1, 2, 3], "vectors": vectors })).result();
+    let rows = bytes(&[1., 0.5]);
+    let put = send(&server, "PUT", &of("/items?start=4&epoch=2"), [BARE, BARE], rows);
+    assert_eq!(put.status.as_u16(), 200);
+    server.post(&of("/epochs/2/build"), json!(null)).result();
+    assert!(stage_is("serving"));
+    assert_eq!(server.get(&of("")).result()["epoch"], 2);
+    let ask = |epoch: Value| {
+        let queries = json!({ "queries": [{ "user": 7, "items": [0] }], "at": 2_000, "epoch": epoch });
+        server.post(&of("/interest"), queries)
+    };
+    assert_eq!(ask(json!(null)).result()["values"], json!([[5.0, 2.5]]));
+    assert_eq!(ask(json!(2)).result()["values"], json!([[5.0, 2.5]]));
+    assert_eq!(ask(json!(1)).result()["values"][0].as_array().unwrap().len(), 4);
+    let unknown = ask(json!(3));
+    assert!(unknown.status.as_u16() == 400 && format!("{unknown:?}").contains("those that do: 1, 2"));
+    let drop =
+        |epoch: &str| send(&server, "DELETE", &of(&format!("/epochs/{epoch}")), [BARE, BARE], Vec::new());
+    for epoch in ["2", "9", "x"] {
+        assert_eq!(drop(epoch).status.as_u16(), 400, "{epoch}");
+    }
+    assert_eq!(drop("1").status.as_u16(), 200);
+    assert_eq!(ask(json!(1)).status.as_u16(), 400);
+}

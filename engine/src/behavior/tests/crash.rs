@@ -25,8 +25,14 @@ pub(super) fn run(space: &BehaviorSpace, script: &[Call], twin: &Twin) -> Vec<Tw
                 assert_eq!(Some(found), expected);
                 moments = vec![after];
             }
-            Err(BehaviorError::UnknownItem { .. }) if expected.is_none() => {}
+            Err(BehaviorError::UnknownItem { .. } | BehaviorError::Bad { .. }) if expected.is_none() => {
+                moments = vec![after];
+            }
             Err(_) => {
+                if matches!(call, Call::Build) {
+                    // It may have begun.
+                    moments.push(moments[0].building());
+                }
                 moments.push(after);
                 return moments;
             }

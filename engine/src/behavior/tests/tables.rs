@@ -5,7 +5,7 @@ use nearline_storage::{Disk, SimDisk};
 
 use super::super::manifest::{Kind, Manifest};
 use super::super::{Behavior, BehaviorSpace, Candidates, Span};
-use super::{DIM, Random, create, open, vector_of};
+use super::{DIM, Random, create, open, serving, vector_of};
 
 const LONG: u64 = 3_000;
 
@@ -34,7 +34,7 @@ fn answers(space: &BehaviorSpace, now: i64) -> Vec<f32> {
 
 fn names(disk: &SimDisk, kind: Kind) -> Vec<String> {
     let manifest = Manifest::read(disk).unwrap();
-    manifest.numbers(kind).iter().map(|&number| kind.name(number)).collect()
+    manifest.numbers(kind).into_iter().map(|number| kind.name(number)).collect()
 }
 
 #[test]
@@ -42,16 +42,16 @@ fn a_cold_user_costs_a_few_reads_whatever_the_length() {
     let disk = filled(1);
     let space = open(&disk).unwrap();
     // The embeddings of the few behaviours behind the table, and of candidates, are known.
-    space.inner.embeddings(&(0..30).collect::<Vec<_>>()).unwrap();
+    space.inner.embeddings(&(0..30).collect::<Vec<_>>(), &serving(&space)).unwrap();
     let before = disk.operations();
     let (history, files) = space.inner.history(1).unwrap();
-    let table = files.table(1, &history, &space.inner.epoch).expect("it is in a file");
+    let table = files.table(1, &history, &serving(&space)).expect("it is in a file");
     assert!(history.len() - (table.end as u64) < 64, "{} of {}", table.end, history.len());
     let reads = disk.operations() - before;
     assert!(reads < 20, "{reads} reads");
     assert!(space.inner.kept_bytes()[1] < 1_000, "no history was read");
     let (history, files) = space.inner.history(2).unwrap();
-    assert!(files.table(2, &history, &space.inner.epoch).is_none(), "it is as long as its behaviours");
+    assert!(files.table(2, &history, &serving(&space)).is_none(), "it is as long as its behaviours");
 }
 
 #[test]

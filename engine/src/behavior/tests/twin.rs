@@ -1,11 +1,14 @@
 //! The same in maps and vectors, without files, logs or anything kept.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use nearline_index::sdim::{BucketTable, Normalize, ServingTable, SignFamily, exact_attention};
+use nearline_index::sdim::{BucketTable, Normalize, ServingTable, exact_attention};
 
+use super::super::manifest::Stage;
 use super::super::{
-    Behavior, BehaviorError, BehaviorSpace, Candidates, SimilarBehavior, SourceOffset, Span, WriteReport,
+    Behavior, BehaviorError, BehaviorOptions, BehaviorReader, BehaviorSpace, BehaviorStats, Candidates,
+    EpochInfo, EpochStage, SimilarBehavior, SourceOffset, Span, WriteReport,
 };
 use super::{DIM, Random, TTL, create, open, vector_of};
 
@@ -21,6 +24,18 @@ pub(super) enum Call {
     Truncate(u64, u64),
     Items(Vec<u64>),
     Flush,
+    /// Another epoch: of the same embeddings or of new ones, and whether the one before is kept.
+    Epoch {
+        seed: u64,
+        is_new: bool,
+        keeps: bool,
+    },
+    /// Items of the epoch that is being made.
+    NextItems(Vec<u64>),
+    /// Builds the epoch that is being made.
+    Build,
+    /// Drops one of those that do not serve.
+    Drop(u64),
 }
 
 impl Call {
@@ -46,20 +61,83 @@ impl Call {
         }
     }
 
+    /// The same, and epochs are made and dropped now and then.
+    pub(super) fn with_epochs(random: &mut Random, now: i64) -> Self {
+        match random.below(24) {
+            0 | 1 => Self::Epoch { seed: random.next(), is_new: random.once_in(2), keeps: random.once_in(2) },
+            2 | 3 => Self::NextItems((0..random.below(40)).map(|_| random.below(ITEMS)).collect()),
+            4 => Self::NextItems((0..ITEMS).collect()),
+            5 | 6 => Self::Build,
+            7 => Self::Drop(random.next()),
+            _ => Self::random(random, now),
+        }
+    }
+
     pub(super) fn make(&self, space: &BehaviorSpace) -> Result<WriteReport, BehaviorError> {
+        let done = |()| WriteReport::default();
         match self {
-            Self::Append(None, behaviors) => space.append(behaviors.clone()),
-            Self::Append(Some(source), behaviors) => space.append_from(source.clone(), behaviors.clone()),
+            Self::Append(source, behaviors) => {
+                let dim = space.shape().dim();
+                let behaviors = behaviors.iter().cloned().map(|mut one| {
+                    one.vector.iter_mut().for_each(|vector| vector.truncate(dim));
+                    one
+                });
+                match source {
+                    None => space.append(behaviors),
+                    Some(source) => space.append_from(source.clone(), behaviors),
+                }
+            }
             Self::Delete(user, events) => space.delete_events(*user, events),
             Self::Before(user, time) => space.delete_before(*user, *time),
             Self::Truncate(user, keep) => space.truncate(*user, *keep),
             Self::Items(items) => {
-                let vectors: Vec<f32> = items.iter().flat_map(|&item| vector_of(item)).collect();
-                space.put_items(items, &vectors)
+                let epoch = super::serving(space);
+                let vector = |&item: &u64| vector_in(epoch.of, epoch.shape().dim(), item);
+                space.put_items(items, &items.iter().flat_map(vector).collect::<Vec<f32>>())
             }
-            Self::Flush => space.flush().map(|()| WriteReport::default()),
+            Self::Flush => space.flush().map(done),
+            Self::Epoch { seed, is_new, keeps } => {
+                let options = Made::options(*seed, *is_new, &space.stats());
+                space.create_epoch(options, *keeps).map(|_| WriteReport::default())
+            }
+            Self::NextItems(items) => {
+                let Some((number, of, dim)) = in_making(space) else { return Ok(WriteReport::default()) };
+                let vector = |&item: &u64| vector_in(of, dim, item);
+                space.put_items_of(number, items, &items.iter().flat_map(vector).collect::<Vec<f32>>())
+            }
+            Self::Build => {
+                let Some((number, ..)) = in_making(space) else { return Ok(WriteReport::default()) };
+                // What builds in the background would do the same operations whenever it likes.
+                space.inner.begin_build(number)?;
+                space.finish_build().map(done)
+            }
+            Self::Drop(which) => {
+                let infos = space.epochs();
+                let others: Vec<u32> = infos
+                    .iter()
+                    .filter(|info| info.stage != EpochStage::Serving)
+                    .map(|info| info.number)
+                    .collect();
+                let at = usize::try_from(which % (others.len() as u64 + 1)).unwrap();
+                others.get(at).map_or(Ok(()), |&number| space.drop_epoch(number)).map(done)
+            }
         }
     }
+}
+
+/// The epoch that is being made: its number, the first of its embeddings, how long their vectors are.
+fn in_making(space: &BehaviorSpace) -> Option<(u32, u32, usize)> {
+    let epochs = Arc::clone(&space.inner.state().epochs);
+    let is_made = |stage: &Stage| matches!(stage, Stage::Filling | Stage::Building { .. });
+    let (epoch, _) = epochs.all.iter().find(|(_, stage)| is_made(stage))?;
+    Some((epoch.number, epoch.of, epoch.shape().dim()))
+}
+
+/// The vector of an item among embeddings.
+fn vector_in(of: u32, dim: usize, item: u64) -> Vec<f32> {
+    let mut vector = vector_of(item ^ u64::from(of - 1) << 32);
+    vector.truncate(dim);
+    vector
 }
 
 fn behavior(random: &mut Random, user: u64, now: i64) -> Behavior {
@@ -70,14 +148,118 @@ fn behavior(random: &mut Random, user: u64, now: i64) -> Behavior {
     if random.once_in(3) { behavior.vector(random.vector()) } else { behavior }
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+/// An epoch.
+#[derive(Clone, Debug, PartialEq)]
+struct Made {
+    number: u32,
+    of: u32,
+    dim: usize,
+    stage: EpochStage,
+    keeps: bool,
+}
+
+impl Made {
+    fn options(seed: u64, is_new: bool, stats: &BehaviorStats) -> BehaviorOptions {
+        let dim = if is_new { 2 + seed as usize % (DIM - 1) } else { stats.shape.dim() };
+        let version =
+            if is_new { format!("{seed} after {}", stats.epoch) } else { stats.embedding_version.clone() };
+        let normalize = [Normalize::L2, Normalize::None, Normalize::Count][(seed >> 8) as usize % 3];
+        BehaviorOptions::new(dim)
+            .hashes(2 + (seed >> 16) as usize % 3, 1 + (seed >> 24) as usize % 3)
+            .seed(seed)
+            .normalize(normalize)
+            .ttl_ms(TTL)
+            .embedding_version(version)
+    }
+}
+
+/// The only stage that is not told apart further.
+const BUILDING: EpochStage = EpochStage::Building { next_user: 0 };
+
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Twin {
-    users: BTreeMap<u64, Vec<Behavior>>,
-    items: BTreeSet<u64>,
+    /// Behaviours, and the first epoch of the embeddings that their own vectors are of.
+    users: BTreeMap<u64, Vec<(Behavior, u32)>>,
+    /// By the first epoch of their embeddings.
+    items: BTreeMap<u32, BTreeSet<u64>>,
     marks: BTreeMap<(String, u32), u64>,
+    epochs: Vec<Made>,
+    next_epoch: u32,
+}
+
+impl Default for Twin {
+    fn default() -> Self {
+        let first = Made { number: 1, of: 1, dim: DIM, stage: EpochStage::Serving, keeps: false };
+        Self {
+            users: BTreeMap::new(),
+            items: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            epochs: vec![first],
+            next_epoch: 2,
+        }
+    }
 }
 
 impl Twin {
+    fn serving(&self) -> &Made {
+        self.epochs.iter().find(|made| made.stage == EpochStage::Serving).unwrap()
+    }
+
+    fn making(&self) -> Option<usize> {
+        self.epochs.iter().position(|made| matches!(made.stage, EpochStage::Filling | BUILDING))
+    }
+
+    fn has(&self, of: u32, item: u64) -> bool {
+        self.items.get(&of).is_some_and(|items| items.contains(&item))
+    }
+
+    /// Whether an epoch can count a behaviour.
+    fn counts(&self, made: &Made, (one, of): &(Behavior, u32)) -> bool {
+        (one.vector.is_some() && *of == made.of) || self.has(made.of, one.item)
+    }
+
+    /// What a behaviour is counted by in an epoch.
+    fn vector(&self, made: &Made, behavior: &(Behavior, u32)) -> Option<Vec<f32>> {
+        let (one, of) = behavior;
+        let own = one.vector.clone().filter(|_| *of == made.of);
+        own.or_else(|| self.has(made.of, one.item).then(|| vector_in(made.of, made.dim, one.item)))
+    }
+
+    fn drop_unused(&mut self) {
+        let used: Vec<u32> = self.epochs.iter().map(|made| made.of).collect();
+        self.items.retain(|of, _| used.contains(of));
+    }
+
+    /// When a build was under way.
+    pub(super) fn building(&self) -> Self {
+        let mut twin = self.clone();
+        if let Some(at) = twin.making() {
+            twin.epochs[at].stage = BUILDING;
+        }
+        twin
+    }
+
+    /// Builds what is being made; `None` if it cannot be.
+    fn build(&mut self) -> Option<()> {
+        let Some(at) = self.making() else { return Some(()) };
+        let made = self.epochs[at].clone();
+        if !self.users.values().flatten().all(|one| self.counts(&made, one)) {
+            self.epochs[at].stage = EpochStage::Filling;
+            return None;
+        }
+        let serving = self.serving().number;
+        for other in &mut self.epochs {
+            if other.number == made.number {
+                other.stage = EpochStage::Serving;
+            } else if other.number == serving {
+                other.stage = EpochStage::Kept;
+            }
+        }
+        self.epochs.retain(|other| made.keeps || other.number != serving);
+        self.drop_unused();
+        Some(())
+    }
+
     /// What a call does; `None` if it is refused.
     pub(super) fn apply(&mut self, call: &Call) -> Option<WriteReport> {
         let mut report = WriteReport::default();
@@ -90,21 +272,28 @@ impl Twin {
                         return Some(report);
                     }
                 }
-                let is_known = |one: &Behavior| one.vector.is_some() || self.items.contains(&one.item);
-                if !behaviors.iter().all(is_known) {
+                let Made { of, dim, .. } = *self.serving();
+                let cut = |mut one: Behavior| {
+                    one.vector.iter_mut().for_each(|vector| vector.truncate(dim));
+                    (one, of)
+                };
+                let behaviors: Vec<(Behavior, u32)> = behaviors.iter().cloned().map(cut).collect();
+                let counting =
+                    self.epochs.iter().filter(|made| matches!(made.stage, EpochStage::Serving | BUILDING));
+                if !counting.clone().all(|made| behaviors.iter().all(|one| self.counts(made, one))) {
                     return None;
                 }
                 source.iter().for_each(|source| {
                     self.marks.insert((source.source.clone(), source.partition), source.offset);
                 });
-                for one in behaviors {
+                for (one, of) in behaviors {
                     let there = self.users.entry(one.user).or_default();
-                    if there.iter().any(|there| there.event == one.event) {
+                    if there.iter().any(|(there, _)| there.event == one.event) {
                         report.duplicates += 1;
                     } else {
                         report.appended += 1;
-                        there.push(one.clone());
-                        there.sort_by_key(|one| (one.time, one.event));
+                        there.push((one, of));
+                        there.sort_by_key(|(one, _)| (one.time, one.event));
                     }
                 }
             }
@@ -116,78 +305,141 @@ impl Twin {
                 let len = self.users.get(user).map_or(0, Vec::len);
                 report.deleted = self.retain(*user, &|at, _| at + *keep as usize >= len);
             }
-            Call::Items(items) => {
-                report.items = items.iter().filter(|&&item| self.items.insert(item)).count()
-            }
+            Call::Items(items) => report.items = self.put(self.serving().of, items),
             Call::Flush => {}
+            Call::Epoch { seed, is_new, keeps } => {
+                if self.making().is_some() || self.epochs.len() >= 8 {
+                    return None;
+                }
+                let (serving, number) = (self.serving(), self.next_epoch);
+                let (of, dim) = match is_new {
+                    true => (number, 2 + *seed as usize % (DIM - 1)),
+                    false => (serving.of, serving.dim),
+                };
+                self.epochs.push(Made { number, of, dim, stage: EpochStage::Filling, keeps: *keeps });
+                self.next_epoch += 1;
+            }
+            Call::NextItems(items) => {
+                let of = self.making().map(|at| self.epochs[at].of);
+                report.items = of.map_or(0, |of| self.put(of, items));
+            }
+            Call::Build => self.build()?,
+            Call::Drop(which) => {
+                let others = self.epochs.iter().filter(|made| made.stage != EpochStage::Serving);
+                let others: Vec<u32> = others.map(|made| made.number).collect();
+                let gone = others.get(*which as usize % (others.len() + 1)).copied();
+                self.epochs.retain(|made| Some(made.number) != gone);
+                self.drop_unused();
+            }
         }
         Some(report)
+    }
+
+    fn put(&mut self, of: u32, items: &[u64]) -> usize {
+        let there = self.items.entry(of).or_default();
+        items.iter().filter(|&&item| there.insert(item)).count()
     }
 
     fn retain(&mut self, user: u64, keep: &dyn Fn(usize, &Behavior) -> bool) -> usize {
         let behaviors = self.users.entry(user).or_default();
         let (before, mut at) = (behaviors.len(), 0..);
-        behaviors.retain(|behavior| keep(at.next().unwrap(), behavior));
+        behaviors.retain(|(behavior, _)| keep(at.next().unwrap(), behavior));
         before - behaviors.len()
     }
 
-    /// Whether the space has the same behaviours, items and marks.
+    /// Whether the space has the same behaviours, items, marks and epochs.
     pub(super) fn holds(&self, space: &BehaviorSpace) -> bool {
         let long_ago = i64::MIN;
         let users = (0..USERS).all(|user| {
             let found = space.at(long_ago).behaviors(user, Span::Last(usize::MAX)).unwrap();
-            found == self.users.get(&user).cloned().unwrap_or_default()
+            found == self.shown(self.users.get(&user).cloned().unwrap_or_default(), self.serving().of)
         });
-        let items = (0..ITEMS).all(|item| {
-            space.inner.embeddings(&[item]).is_ok_and(|found| *found[0].vector == *vector_of(item))
-                == self.items.contains(&item)
+        let epochs = Arc::clone(&space.inner.state().epochs);
+        let items = self.epochs.iter().all(|made| {
+            let Some((epoch, _)) = epochs.get(made.number) else { return false };
+            (0..ITEMS).all(|item| {
+                let found = space.inner.find_embeddings(&[item], epoch).unwrap().remove(0);
+                found.is_some_and(|found| *found.vector == *vector_in(made.of, made.dim, item))
+                    == self.has(made.of, item)
+            })
         });
         let marks = space.sources().into_iter().map(|mark| ((mark.source, mark.partition), mark.offset));
-        users && items && marks.eq(self.marks.clone())
+        let stage = |info: &EpochInfo| match info.stage {
+            EpochStage::Building { .. } => BUILDING,
+            other => other,
+        };
+        let epochs = space.epochs();
+        let epochs = epochs.iter().map(|info| (info.number, stage(info)));
+        users
+            && items
+            && marks.eq(self.marks.clone())
+            && epochs.eq(self.epochs.iter().map(|made| (made.number, made.stage)))
     }
 
-    fn visible(&self, user: u64, now: i64) -> Vec<Behavior> {
+    /// Behaviours as they are shown in an epoch of these embeddings.
+    fn shown(&self, behaviors: Vec<(Behavior, u32)>, of: u32) -> Vec<Behavior> {
+        let shown =
+            |(one, own): (Behavior, u32)| Behavior { vector: one.vector.filter(|_| own == of), ..one };
+        behaviors.into_iter().map(shown).collect()
+    }
+
+    fn visible(&self, user: u64, now: i64) -> Vec<(Behavior, u32)> {
         let all = self.users.get(&user).cloned().unwrap_or_default();
-        all.into_iter().filter(|one| one.time > now - TTL as i64).collect()
+        all.into_iter().filter(|(one, _)| one.time > now - TTL as i64).collect()
     }
 
-    /// Compares all answers about a user.
-    fn compare(&self, space: &BehaviorSpace, random: &mut Random, now: i64) {
-        let (stats, user) = (space.stats(), random.below(USERS + 1));
-        let family = SignFamily::from_projections(stats.shape, space.projections()).unwrap();
-        let reader = space.at(now);
-        let visible = self.visible(user, now);
-        let vector = |one: &Behavior| one.vector.clone().unwrap_or_else(|| vector_of(one.item));
-        let mut table = BucketTable::new(stats.shape);
+    /// Compares all answers about a user, in all epochs.
+    pub(super) fn compare(&self, space: &BehaviorSpace, random: &mut Random, now: i64) {
+        for made in &self.epochs {
+            let reader = space.at(now).epoch(made.number);
+            match made.stage {
+                EpochStage::Serving | EpochStage::Kept => {
+                    self.compare_in(made, &reader.unwrap(), random, now)
+                }
+                _ => assert!(matches!(reader, Err(BehaviorError::UnknownEpoch { .. }))),
+            }
+        }
+        let unknown = space.at(now).epoch(self.next_epoch).unwrap_err().to_string();
+        assert!(unknown.contains("does not answer"), "{unknown}");
+    }
+
+    fn compare_in(&self, made: &Made, reader: &BehaviorReader<'_>, random: &mut Random, now: i64) {
+        let (epoch, user) = (Arc::clone(&reader.epoch), random.below(USERS + 1));
+        let (family, shape, dim) = (&epoch.family, epoch.shape(), made.dim);
+        let visible: Vec<(Behavior, u32)> =
+            self.visible(user, now).into_iter().filter(|one| self.counts(made, one)).collect();
+        let vector = |one: &(Behavior, u32)| self.vector(made, one).unwrap();
+        let mut table = BucketTable::new(shape);
         for one in &visible {
             table.add(&vector(one), &family.signatures(&vector(one)).unwrap()).unwrap();
         }
         let found = reader.tables(&[user]).unwrap().remove(0).table;
         assert_eq!((found.sums(), found.counts()), (table.sums(), table.counts()));
 
-        let query: Vec<f32> = (0..random.below(4)).flat_map(|_| random.vector()).collect();
+        let query: Vec<f32> = (0..random.below(4)).flat_map(|_| random.vector()[..dim].to_vec()).collect();
         let signatures = family.signatures(&query).unwrap();
         let mut interest = vec![0.0; query.len()];
-        ServingTable::new(&table, stats.normalize).interest(&signatures, &mut interest).unwrap();
+        ServingTable::new(&table, epoch.normalize).interest(&signatures, &mut interest).unwrap();
         assert_eq!(reader.interest(user, &Candidates::Vectors(&query)).unwrap(), interest);
-        let some: Vec<u64> = self.items.iter().copied().take(3).collect();
-        let of_items: Vec<f32> = some.iter().flat_map(|&item| vector_of(item)).collect();
+        let some: Vec<u64> = self.items.get(&made.of).into_iter().flatten().copied().take(3).collect();
+        let of_items: Vec<f32> = some.iter().flat_map(|&item| vector_in(made.of, dim, item)).collect();
         let questions = [(user, Candidates::Items(&some)), (user, Candidates::Vectors(&query))];
         let both = reader.interests(&questions).unwrap();
-        assert_eq!(both.lengths, [some.len(), query.len() / DIM]);
+        assert_eq!(both.lengths, [some.len(), query.len() / dim]);
         let by_vector = reader.interest(user, &Candidates::Vectors(&of_items)).unwrap();
         assert_eq!(both.values, [by_vector, interest].concat());
 
         let all: Vec<f32> = visible.iter().flat_map(vector).collect();
-        let exact = exact_attention(&query, &all, DIM, 0.3).unwrap();
+        let exact = exact_attention(&query, &all, dim, 0.3).unwrap();
         assert_eq!(reader.exact_attention(user, &Candidates::Vectors(&query), 0.3).unwrap(), exact);
-        self.compare_lists(space, random, now, user);
+        self.compare_lists(made, reader, random, now, user);
         for (signature, found) in
             signatures.iter().zip(reader.top_k_hamming(user, &Candidates::Vectors(&query), 4).unwrap())
         {
-            let similar = |one: &Behavior| {
+            let similar = |one: &(Behavior, u32)| {
                 let own = family.signatures(&vector(one)).unwrap()[0];
-                SimilarBehavior { behavior: one.clone(), distance: (own ^ signature).count_ones() }
+                let behavior = self.shown(vec![one.clone()], made.of).remove(0);
+                SimilarBehavior { behavior, distance: (own ^ signature).count_ones() }
             };
             let mut all: Vec<SimilarBehavior> = visible.iter().rev().map(similar).collect();
             all.sort_by_key(|one| one.distance);
@@ -196,15 +448,22 @@ impl Twin {
         }
     }
 
-    fn compare_lists(&self, space: &BehaviorSpace, random: &mut Random, now: i64, user: u64) {
-        let visible = self.visible(user, now);
+    fn compare_lists(
+        &self,
+        made: &Made,
+        reader: &BehaviorReader<'_>,
+        random: &mut Random,
+        now: i64,
+        user: u64,
+    ) {
+        let visible = self.shown(self.visible(user, now), made.of);
         let last = random.below(20) as usize;
-        let found = space.at(now).behaviors(user, Span::Last(last)).unwrap();
+        let found = reader.behaviors(user, Span::Last(last)).unwrap();
         assert_eq!(found, visible[visible.len().saturating_sub(last)..]);
         let (from, to) = (now - random.below(70) as i64, now - random.below(70) as i64);
         let between = |one: &&Behavior| (from..to).contains(&one.time);
         let expected: Vec<Behavior> = visible.iter().filter(between).cloned().collect();
-        assert_eq!(space.at(now).behaviors(user, Span::Between { from, to }).unwrap(), expected);
+        assert_eq!(reader.behaviors(user, Span::Between { from, to }).unwrap(), expected);
     }
 }
 
@@ -223,7 +482,7 @@ fn a_space_is_its_twin() {
             let before = twin.clone();
             match (call.make(&space), twin.apply(&call)) {
                 (Ok(found), Some(expected)) => assert_eq!(found, expected, "{call:?}"),
-                (Err(BehaviorError::UnknownItem { item }), None) => assert!(!before.items.contains(&item)),
+                (Err(BehaviorError::UnknownItem { item, .. }), None) => assert!(!before.has(1, item)),
                 (found, expected) => panic!("{found:?}, expected {expected:?}"),
             }
             // The clock may go back.
@@ -269,7 +528,7 @@ fn bad_input_is_named_and_changes_nothing() {
     let reader = space.now();
     assert!(matches!(
         reader.interest(9, &Candidates::Items(&[2])),
-        Err(BehaviorError::UnknownItem { item: 2 })
+        Err(BehaviorError::UnknownItem { item: 2, epoch: 1 })
     ));
     assert!(reader.interest(9, &Candidates::Vectors(&[1.0; 4])).is_err());
     assert!(reader.exact_attention(9, &Candidates::Items(&[1]), f32::NAN).is_err());

@@ -7,13 +7,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{dim, of, space};
+use super::{of, space};
 use crate::app::Kind;
 use crate::call::{Answer, Call, either, read};
 use crate::content::Content;
 use crate::error::ApiError;
 use crate::json::behavior::{
-    AttentionIn, BehaviorJson, BehaviorsIn, HammingIn, InterestIn, TablesIn, Wanted,
+    AttentionIn, BehaviorJson, BehaviorsIn, HammingIn, InterestIn, MomentIn, TablesIn, Wanted,
 };
 use crate::rows::{self, BARE, NPY};
 use crate::table::Routes;
@@ -43,9 +43,13 @@ pub(super) fn routes() -> Routes {
         )
 }
 
-/// The space at a moment: that of the system's clock, unless another is given.
-fn reader(space: &BehaviorSpace, at: Option<i64>) -> BehaviorReader<'_> {
-    at.map_or_else(|| space.now(), |at| space.at(at))
+/// The space at a moment: that of the system's clock, unless another is given; in the epoch that serves, likewise.
+fn reader(space: &BehaviorSpace, moment: MomentIn) -> Result<BehaviorReader<'_>, ApiError> {
+    let reader = moment.at.map_or_else(|| space.now(), |at| space.at(at));
+    Ok(match moment.epoch {
+        None => reader,
+        Some(epoch) => reader.epoch(epoch)?,
+    })
 }
 
 /// Refuses what would be answered with more bytes than a body may have.
@@ -66,27 +70,32 @@ struct InterestParams {
     #[serde(default)]
     items: bool,
     at: Option<i64>,
+    epoch: Option<u32>,
 }
 
 fn interest(call: &Call, content: &Content) -> Result<Response, ApiError> {
     let space = space(call)?;
-    let dim = dim(&space);
-    let (wanted, at): (Vec<(u64, Wanted)>, _) = match rows::kind(content) {
+    let (wanted, reader): (Vec<(u64, Wanted)>, _) = match rows::kind(content) {
         Some(BARE | NPY) => {
-            let InterestParams { user, items, at } = call.params()?;
+            let InterestParams { user, items, at, epoch } = call.params()?;
+            let reader = reader(&space, MomentIn { at, epoch })?;
+            let dim = reader.shape().dim();
             let wanted = if items { of_bytes(content)? } else { Wanted::Vectors(rows::flat(content, dim)?) };
-            (vec![(user, wanted)], at)
+            (vec![(user, wanted)], reader)
         }
         _ => {
-            let InterestIn { queries, at } = content.json()?;
+            let InterestIn { queries, moment } = content.json()?;
+            let reader = reader(&space, moment)?;
+            let dim = reader.shape().dim();
             let wanted = queries.into_iter().map(|query| Ok((query.user, query.wanted(dim)?)));
-            (wanted.collect::<Result<_, ApiError>>()?, at)
+            (wanted.collect::<Result<_, ApiError>>()?, reader)
         }
     };
+    let dim = reader.shape().dim();
     check_size(call, wanted.iter().map(|(_, wanted)| wanted.len(dim)).sum(), dim)?;
     let questions: Vec<(u64, Candidates<'_>)> =
         wanted.iter().map(|(user, wanted)| (*user, wanted.as_candidates())).collect();
-    let found = reader(&space, at).interests(&questions)?;
+    let found = reader.interests(&questions)?;
     call.respond_rows(
         &[found.values.len() / dim, dim],
         &found.values,
@@ -112,20 +121,22 @@ fn nested(values: &[f32], dim: usize) -> Vec<&[f32]> {
 
 fn exact_attention(call: &Call, content: &Content) -> Result<Response, ApiError> {
     let space = space(call)?;
-    let dim = dim(&space);
-    let AttentionIn { query, scale, at } = content.json()?;
+    let AttentionIn { query, scale, moment } = content.json()?;
+    let reader = reader(&space, moment)?;
+    let dim = reader.shape().dim();
     let (user, wanted) = (query.user, query.wanted(dim)?);
     check_size(call, wanted.len(dim), dim)?;
-    let found = reader(&space, at).exact_attention(user, &wanted.as_candidates(), scale)?;
+    let found = reader.exact_attention(user, &wanted.as_candidates(), scale)?;
     call.respond_rows(&[found.len() / dim, dim], &found, || json!({ "values": nested(&found, dim) }))
 }
 
 fn tables(call: &Call, content: &Content) -> Result<Response, ApiError> {
     let space = space(call)?;
-    let TablesIn { users, at } = content.json()?;
-    let shape = space.shape();
+    let TablesIn { users, moment } = content.json()?;
+    let reader = reader(&space, moment)?;
+    let shape = reader.shape();
     check_size(call, users.len(), shape.table_values())?;
-    let found = reader(&space, at).tables(&users)?;
+    let found = reader.tables(&users)?;
     let sums = found.iter().flat_map(|user| user.table.sums());
     let sums: Vec<f32> = sums.map(|&sum| sum as f32).collect();
     let sizes = [users.len(), shape.groups(), shape.buckets(), shape.dim()];
@@ -145,7 +156,7 @@ fn tables(call: &Call, content: &Content) -> Result<Response, ApiError> {
 
 fn behaviors(call: &Call, request: BehaviorsIn) -> Answer<Value> {
     let space = space(call)?;
-    let found = reader(&space, request.at).behaviors(request.user, request.span()?)?;
+    let found = reader(&space, request.moment)?.behaviors(request.user, request.span()?)?;
     let most = call.app.config().points;
     if found.len() > most {
         return Err(ApiError::too_large(format_args!(
@@ -159,15 +170,16 @@ fn behaviors(call: &Call, request: BehaviorsIn) -> Answer<Value> {
 
 fn top_k_hamming(call: &Call, request: HammingIn) -> Answer<Value> {
     let space = space(call)?;
-    let dim = dim(&space);
-    let HammingIn { query, k, at } = request;
+    let HammingIn { query, k, moment } = request;
+    let reader = reader(&space, moment)?;
+    let dim = reader.shape().dim();
     let (user, wanted) = (query.user, query.wanted(dim)?);
     let most = call.app.config().points;
     if k == 0 || k.saturating_mul(wanted.len(dim).max(1)) > most {
         let expected = format!("must be 1 or larger, and {most} or less for all candidates together");
         return Err(ApiError::invalid("k", k, &expected));
     }
-    let found = reader(&space, at).top_k_hamming(user, &wanted.as_candidates(), k)?;
+    let found = reader.top_k_hamming(user, &wanted.as_candidates(), k)?;
     let of_one = |similar: Vec<nearline::SimilarBehavior>| {
         let all = similar
             .into_iter()

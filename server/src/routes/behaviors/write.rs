@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use axum::routing::MethodFilter;
-use nearline::Behavior;
+use nearline::{Behavior, BehaviorSpace};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -45,31 +45,43 @@ pub(super) fn routes() -> Routes {
 struct ItemsParams {
     start: Option<u64>,
     ids: bool,
+    epoch: Option<u32>,
 }
 
 fn put_items(call: &Call, content: &Content) -> Result<Response, ApiError> {
     let space = space(call)?;
-    let (items, vectors) = match rows::kind(content) {
+    let (epoch, items, vectors) = match rows::kind(content) {
         Some(BARE | NPY) => {
-            let ids = match call.params()? {
-                ItemsParams { start: Some(start), ids: false } => Ids::From(start),
-                ItemsParams { start: None, ids: true } => Ids::Inside,
+            let params: ItemsParams = call.params()?;
+            let ids = match params {
+                ItemsParams { start: Some(start), ids: false, .. } => Ids::From(start),
+                ItemsParams { start: None, ids: true, .. } => Ids::Inside,
                 _ => {
                     return Err(ApiError::parameters(
                         "expected `start`, the number of the first item, or `ids=true`: a number before each",
                     ));
                 }
             };
-            let rows = rows::read(content, dim(&space), ids)?;
+            let rows = rows::read(content, dim_of(&space, params.epoch), ids)?;
             let items: Vec<u64> = rows.iter().filter_map(|(id, _)| *id).collect();
-            (items, rows.into_iter().flat_map(|(_, row)| row).collect())
+            (params.epoch, items, rows.into_iter().flat_map(|(_, row)| row).collect())
         }
         _ => {
-            let ItemsIn { items, vectors } = content.json()?;
-            (items, flat(&vectors, dim(&space))?)
+            let ItemsIn { epoch, items, vectors } = content.json()?;
+            (epoch, items, flat(&vectors, dim_of(&space, epoch))?)
         }
     };
-    call.respond(WrittenOut::from(space.put_items(&items, &vectors)?).into())
+    let report = match epoch {
+        None => space.put_items(&items, &vectors)?,
+        Some(epoch) => space.put_items_of(epoch, &items, &vectors)?,
+    };
+    call.respond(WrittenOut::from(report).into())
+}
+
+/// How many values a vector of an epoch has: of the one that serves, unless it is said and there.
+fn dim_of(space: &BehaviorSpace, epoch: Option<u32>) -> usize {
+    let info = epoch.and_then(|epoch| space.epochs().into_iter().find(|info| info.number == epoch));
+    info.map_or_else(|| dim(space), |info| info.shape.dim())
 }
 
 /// What goes with behaviours that are bytes.

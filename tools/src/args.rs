@@ -7,7 +7,7 @@ use nearline::{CopyRule, IoMode, Residency};
 
 use crate::{
     build, collections, compact, demo, exit, export, generate, groundtruth, import, inspect, query, recall,
-    serve, snapshot, verify,
+    serve, snapshot, tables, verify,
 };
 
 /// Nearline: vector search on disk.
@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Snapshot(snapshot::Args),
     /// Rewrite a collection without what died
     Compact(compact::Args),
+    /// Make, ask and convert embedding tables
+    Table(tables::Args),
     /// Answer over HTTP, from a database that is made if there is none
     Serve(serve::Args),
 }

@@ -29,6 +29,7 @@ mod size;
 mod snapshot;
 mod source;
 mod table;
+mod tables;
 mod truth;
 mod verify;
 
@@ -80,6 +81,7 @@ fn dispatch(command: &Command) -> anyhow::Result<()> {
         Command::Collections(args) => collections::run(args),
         Command::Snapshot(args) => snapshot::run(args),
         Command::Compact(args) => compact::run(args),
+        Command::Table(args) => tables::run(args),
         Command::Serve(args) => serve::run(args),
     }
 }

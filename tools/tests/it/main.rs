@@ -11,4 +11,5 @@ mod full_disk;
 mod plot;
 mod run;
 mod serve;
+mod tables;
 mod walk;

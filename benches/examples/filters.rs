@@ -15,7 +15,7 @@ use nearline::{
     BuildOptions, Collection, Condition, Database, FieldType, Filter, FromIndex, OpenError, Payload, PointId,
     Query, Silent, VectorSlice, build,
 };
-use nearline_benches::live::{K, recall, vectors};
+use nearline_benches::live::{K, recall, rss_bytes, vectors};
 use nearline_benches::measure::percentile;
 use nearline_datasets::{ElementType, Kind, VectorFile, generate, generate_queries};
 
@@ -51,6 +51,7 @@ fn main() -> Result<()> {
             measure(&points, &asked, base.count(), Some((field, share)))?;
         }
     }
+    println!("{} MiB of memory are taken, {memory_mib} MiB are allowed", rss_bytes()?.0 >> 20);
     Ok(())
 }
 

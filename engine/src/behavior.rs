@@ -9,13 +9,20 @@
 //! - `read`: questions.
 
 mod checkpoint;
+mod compact;
 mod error;
+mod files;
+#[doc(hidden)]
+pub mod fuzzed;
 mod history;
 mod kept;
 mod manifest;
 mod read;
 mod record;
+mod snapshot;
 mod store;
+mod tallied;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -269,7 +276,7 @@ pub struct BehaviorStats {
     pub memory_bytes: usize,
     /// Bytes kept of tables that were worked out, of histories read, of items read.
     pub kept_bytes: [usize; 3],
-    /// Files of histories and of items.
+    /// Files of histories, items and tables.
     pub files: usize,
     /// Their bytes.
     pub file_bytes: u64,
@@ -335,6 +342,14 @@ impl BehaviorSpace {
             .collect()
     }
 
+    /// Users who have behaviours, expired ones too, from a number on, in order; at most `limit`.
+    ///
+    /// # Errors
+    /// When files cannot be read.
+    pub fn users(&self, from: u64, limit: usize) -> Result<Vec<u64>, BehaviorError> {
+        self.inner.users(from, limit)
+    }
+
     /// Deletes events of a user. Those that are not there are passed over.
     ///
     /// # Errors
@@ -378,6 +393,11 @@ impl BehaviorSpace {
         self.inner.flush()
     }
 
+    /// How vectors are hashed.
+    pub fn shape(&self) -> SignShape {
+        self.inner.epoch.family.shape()
+    }
+
     /// The random planes: `[hash][dimension]`.
     pub fn projections(&self) -> &[f32] {
         self.inner.epoch.family.projections()
@@ -391,7 +411,7 @@ impl BehaviorSpace {
         };
         let epoch = &self.inner.epoch;
         let state = self.inner.state();
-        let tables = || state.files.histories.iter().chain(&state.files.items);
+        let tables = || state.files.all();
         BehaviorStats {
             shape: epoch.family.shape(),
             normalize: epoch.normalize,

@@ -3,6 +3,7 @@
 //! Writes go to the log, then into memory; readers hold an immutable state and never wait. In the background, points in
 //! memory are flushed into segments, and segments merged.
 
+mod codes;
 mod facet;
 mod fields;
 mod flush;
@@ -19,9 +20,9 @@ mod read;
 mod reader;
 mod recover;
 mod select;
-mod snapshot;
+pub(crate) mod snapshot;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tier;
 mod verify;
 mod version;
@@ -30,6 +31,7 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use nearline_index::RowId;
 use nearline_storage::{BlockCache, Disk, FolderLock, Group, IoMode, StorageError, Wal};
@@ -117,6 +119,8 @@ pub(crate) struct Limits {
     pub(crate) index_added: u64,
     /// Bytes that an index keeps of what it reads.
     pub(crate) index_cache: u64,
+    /// Bytes of memory that codes of vectors may take.
+    pub(crate) codes_bytes: u64,
     /// Bytes of a segment of the log.
     pub(crate) log_segment_bytes: u64,
 }
@@ -164,6 +168,12 @@ pub(crate) struct Inner {
     outgrown: Mutex<BTreeSet<usize>>,
     /// Callers that wait until there is nothing to do.
     waiting: AtomicUsize,
+    /// Whether the lists of an index are being written.
+    writes_lists: AtomicBool,
+    /// When points in memory were last found to be many.
+    crowded: Mutex<Option<Instant>>,
+    /// Segments by number, and names of their vectors, whose codes could not be made: they are not tried again.
+    uncodable: Mutex<BTreeSet<(u64, usize)>>,
     /// When something was written last.
     written: Mutex<Option<std::time::Instant>>,
     /// The live tier, if there may be one.

@@ -48,6 +48,8 @@ const INDEX_ROWS: u64 = 20_000;
 const INDEX_ADDED_SHARE: u64 = 8;
 /// The share of the memory that an index may keep of what it reads; those of all versions of a collection together as much.
 const INDEX_CACHE_SHARE: u64 = 16;
+/// The share of the memory that codes of vectors may take, for filters.
+const CODES_SHARE: u64 = 4;
 /// The share of the memory that building an index may take, if it can do with that.
 const INDEX_MEMORY_SHARE: u64 = 4;
 /// The share of the memory that the live tier of a collection gets, and how many collections may have one at a time.
@@ -509,6 +511,7 @@ impl Inner {
             index_memory: self.options.memory_bytes / INDEX_MEMORY_SHARE,
             index_added: self.options.memory_bytes / INDEX_ADDED_SHARE,
             index_cache: self.options.memory_bytes / INDEX_CACHE_SHARE,
+            codes_bytes: self.options.memory_bytes / CODES_SHARE,
             log_segment_bytes,
         }
     }

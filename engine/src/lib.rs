@@ -52,6 +52,8 @@ mod state;
 mod value;
 mod vector_index;
 
+#[doc(hidden)]
+pub use behavior::fuzzed as fuzzed_behaviors;
 pub use behavior::{
     Behavior, BehaviorError, BehaviorOptions, BehaviorReader, BehaviorSpace, BehaviorStats, CANDIDATES_MAX,
     Candidates, Interests, SimilarBehavior, SourceOffset, Span, UserTable, WriteReport as BehaviorReport,

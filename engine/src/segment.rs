@@ -1,16 +1,18 @@
 //! A segment: the points of some rows in immutable files, written by a flush or a merge.
 //!
 //! `points.N` has each point's id and payload by row, `ids.N` the row by id, `vectors.N.V` the vectors of the schema's
-//! V-th name by row, `rows.N.V` the rows that have one, if not all have, `field.F` the rows of the keys of a field index.
+//! V-th name by row, `rows.N.V` the rows that have one, if not all have, `field.F` the rows of the keys of a field index,
+//! `codes.N.V` codes of the vectors.
 //! Points that died later are still in it; the collection's tombstones tell.
 
+mod codes;
 mod rows;
 
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
-use nearline_index::{Flat, FlatWriter, RowId};
+use nearline_index::{Flat, FlatWriter, RowCodes, RowId};
 use nearline_storage::{
     BlockCache, Decoder, Disk, Encoder, FileHeader, PAGE, StorageError, Table, TableIter, TableOptions,
     TableWriter,
@@ -23,6 +25,7 @@ use crate::point_id::PointId;
 use crate::record::{Stored, decode_document, encode_document, row_key, row_of};
 use crate::schema::Schema;
 use crate::value::Payload;
+pub(crate) use codes::{codes_files, codes_number};
 use rows::{open_vectors, rows_name, vectors_id, verify_vectors, write_rows};
 
 const POINTS_KIND: [u8; 4] = *b"PNTS";
@@ -154,13 +157,15 @@ pub(crate) fn is_segment_file(name: &str) -> bool {
     (["points", "ids", "vectors", "rows"].contains(&stem) && name.contains('.')) || is_field_file(name)
 }
 
-/// An open segment. Only the files of field indexes come and go; a clone shares the others.
+/// An open segment. Only the files of field indexes and codes come and go; a clone shares the others.
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
     pub(crate) info: SegmentInfo,
     points: Arc<Table>,
     ids: Arc<Table>,
     pub(crate) vectors: Arc<Vec<Option<Arc<Flat>>>>,
+    /// Of the vectors of each name, where they are in memory.
+    codes: Vec<Option<Arc<RowCodes>>>,
     fields: Vec<Arc<FieldFile>>,
 }
 
@@ -184,7 +189,8 @@ impl Segment {
         let open = |file: &FieldFileInfo| Arc::new(FieldFile::new(disk, store_id, *file, cache));
         let fields = info.fields.iter().map(open).collect();
         let (points, ids, vectors) = (Arc::new(points), Arc::new(ids), Arc::new(vectors));
-        Ok(Self { info, points, ids, vectors, fields })
+        let codes = vec![None; schema.len()];
+        Ok(Self { info, points, ids, vectors, codes, fields })
     }
 
     /// Its file for a field index, if it has one.
@@ -298,7 +304,7 @@ impl Segment {
     pub(crate) fn ram_bytes(&self) -> usize {
         let fields: usize = self.fields.iter().map(|file| file.ram_bytes()).sum();
         let vectors: usize = self.vectors.iter().flatten().map(|flat| flat.ram_bytes()).sum();
-        self.points.ram_bytes() + self.ids.ram_bytes() + vectors + fields
+        self.points.ram_bytes() + self.ids.ram_bytes() + vectors + fields + self.codes_bytes() as usize
     }
 
     /// Reads all of it and checks that its files agree; `disk` has them.

@@ -6,15 +6,36 @@ use nearline_index::embedding::{Bags, Dtype, Method, Pool, Segment, Segments, Ta
 
 /// Names of segments of all methods, with the numbers that levels, cores and fields have.
 const NAMES: [&str; 24] = [
-    "rows", "codebook", "basis", "level0", "basis0", "level1", "basis1", "shared", "quotients", "remainders", "array",
-    "remap", "own", "map", "blocks", "core0", "core1", "core2", "factors0", "projection0", "kept", "bits", "offsets",
+    "rows",
+    "codebook",
+    "basis",
+    "level0",
+    "basis0",
+    "level1",
+    "basis1",
+    "shared",
+    "quotients",
+    "remainders",
+    "array",
+    "remap",
+    "own",
+    "map",
+    "blocks",
+    "core0",
+    "core1",
+    "core2",
+    "factors0",
+    "projection0",
+    "kept",
+    "bits",
+    "offsets",
     "values",
 ];
 
 /// Takes bytes for a method, a shape, parameters and segments. A byte each but for what segments hold.
 pub fn open_any(data: &[u8]) {
-    let mut bytes = data.iter().copied();
-    let mut next = || bytes.next().unwrap_or(0);
+    let mut bytes = data.iter();
+    let mut next = || bytes.next().copied().unwrap_or(0);
     let Some(method) = Method::from_number(u16::from(next() % 21)) else { return };
     let (rows, dim) = (u64::from(next()), usize::from(next() % 32));
     let params: Vec<u64> = (0..next() % 5).map(|_| u64::from(next())).collect();
@@ -42,7 +63,9 @@ fn answers(table: &dyn Table) {
         table.lookup(&ids, &mut out).expect("ids of the table");
         let mut pooled = vec![0.0; table.dim()];
         let offsets = [0, ids.len() as u64];
-        table.pool(&Bags::new(&ids, &offsets, None).expect("a bag"), Pool::Mean, &mut pooled).expect("its ids");
+        table
+            .pool(&Bags::new(&ids, &offsets, None).expect("a bag"), Pool::Mean, &mut pooled)
+            .expect("its ids");
         out.iter().map(|x| x.to_bits()).collect()
     };
     let segments = table.segments();

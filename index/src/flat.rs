@@ -3,8 +3,10 @@
 //! The file is a file of rows (`rows`), in ascending order of the row numbers it holds, which may have gaps. Which rows
 //! those are is known in memory ([`RowSet`]), so a row's place is computed.
 
+mod codes;
 mod pick;
 mod row_set;
+mod shortlist;
 
 use std::sync::Arc;
 
@@ -17,6 +19,7 @@ use crate::rows::{RowLayout, RowPage, RowWriter};
 use crate::topk::{Candidate, TopK};
 use crate::vector::{RowId, Shape};
 
+pub use codes::{AllowedRows, CodeAsk, RowCodes};
 pub use pick::Picked;
 pub use row_set::RowSet;
 
@@ -44,6 +47,16 @@ impl Nearest {
         if distance <= self.best.limit() || distance.is_nan() {
             self.best.push(Candidate { distance, row });
         }
+    }
+
+    /// How many are kept, at most.
+    pub(crate) fn k(&self) -> usize {
+        self.best.k()
+    }
+
+    /// The distances of those that are kept, in any order.
+    pub(crate) fn distances(&self) -> impl Iterator<Item = f32> {
+        self.best.distances()
     }
 
     /// Offers vectors that lie one after another, and the row of each; those whose row is allowed.

@@ -29,8 +29,10 @@ mod encode;
 mod planes;
 mod query;
 
-pub(crate) use encode::{Encoded, Scale, encode};
+pub(crate) use encode::{Encoded, Encoder, Estimator, Scale, encode};
 pub(crate) use query::{CodedQuery, SignEstimates};
+
+use half::bf16;
 
 use crate::kernel::{CODE_BLOCK, Kernel};
 use crate::slots::Slots;
@@ -74,7 +76,7 @@ impl CodeShape {
     }
 
     /// Bytes of the lower bits in a record.
-    fn plane_bytes(self) -> usize {
+    pub(crate) fn plane_bytes(self) -> usize {
         self.dim / 8 * (self.bits - 1)
     }
 
@@ -142,6 +144,13 @@ impl<'a> CodedList<'a> {
     pub(crate) fn prefetch(&self, entry: usize) {
         let bytes = self.shape.record_bytes();
         Kernel::best().prefetch(&self.records[entry * bytes..][..bytes]);
+    }
+
+    /// Addend and scale of an entry's estimate by signs.
+    pub(crate) fn sign_factors(&self, entry: usize) -> (f32, f32) {
+        let factors = self.block(entry / BLOCK).factors;
+        let factor = |at: usize| bf16::from_le_bytes([factors[at], factors[at + 1]]).to_f32();
+        (factor(entry % BLOCK * 2), factor((BLOCK + entry % BLOCK) * 2))
     }
 
     /// The vector that an entry's code stands for, `c + S·x`, into `out`.

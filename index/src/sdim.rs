@@ -8,23 +8,29 @@
 //! * A [`BucketTable`] has the sum of the vectors in each bucket of each group, and their number. Vectors come and go.
 //! * A [`ServingTable`], made of it, answers the **interest** of candidates: the mean over the groups of the bucket a
 //!   candidate falls into.
+//! * A [`SparseTable`] answers the same of few behaviours in many buckets.
+//! * An [`ErrorMemory`] hashes what a model got wrong into such buckets, to put it right (ReLoop2).
 //! * [`hamming_top_k`] finds the behaviours whose signatures are most alike (ETA), [`exact_attention`] is what all of
 //!   this approximates.
 
 mod attention;
+mod error_memory;
 mod family;
 mod hamming;
 mod interest;
+mod sparse;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use attention::{collision_weight, exact_attention};
+pub use error_memory::{ErrorMemory, ErrorOptions};
 pub use family::{
     GROUP_BITS_MAX, HASHES_MAX, PROJECTION_VALUES_MAX, SignFamily, SignShape, TABLE_VALUES_MAX,
 };
 pub use hamming::{Alike, hamming_top_k};
 pub use interest::{Normalize, ServingTable, interest_jagged};
+pub use sparse::SparseTable;
 pub use table::BucketTable;
 
 use crate::error::{IndexError, Result};

@@ -55,6 +55,16 @@ impl Space {
         self.finish(out);
     }
 
+    /// By how much squared distances to a stored vector come out too large, because it is longer than any was when the space was
+    /// made; `wide` has room for its elements.
+    pub(crate) fn excess(&self, row: &[u8], wide: &mut [f32]) -> f64 {
+        if self.metric != Metric::InnerProduct {
+            return 0.0;
+        }
+        self.shape.widen(row, wide);
+        (norm2(wide) - self.norm_max * self.norm_max).max(0.0)
+    }
+
     /// Embeds a query.
     pub(crate) fn embed_query(&self, row: &[u8], out: &mut [f32]) {
         let (head, _) = self.widen(row, out);

@@ -43,12 +43,22 @@ impl TopK {
         self.heap.clear();
     }
 
+    /// How many are kept, at most.
+    pub(crate) fn k(&self) -> usize {
+        self.k
+    }
+
     /// A candidate farther than this changes nothing any more.
     pub(crate) fn limit(&self) -> f32 {
         if self.heap.len() < self.room {
             return f32::INFINITY;
         }
         self.heap.peek().map_or(f32::INFINITY, |worst| worst.distance)
+    }
+
+    /// The distances of those that are kept, in any order.
+    pub(crate) fn distances(&self) -> impl Iterator<Item = f32> {
+        self.heap.iter().map(|candidate| candidate.distance)
     }
 
     pub(crate) fn push(&mut self, candidate: Candidate) {

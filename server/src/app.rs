@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use nearline::{Collection, Database, Query, QueryAnswer};
+use nearline::{BehaviorSpace, Collection, Database, OpenError, Query, QueryAnswer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
 
@@ -52,6 +52,8 @@ struct Inner {
     database: Database,
     /// Collections that were asked for. They stay open: opening one reads its log.
     open: Mutex<BTreeMap<String, Collection>>,
+    /// Behaviour spaces, likewise.
+    spaces: Mutex<BTreeMap<String, BehaviorSpace>>,
     search: Pool,
     write: Pool,
     slow: Pool,
@@ -98,6 +100,7 @@ impl App {
             metrics,
             database,
             open: Mutex::default(),
+            spaces: Mutex::default(),
             search: Pool::start("search", searchers, config.queue)?,
             write: Pool::start("write", config.write_threads, config.queue)?,
             slow: Pool::start("slow", 1, SLOW)?,
@@ -238,6 +241,35 @@ impl App {
         drop(before);
     }
 
+    fn spaces(&self) -> MutexGuard<'_, BTreeMap<String, BehaviorSpace>> {
+        self.inner.spaces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A behaviour space, kept open until it is dropped.
+    pub(crate) fn space(&self, name: &str) -> Result<BehaviorSpace, ApiError> {
+        let mut spaces = self.spaces();
+        if let Some(space) = spaces.get(name) {
+            return Ok(space.clone());
+        }
+        let space = self.database().behavior_space(name)?;
+        spaces.insert(name.to_owned(), space.clone());
+        Ok(space)
+    }
+
+    /// Drops a behaviour space; false if there is none.
+    pub(crate) fn drop_space(&self, name: &str) -> Result<bool, ApiError> {
+        // Nobody opens it in between.
+        let mut spaces = self.spaces();
+        match self.database().drop_behavior_space(name) {
+            Ok(()) => {
+                spaces.remove(name);
+                Ok(true)
+            }
+            Err(OpenError::Missing { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Does what is under way, then syncs and closes all collections. Requests are refused from now on.
     pub fn close(&self) {
         self.inner.search.close();
@@ -252,6 +284,7 @@ impl App {
         }
         self.inner.sync();
         drop(std::mem::take(&mut *self.open()));
+        drop(std::mem::take(&mut *self.spaces()));
     }
 }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::{App, Kind};
 use crate::content::Content;
 use crate::error::ApiError;
+use crate::form::Form;
 use crate::members::members;
 use crate::packed;
 use crate::reply::Reply;
@@ -30,6 +31,7 @@ pub(crate) struct Call {
     uri: Uri,
     params: Params,
     packs: bool,
+    form: Form,
     started: Instant,
 }
 
@@ -101,12 +103,26 @@ impl Call {
         reply.into_response(self.started, self.packs)
     }
 
+    /// Numbers as they go out: bytes if the client wants them, otherwise what `json` makes of them.
+    pub(crate) fn respond_rows<R: Serialize>(
+        &self,
+        shape: &[usize],
+        numbers: &[f32],
+        json: impl FnOnce() -> R,
+    ) -> Result<Response, ApiError> {
+        match self.form.rows(shape, numbers) {
+            Some(response) => Ok(response),
+            None => self.respond(json().into()),
+        }
+    }
+
     async fn read(request: Request, app: &App) -> Result<(Self, Content), ApiError> {
         let started = Instant::now();
         let (mut parts, body) = request.into_parts();
         // Whoever came past the guard has some.
         let uri = parts.uri.clone();
         let packs = packed::is_wanted(&parts.headers);
+        let form = Form::wanted(&parts.headers);
         let rights = parts.extensions.remove::<Rights>();
         let Path(names) = Path::from_request_parts(&mut parts, app)
             .await
@@ -116,7 +132,7 @@ impl Call {
         params.check()?;
         let content = Content::from_request(Request::from_parts(parts, body), app).await?;
         let app = app.limited_to(rights.unwrap_or_else(Rights::none));
-        Ok((Self { app, names, uri, params, packs, started }, content))
+        Ok((Self { app, names, uri, params, packs, form, started }, content))
     }
 }
 
@@ -206,6 +222,21 @@ where
 {
     let router = on(method, move |incoming: Incoming| answer(Kind::Write, incoming, handler));
     Endpoint::new(method, Access::Write, Body::Json(members::<Q>()), router)
+}
+
+/// A route whose body is JSON or bytes of one of these kinds, and whose answer may be bytes, too.
+pub(crate) fn either<Q: DeserializeOwned + 'static>(
+    kind: Kind,
+    method: MethodFilter,
+    kinds: &'static [&'static str],
+    handler: fn(&Call, &Content) -> Result<Response, ApiError>,
+) -> Endpoint {
+    let router = on(method, move |incoming: Incoming| {
+        on_pool(kind, incoming, move |call, content| handler(&call, &content))
+    });
+    let body =
+        if kinds.is_empty() { Body::Json(members::<Q>()) } else { Body::Either(members::<Q>(), kinds) };
+    Endpoint::new(method, access_of(kind), body, router)
 }
 
 /// A route whose body says what is to be done that may take long.

@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use nearline::{OpenError, QueryError, StorageError, WriteError};
+use nearline::{BehaviorError, OpenError, QueryError, StorageError, WriteError};
 use serde_json::json;
 
 use crate::reply::as_json;
@@ -187,6 +187,24 @@ impl From<QueryError> for ApiError {
             QueryError::NoVector { name, .. } => Self::no_vector(&name),
             error @ QueryError::Index(_) => Self::internal(error),
             error @ QueryError::Filter(_) => Self::bad_request(error),
+            error => Self::wrong_input(error),
+        }
+    }
+}
+
+impl From<BehaviorError> for ApiError {
+    fn from(error: BehaviorError) -> Self {
+        match error {
+            BehaviorError::Storage(error) => Self::storage(&error),
+            error @ BehaviorError::ItemChanged { .. } => {
+                Self::new(StatusCode::CONFLICT, format!("Wrong input: {error}"))
+            }
+            error @ BehaviorError::Full { .. } => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, format!("Service internal error: {error}"))
+            }
+            error @ BehaviorError::Poisoned { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, format!("Service internal error: {error}"))
+            }
             error => Self::wrong_input(error),
         }
     }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::rights::{Access, Rights};
+use crate::rights::{Access, Rights, of_space};
 use crate::table::Needs;
 
 /// Refuses what the sender may not do, and notes for what comes after what they may.
@@ -31,12 +31,14 @@ async fn admitted(app: &App, needs: &Needs, request: Request) -> Result<Request,
         let rights = app.keys().rights(&parts.headers)?;
         // A path without such a part, or one that cannot be read, is refused by whoever reads it.
         let params = RawPathParams::from_request_parts(&mut parts, app).await.ok();
-        let collection =
-            params.as_ref().and_then(|params| params.iter().find(|(name, _)| *name == "collection"));
-        match collection {
-            Some((_, name)) if !matches!(rights, Rights::Manage) => {
-                rights.check(access, Some(&app.real_name(name)))?;
-            }
+        let part = |part: &str| {
+            let mut parts = params.as_ref()?.iter();
+            parts.find_map(|(name, value)| (name == part).then_some(value))
+        };
+        match (part("collection"), part("space")) {
+            _ if rights == Rights::Manage => {}
+            (Some(name), _) => rights.check(access, Some(&app.real_name(name)))?,
+            (_, Some(name)) => rights.check(access, Some(&of_space(name)))?,
             _ => rights.check(access, None)?,
         }
         parts.extensions.insert(rights);

@@ -1,5 +1,6 @@
 //! The shapes of the dialect, from JSON and into it. What does not fit is refused while it is read.
 
+pub(crate) mod behavior;
 pub(crate) mod collection;
 pub(crate) mod filter;
 pub(crate) mod formula;

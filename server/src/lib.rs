@@ -15,6 +15,7 @@ mod config;
 mod content;
 mod edge;
 mod error;
+mod form;
 mod guard;
 mod json;
 mod keys;

@@ -74,20 +74,24 @@ fn described(path: &str, operation: &Operation) -> Value {
     if operation.access == Access::Open {
         described["security"] = json!([]);
     }
-    match &operation.body {
-        Body::None => {}
-        Body::Json(members) => {
-            let properties: Map<String, Value> =
-                members.iter().map(|name| ((*name).to_owned(), json!({}))).collect();
-            let schema = json!({ "type": "object", "properties": properties });
-            described["requestBody"] = json!({ "content": { "application/json": { "schema": schema } } });
-        }
-        Body::Other(kinds) => {
-            let binary = json!({ "schema": { "type": "string", "format": "binary" } });
-            let content: Map<String, Value> =
-                kinds.iter().map(|kind| ((*kind).to_owned(), binary.clone())).collect();
-            described["requestBody"] = json!({ "required": true, "content": content });
-        }
+    let (members, kinds) = match &operation.body {
+        Body::None => return described,
+        Body::Json(members) => (Some(members), &[][..]),
+        Body::Either(members, kinds) => (Some(members), *kinds),
+        Body::Other(kinds) => (None, *kinds),
+    };
+    let binary = json!({ "schema": { "type": "string", "format": "binary" } });
+    let mut content: Map<String, Value> =
+        kinds.iter().map(|kind| ((*kind).to_owned(), binary.clone())).collect();
+    if let Some(members) = members {
+        let properties: Map<String, Value> =
+            members.iter().map(|name| ((*name).to_owned(), json!({}))).collect();
+        let schema = json!({ "type": "object", "properties": properties });
+        content.insert("application/json".to_owned(), json!({ "schema": schema }));
+    }
+    described["requestBody"] = json!({ "content": content });
+    if members.is_none() {
+        described["requestBody"]["required"] = json!(true);
     }
     described
 }
@@ -108,6 +112,7 @@ fn id(path: &str, operation: &Operation) -> String {
 
 fn tag(path: &str) -> &'static str {
     let groups = [
+        ("/behaviors", "behaviors"),
         ("/nearline/", "nearline"),
         ("/snapshots", "snapshots"),
         ("/aliases", "aliases"),

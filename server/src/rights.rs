@@ -18,6 +18,11 @@ pub(crate) enum Access {
     Manage,
 }
 
+/// What a behaviour space is called where rights are given; no collection is called so.
+pub(crate) fn of_space(name: &str) -> String {
+    format!("behaviors/{name}")
+}
+
 /// What somebody may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Rights {

@@ -1,6 +1,7 @@
 //! Which path leads to which handler: one file for each group of them.
 
 mod aliases;
+mod behaviors;
 mod binary;
 mod collections;
 mod count;
@@ -45,6 +46,7 @@ pub(crate) fn limited() -> Routes {
         .merge(snapshots::routes())
         .merge(binary::routes())
         .merge(own::routes())
+        .merge(behaviors::routes())
         .merge(recover::routes())
         .merge(unsupported::routes())
 }

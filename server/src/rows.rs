@@ -1,6 +1,4 @@
-//! Vectors as bytes: rows of numbers, in a file of numpy or bare, perhaps each behind the id of its point.
-
-use nearline::PointId;
+//! Vectors as bytes: rows of numbers, in a file of numpy or bare, perhaps each behind an id.
 
 use crate::content::Content;
 use crate::error::ApiError;
@@ -26,25 +24,55 @@ pub(crate) enum Ids {
 }
 
 /// A row, and its id if there are any.
-pub(crate) type Row = (Option<PointId>, Vec<f32>);
+pub(crate) type Row = (Option<u64>, Vec<f32>);
 
 /// The rows of a body, each of so many numbers.
 ///
 /// # Errors
 /// 415 for another kind of body, 400 for bytes that are not such rows.
 pub(crate) fn read(content: &Content, dim: usize, ids: Ids) -> Result<Vec<Row>, ApiError> {
-    let media_type = content.media_type().map(|kind| kind.split(';').next().unwrap_or_default().trim());
-    match media_type {
+    match kind(content) {
         Some(BARE) => bare(content.bytes(), dim, ids),
         Some(NPY) if ids == Ids::Inside => Err(ApiError::bad_request(
             "ids: a file of numpy has no room for them; expected `start`, or bare rows",
         )),
         Some(NPY) => bare(npy(content.bytes(), dim)?, dim, ids),
-        other => {
-            let found = other.unwrap_or("not there");
-            Err(ApiError::media_type(format_args!("content-type is {found}; expected {BARE} or {NPY}")))
-        }
+        other => Err(unknown(other, &[BARE, NPY])),
     }
+}
+
+/// The kind of a body, if the client says.
+pub(crate) fn kind(content: &Content) -> Option<&str> {
+    content.media_type().map(|kind| kind.split(';').next().unwrap_or_default().trim())
+}
+
+/// Refuses another kind of body.
+pub(crate) fn unknown(found: Option<&str>, expected: &[&str]) -> ApiError {
+    let (found, expected) = (found.unwrap_or("not there"), expected.join(" or "));
+    ApiError::media_type(format_args!("content-type is {found}; expected {expected}"))
+}
+
+/// The numbers of rows without ids, back to back.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn flat(content: &Content, dim: usize) -> Result<Vec<f32>, ApiError> {
+    Ok(read(content, dim, Ids::None)?.into_iter().flat_map(|(_, row)| row).collect())
+}
+
+/// Numbers as bytes.
+pub(crate) fn bytes(numbers: &[f32]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+}
+
+/// A file of numpy of these numbers, in C order, of two dimensions or more.
+pub(crate) fn file(shape: &[usize], numbers: &[f32]) -> Vec<u8> {
+    let shape = shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
+    // The numbers begin at a multiple of 64.
+    let length = (MAGIC.len() + 4 + header.len() + 1).next_multiple_of(64) - MAGIC.len() - 4;
+    let header = format!("{header:<width$}\n", width = length - 1);
+    [MAGIC, &[1, 0], &(length as u16).to_le_bytes(), header.as_bytes(), &bytes(numbers)].concat()
 }
 
 fn bare(bytes: &[u8], dim: usize, ids: Ids) -> Result<Vec<Row>, ApiError> {
@@ -69,10 +97,7 @@ fn bare(bytes: &[u8], dim: usize, ids: Ids) -> Result<Vec<Row>, ApiError> {
             }
             Ids::Inside => id.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)),
         };
-        Ok((
-            id.map(PointId::from),
-            numbers.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
-        ))
+        Ok((id, numbers.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()))
     })
     .collect()
 }
@@ -123,11 +148,14 @@ mod tests {
         let numbers = [1.0, 2.0, 3.0, 4.0, 5.0, -6.5];
         let whole = file(good, &numbers);
         let rows = bare(npy(&whole, 3).unwrap(), 3, Ids::From(7)).unwrap();
-        assert_eq!(rows, [(Some(7.into()), vec![1.0, 2.0, 3.0]), (Some(8.into()), vec![4.0, 5.0, -6.5])]);
+        assert_eq!(rows, [(Some(7), vec![1.0, 2.0, 3.0]), (Some(8), vec![4.0, 5.0, -6.5])]);
         for length in 0..whole.len() {
             assert!(npy(&whole[..length], 3).is_err(), "{length} bytes");
         }
         assert!(npy(&whole, 2).is_err());
+        let made = super::file(&[2, 3], &numbers);
+        assert_eq!(bare(npy(&made, 3).unwrap(), 3, Ids::From(7)).unwrap(), rows);
+        assert!((made.len() - 24).is_multiple_of(64));
         for (from, to) in [
             ("<f4", "<f8"),
             ("<f4", ">f4"),
@@ -145,7 +173,7 @@ mod tests {
     fn bare_rows_have_ids_or_not() {
         let mut bytes = 5_u64.to_le_bytes().to_vec();
         bytes.extend(1.5_f32.to_le_bytes());
-        assert_eq!(bare(&bytes, 1, Ids::Inside).unwrap(), [(Some(5.into()), vec![1.5])]);
+        assert_eq!(bare(&bytes, 1, Ids::Inside).unwrap(), [(Some(5), vec![1.5])]);
         assert_eq!(bare(&bytes, 3, Ids::None).unwrap().len(), 1);
         assert!(bare(&bytes, 2, Ids::None).is_err() && bare(&bytes, 1, Ids::From(u64::MAX)).is_err());
         assert!(bare(&[], 1, Ids::Inside).unwrap().is_empty());

@@ -43,6 +43,8 @@ pub(crate) enum Body {
     None,
     /// JSON; the members of the object, as far as they are known.
     Json(&'static [&'static str]),
+    /// JSON with these members, or bytes of one of these kinds.
+    Either(&'static [&'static str], &'static [&'static str]),
     /// Bytes of one of these kinds.
     Other(&'static [&'static str]),
 }

@@ -18,7 +18,7 @@ const TEMP_SUFFIX: &str = ".tmp";
 /// # Errors
 /// If any step fails. The file then holds the old bytes, or, if only the last step failed, the new ones.
 pub fn replace_file(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<()> {
-    let temp = temp_name(name);
+    let temp = replacement_name(name);
     let renamed = write_synced(disk, &temp, bytes).and_then(|()| disk.rename(&temp, name));
     if let Err(error) = renamed {
         // The first error is the one to tell; a leftover is cleaned up at the next start.
@@ -39,8 +39,9 @@ fn write_synced(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<()> {
     file.sync()
 }
 
-/// A name never used before: process, a counter in it, and the time since process ids come round again.
-pub(crate) fn temp_name(name: &str) -> String {
+/// A name for what is to replace a file, never used before: process, a counter in it, and the time since process ids come
+/// round again.
+pub fn replacement_name(name: &str) -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
@@ -64,7 +65,8 @@ mod tests {
 
     #[test]
     fn temporary_names_are_used_once() {
-        let names: std::collections::BTreeSet<String> = (0..1000).map(|_| temp_name("MANIFEST")).collect();
+        let names: std::collections::BTreeSet<String> =
+            (0..1000).map(|_| replacement_name("MANIFEST")).collect();
         assert_eq!(names.len(), 1000);
         assert!(names.iter().all(|name| is_temp_name(name)));
         assert!(!is_temp_name("MANIFEST"));

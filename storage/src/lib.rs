@@ -33,7 +33,7 @@ mod sync;
 pub mod table;
 pub mod wal;
 
-pub use atomic::{is_temp_name, replace_file};
+pub use atomic::{is_temp_name, replace_file, replacement_name};
 pub use background::work_in_background;
 pub use blob::{BlobReader, BlobWriter, read_blob, write_blob};
 pub use buffer::prefer_huge_pages;

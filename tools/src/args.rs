@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use nearline::{CopyRule, IoMode, Residency};
 
 use crate::{
-    build, collections, compact, demo, exit, export, generate, groundtruth, import, inspect, query, recall,
-    serve, snapshot, tables, verify,
+    behaviors, build, collections, compact, demo, exit, export, generate, groundtruth, import, inspect,
+    query, recall, serve, snapshot, tables, verify,
 };
 
 /// Nearline: vector search on disk.
@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Compact(compact::Args),
     /// Make, ask and convert embedding tables
     Table(tables::Args),
+    /// What users did, from logs into a behaviour space and out of it
+    Behaviors(behaviors::Args),
     /// Answer over HTTP, from a database that is made if there is none
     Serve(serve::Args),
 }

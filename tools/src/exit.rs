@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use nearline::{IndexError, OpenError, QueryError, StorageError, TableError, WriteError};
+use nearline::{BehaviorError, IndexError, OpenError, QueryError, StorageError, TableError, WriteError};
 use nearline_datasets::DatasetError;
 use nearline_server::ServeError;
 
@@ -89,6 +89,9 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<Exit> {
     if let Some(error) = cause.downcast_ref::<QueryError>() {
         return Some(of_reading(error));
     }
+    if let Some(error) = cause.downcast_ref::<BehaviorError>() {
+        return Some(of_behaviors(error));
+    }
     if let Some(error) = cause.downcast_ref::<ServeError>() {
         return Some(of_serving(error));
     }
@@ -116,6 +119,15 @@ fn of_table(error: &TableError) -> Exit {
         TableError::Bad { .. } | TableError::Unsupported { .. } => Exit::BadInput,
         TableError::Storage(error) | TableError::Poisoned { cause: error } => of_own_files(error),
         _ => Exit::Internal,
+    }
+}
+
+fn of_behaviors(error: &BehaviorError) -> Exit {
+    match error {
+        BehaviorError::Storage(error) => of_own_files(error),
+        BehaviorError::Full { .. } => Exit::Budget,
+        BehaviorError::Poisoned { cause } => of_own_files(cause),
+        _ => Exit::BadInput,
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Instant;
 use nearline::{Collection, Database, Point, Schema, VectorConfig};
 use serde_json::json;
 
-use self::lines::Lines;
+pub(crate) use self::lines::Lines;
 use self::source::{Column, Ids, Incoming, Source};
 use crate::db::CollectionArgs;
 use crate::exit::{self, Exit};

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod behaviors;
 mod build;
 mod collections;
 mod compact;
@@ -82,6 +83,7 @@ fn dispatch(command: &Command) -> anyhow::Result<()> {
         Command::Snapshot(args) => snapshot::run(args),
         Command::Compact(args) => compact::run(args),
         Command::Table(args) => tables::run(args),
+        Command::Behaviors(args) => behaviors::run(args),
         Command::Serve(args) => serve::run(args),
     }
 }

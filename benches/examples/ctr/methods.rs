@@ -6,10 +6,13 @@ use nearline::embedding::*;
 use crate::data::Data;
 use crate::{DIM, FIRST_SCALE};
 
+/// Fits a method to a table, within so many bytes, by a seed.
+pub(crate) type Fit = fn(&Data, &dyn Table, u64, u64) -> Result<Box<dyn Table>>;
+
 /// A method that is fitted.
 pub(crate) struct Fitted {
     pub(crate) name: &'static str,
-    pub(crate) fit: fn(&Data, &dyn Table, u64, u64) -> Result<Box<dyn Table>>,
+    pub(crate) fit: Fit,
 }
 
 /// A method that is trained.

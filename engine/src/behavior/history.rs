@@ -1,7 +1,6 @@
-//! What one user did, in order of time, and then of the events' numbers.
+//! What one user did, in order of time, and then of the events' numbers: what files have of it, and what is behind that.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use nearline_index::sdim::SignShape;
@@ -60,38 +59,84 @@ impl Event {
         (self.time, self.id)
     }
 
-    fn ram_bytes(&self) -> usize {
+    pub(super) fn encode(&self, out: &mut Encoder) {
+        out.u64(self.time as u64).u64(self.id).u64(self.item).u8(u8::from(self.inline.is_some()));
+        if let Some(inline) = &self.inline {
+            inline.encode(out);
+        }
+    }
+
+    pub(super) fn decode(decoder: &mut Decoder<'_>, shape: SignShape) -> Result<Self, StorageError> {
+        let (time, id, item) = (decoder.u64()? as i64, decoder.u64()?, decoder.u64()?);
+        let at = decoder.offset();
+        let inline = match decoder.u8()? {
+            0 => None,
+            1 => Some(Arc::new(Embedding::decode(decoder, shape)?)),
+            other => return Err(decoder.wrong(at, "mark of a vector", u64::from(other), 1)),
+        };
+        Ok(Self { time, id, item, inline })
+    }
+
+    pub(super) fn ram_bytes(&self) -> usize {
         size_of::<Self>() + self.inline.as_ref().map_or(0, |inline| inline.ram_bytes())
     }
 }
 
-/// All behaviours of a user. A clone costs as much as its tail.
+/// The first events of a history, which are in files and stay as they are until the history is reshaped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// How many.
+    pub(super) len: u64,
+    /// The greatest of their numbers.
+    pub(super) greatest: u64,
+    /// When the first of them was.
+    pub(super) first_time: i64,
+    /// Time and number of the last of them.
+    pub(super) last: (i64, u64),
+    /// How many of them are in the table of buckets that is in a file; 0 if there is none.
+    pub(super) tallied: u64,
+}
+
+/// All behaviours of a user: those in files, and behind them its own. A clone costs as much as its tail.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
+    pub(super) stored: Stored,
     base: Arc<Vec<Event>>,
     /// All behind the base.
     tail: Vec<Event>,
     /// The record of the log that changed it last.
     pub(super) version: u64,
-    /// The record that last did anything else than put events behind the others: those of later versions begin with all
-    /// there are now.
+    /// The record that last did anything but add events behind the stored ones. What files have of an earlier one is gone.
     pub(super) reshaped: u64,
+    /// The record that last put an event before one that was there, behind the stored ones.
+    pub(super) reordered: u64,
+    /// Whether a file has a table of buckets, be it out of date.
+    pub(super) has_table: bool,
     bytes: usize,
 }
 
 impl History {
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> u64 {
+        self.stored.len + self.own_len() as u64
+    }
+
+    fn own_len(&self) -> usize {
         self.base.len() + self.tail.len()
     }
 
-    /// Events from a place on.
-    pub(super) fn from(&self, first: usize) -> impl DoubleEndedIterator<Item = &Event> {
+    /// Its own events, those behind the stored ones.
+    pub(super) fn own(&self) -> impl DoubleEndedIterator<Item = &Event> {
+        self.own_from(0)
+    }
+
+    /// Its own events from one of them on.
+    pub(super) fn own_from(&self, first: usize) -> impl DoubleEndedIterator<Item = &Event> {
         let base = &self.base[first.min(self.base.len())..];
         base.iter().chain(&self.tail[first.saturating_sub(self.base.len()).min(self.tail.len())..])
     }
 
-    /// How many events come before a time.
-    pub(super) fn before(&self, time: i64) -> usize {
+    /// How many of its own events come before a time.
+    pub(super) fn own_before(&self, time: i64) -> usize {
         let in_base = self.base.partition_point(|event| event.time < time);
         if in_base < self.base.len() {
             return in_base;
@@ -99,13 +144,33 @@ impl History {
         in_base + self.tail.partition_point(|event| event.time < time)
     }
 
+    /// When the first event was, if there is one.
+    pub(super) fn first_time(&self) -> Option<i64> {
+        match self.stored.len {
+            0 => self.own().next().map(|event| event.time),
+            _ => Some(self.stored.first_time),
+        }
+    }
+
+    /// When the last event was, if there is one.
+    pub(super) fn last_time(&self) -> Option<i64> {
+        let stored = (self.stored.len > 0).then_some(self.stored.last.0);
+        self.own().next_back().map(|event| event.time).or(stored)
+    }
+
     pub(super) fn ram_bytes(&self) -> usize {
         size_of::<Self>() + self.bytes
     }
 
-    /// Adds events whose numbers are new; says how many that were.
-    pub(super) fn append(&mut self, mut events: Vec<Event>, lsn: u64) -> usize {
-        self.forget_known(&mut events);
+    /// Whether adding an event needs the stored ones: to see whether one has its number, or to come before one.
+    pub(super) fn asks_stored(&self, event: &Event) -> bool {
+        self.stored.len > 0 && (event.id <= self.stored.greatest || event.key() < self.stored.last)
+    }
+
+    /// Adds events whose numbers are new; says how many that were. `stored` has the stored events, if one of them
+    /// [asks for them](Self::asks_stored).
+    pub(super) fn append(&mut self, mut events: Vec<Event>, lsn: u64, stored: &[Event]) -> usize {
+        self.forget_known(&mut events, stored);
         let added = events.len();
         if added == 0 {
             return 0;
@@ -114,8 +179,13 @@ impl History {
             self.reshaped = lsn;
         }
         self.version = lsn;
-        self.bytes += events.iter().map(Event::ram_bytes).sum::<usize>();
         events.sort_unstable_by_key(Event::key);
+        if self.stored.len > 0 && events[0].key() < self.stored.last {
+            let all = stored.iter().cloned().chain(self.own().cloned()).chain(events);
+            self.reshape(all.collect(), lsn);
+            return added;
+        }
+        self.bytes += events.iter().map(Event::ram_bytes).sum::<usize>();
         let last = self.tail.last().or(self.base.last()).map(Event::key);
         if last.is_none_or(|last| last < events[0].key()) {
             self.tail.append(&mut events);
@@ -124,7 +194,7 @@ impl History {
             }
             return added;
         }
-        self.reshaped = lsn;
+        self.reordered = lsn;
         self.fold();
         let base = Arc::make_mut(&mut self.base);
         base.append(&mut events);
@@ -133,32 +203,48 @@ impl History {
     }
 
     /// Leaves only events whose numbers are not here and came only once, the first of each.
-    fn forget_known(&self, events: &mut Vec<Event>) {
+    fn forget_known(&self, events: &mut Vec<Event>, stored: &[Event]) {
         if events.len() > SCAN_MAX {
-            let mut known: HashSet<u64> = self.from(0).map(|event| event.id).collect();
+            let mut known: HashSet<u64> = stored.iter().chain(self.own()).map(|event| event.id).collect();
             events.retain(|event| known.insert(event.id));
             return;
         }
         let mut known = Vec::with_capacity(events.len());
         events.retain(|event| {
-            let is_new = !known.contains(&event.id) && self.from(0).all(|there| there.id != event.id);
+            let is_there = |there: &Event| there.id == event.id;
+            let is_stored = event.id <= self.stored.greatest && stored.iter().any(is_there);
+            let is_new = !known.contains(&event.id) && !is_stored && !self.own().any(is_there);
             known.push(event.id);
             is_new
         });
     }
 
-    /// Keeps some of the events; says how many went.
-    pub(super) fn retain(&mut self, lsn: u64, mut keep: impl FnMut(usize, &Event) -> bool) -> usize {
+    /// Keeps some of the events; says how many went. `stored` has the stored ones.
+    pub(super) fn retain(
+        &mut self,
+        lsn: u64,
+        stored: &[Event],
+        mut keep: impl FnMut(u64, &Event) -> bool,
+    ) -> usize {
         let mut at = 0..;
+        let all = stored.iter().chain(self.own());
         let kept: Vec<Event> =
-            self.from(0).filter(|event| at.next().is_some_and(|at| keep(at, event))).cloned().collect();
-        let gone = self.len() - kept.len();
+            all.filter(|event| at.next().is_some_and(|at| keep(at, event))).cloned().collect();
+        let gone = self.len() as usize - kept.len();
         if gone > 0 {
-            self.bytes = kept.iter().map(Event::ram_bytes).sum();
-            (self.base, self.tail) = (Arc::new(kept), Vec::new());
-            (self.version, self.reshaped) = (lsn, lsn);
+            self.version = lsn;
+            self.reshape(kept, lsn);
         }
         gone
+    }
+
+    /// From now on these are all events: none of them is in a file.
+    fn reshape(&mut self, mut events: Vec<Event>, lsn: u64) {
+        events.sort_unstable_by_key(Event::key);
+        self.bytes = events.iter().map(Event::ram_bytes).sum();
+        (self.base, self.tail) = (Arc::new(events), Vec::new());
+        (self.reshaped, self.reordered) = (lsn, lsn);
+        self.stored = Stored::default();
     }
 
     fn fold(&mut self) {
@@ -166,34 +252,74 @@ impl History {
         Arc::make_mut(&mut self.base).extend(tail);
     }
 
+    /// What it is when all of its events are in files, and so many of them in the table that is in a file.
+    pub(super) fn settled(&self, tallied: u64) -> Self {
+        let greatest = self.own().map(|event| event.id).max().unwrap_or(0);
+        let stored = Stored {
+            len: self.len(),
+            greatest: self.stored.greatest.max(greatest),
+            first_time: self.first_time().unwrap_or(0),
+            last: self.own().next_back().map_or(self.stored.last, Event::key),
+            tallied,
+        };
+        let (version, reshaped, reordered) = (self.version, self.reshaped, self.reordered);
+        Self { stored, version, reshaped, reordered, has_table: tallied > 0, ..Self::default() }
+    }
+
+    /// Encodes the head of a history that is in files.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new();
-        out.u64(self.version).u64(self.reshaped).u32(self.len() as u32);
-        for event in self.from(0) {
-            out.u64(event.time as u64).u64(event.id).u64(event.item).u8(u8::from(event.inline.is_some()));
-            if let Some(inline) = &event.inline {
-                inline.encode(&mut out);
-            }
-        }
+        let Stored { len, greatest, first_time, last, tallied } = self.stored;
+        out.u64(self.version).u64(self.reshaped).u64(self.reordered).u64(len).u64(greatest);
+        out.u64(first_time as u64).u64(last.0 as u64).u64(last.1).u64(tallied);
         out.into_bytes()
     }
 
-    pub(super) fn decode(bytes: &[u8], path: &Path, shape: SignShape) -> Result<Self, StorageError> {
-        let mut decoder = Decoder::new(bytes, path, 0);
-        let (version, reshaped, count) = (decoder.u64()?, decoder.u64()?, decoder.u32()? as usize);
-        let mut base = Vec::with_capacity(count.min(decoder.remaining() / 25));
-        for _ in 0..count {
-            let (time, id, item) = (decoder.u64()? as i64, decoder.u64()?, decoder.u64()?);
-            let at = decoder.offset();
-            let inline = match decoder.u8()? {
-                0 => None,
-                1 => Some(Arc::new(Embedding::decode(&mut decoder, shape)?)),
-                other => return Err(decoder.wrong(at, "mark of a vector", u64::from(other), 1)),
-            };
-            base.push(Event { time, id, item, inline });
+    /// Decodes the head of a history.
+    pub(super) fn decode(decoder: &mut Decoder<'_>) -> Result<Self, StorageError> {
+        let (version, reshaped, reordered) = (decoder.u64()?, decoder.u64()?, decoder.u64()?);
+        let (len, greatest) = (decoder.u64()?, decoder.u64()?);
+        let first_time = decoder.u64()? as i64;
+        let last = (decoder.u64()? as i64, decoder.u64()?);
+        let at = decoder.offset();
+        let tallied = decoder.u64()?;
+        if tallied > len {
+            return Err(decoder.wrong(at, "events in a table", tallied, len));
         }
-        decoder.finish()?;
-        let bytes = base.iter().map(Event::ram_bytes).sum();
-        Ok(Self { base: Arc::new(base), tail: Vec::new(), version, reshaped, bytes })
+        let stored = Stored { len, greatest, first_time, last, tallied };
+        Ok(Self { stored, version, reshaped, reordered, has_table: tallied > 0, ..Self::default() })
+    }
+}
+
+/// All events of a history at one moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Events {
+    /// Those in files: at least as many as the history has.
+    pub(super) stored: Arc<Vec<Event>>,
+    pub(super) history: Arc<History>,
+}
+
+impl Events {
+    pub(super) fn len(&self) -> usize {
+        self.history.len() as usize
+    }
+
+    /// Events from a place on.
+    pub(super) fn from(&self, first: usize) -> impl DoubleEndedIterator<Item = &Event> {
+        let stored = &self.stored[..self.stored_len()];
+        stored[first.min(stored.len())..]
+            .iter()
+            .chain(self.history.own_from(first.saturating_sub(stored.len())))
+    }
+
+    /// How many events come before a time.
+    pub(super) fn before(&self, time: i64) -> usize {
+        let stored = &self.stored[..self.stored_len()];
+        let first = stored.partition_point(|event| event.time < time);
+        if first < stored.len() { first } else { first + self.history.own_before(time) }
+    }
+
+    fn stored_len(&self) -> usize {
+        self.history.stored.len as usize
     }
 }

@@ -42,10 +42,6 @@ impl<V: Clone> Kept<V> {
         self.put(&mut all, key, value, bytes);
     }
 
-    pub(super) fn remove(&self, key: u64) {
-        self.lock().remove(key);
-    }
-
     /// Bytes kept now.
     pub(super) fn bytes(&self) -> usize {
         let all = self.lock();
@@ -97,8 +93,6 @@ mod tests {
         assert_eq!(kept.get(7), None);
         kept.insert(4_999, 1, 10);
         assert_eq!(kept.get(4_999), Some(1));
-        kept.remove(4_999);
-        assert_eq!(kept.get(4_999), None);
         kept.insert(6_000, 1, 501);
         assert_eq!(kept.get(6_000), None);
     }

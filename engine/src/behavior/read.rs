@@ -1,31 +1,20 @@
 //! Questions about what users did.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use nearline_index::sdim::{BucketTable, ServingTable, exact_attention, hamming_top_k};
+use nearline_index::sdim::{
+    BucketTable, ServingTable, SignShape, SparseTable, exact_attention, hamming_top_k,
+};
 
 use super::error::BehaviorError;
-use super::history::{Embedding, Event, History};
+use super::history::{Embedding, Event, Events};
 use super::store::Inner;
+use super::tallied::Tallied;
 use super::{Behavior, Candidates, Interests, SimilarBehavior, Span, UserTable};
 
 /// Candidates of one question at most, all users together.
 pub const CANDIDATES_MAX: usize = 1 << 20;
-/// Behaviours whose vectors are looked up at a time.
-const CHUNK: usize = 1024;
-
-/// A table worked out from a history, and which part of it.
-#[derive(Clone, Debug)]
-pub(super) struct Tallied {
-    /// The version of the history.
-    version: u64,
-    /// Events left out at the beginning: they had expired.
-    first: usize,
-    /// Events up to here are in it.
-    end: usize,
-    table: BucketTable,
-    serving: Arc<ServingTable>,
-}
 
 /// A space as it is read at a moment: what has expired by then is not there. Made by
 /// [`BehaviorSpace::now`](super::BehaviorSpace::now) or [`BehaviorSpace::at`](super::BehaviorSpace::at).
@@ -74,9 +63,7 @@ impl BehaviorReader<'_> {
                     embeddings.iter().flat_map(|embedding| embedding.signature.iter().copied()).collect()
                 }
             };
-            if let Some(tallied) = self.tallied(*user)? {
-                tallied.serving.interest(&signatures, out)?;
-            }
+            self.interest_of(*user, &signatures, out)?;
         }
         Ok(Interests { lengths, values })
     }
@@ -101,13 +88,20 @@ impl BehaviorReader<'_> {
     /// # Errors
     /// When files cannot be read.
     pub fn behaviors(&self, user: u64, span: Span) -> Result<Vec<Behavior>, BehaviorError> {
-        let history = self.inner.history(user)?;
-        let first = self.first(&history);
+        let (history, files) = self.inner.history(user)?;
+        let cutoff = self.cutoff();
+        if let Span::Last(count) = span {
+            let from = history.len().saturating_sub(count as u64);
+            let last = self.inner.events_from(user, &history, &files, from)?;
+            let visible = last.into_iter().filter(|event| event.time >= cutoff);
+            return Ok(visible.map(|event| behavior(user, &event)).collect());
+        }
+        let events = self.inner.events(user, &history, &files)?;
         let part = match span {
-            Span::Last(count) => first.max(history.len().saturating_sub(count))..history.len(),
-            Span::Between { from, to } => first.max(history.before(from))..history.before(to),
+            Span::Last(_) => 0..events.len(),
+            Span::Between { from, to } => events.before(from.max(cutoff))..events.before(to),
         };
-        Ok(history.from(part.start).take(part.len()).map(|event| behavior(user, event)).collect())
+        Ok(events.from(part.start).take(part.len()).map(|event| behavior(user, event)).collect())
     }
 
     /// For each candidate, the `k` behaviours whose signatures differ from its in the fewest bits, most alike first; of
@@ -124,10 +118,10 @@ impl BehaviorReader<'_> {
         let shape = self.inner.epoch.family.shape();
         check_count(candidates.count(shape.dim())?)?;
         let queries = self.embed(candidates)?;
-        let history = self.inner.history(user)?;
-        let newest_first: Vec<&Event> = history.from(self.first(&history)).rev().collect();
+        let events = self.events(user)?;
+        let newest_first: Vec<&Event> = events.from(events.before(self.cutoff())).rev().collect();
         let mut signatures = Vec::with_capacity(newest_first.len() * shape.words());
-        self.embeddings(&newest_first, |embedding| {
+        self.inner.each_embedding(&newest_first, |embedding| {
             signatures.extend_from_slice(&embedding.signature);
             Ok(())
         })?;
@@ -157,10 +151,10 @@ impl BehaviorReader<'_> {
         check_count(candidates.count(dim)?)?;
         let queries = self.embed(candidates)?;
         let queries: Vec<f32> = queries.iter().flat_map(|query| query.vector.iter().copied()).collect();
-        let history = self.inner.history(user)?;
-        let events: Vec<&Event> = history.from(self.first(&history)).collect();
+        let events = self.events(user)?;
+        let events: Vec<&Event> = events.from(events.before(self.cutoff())).collect();
         let mut vectors = Vec::with_capacity(events.len() * dim);
-        self.embeddings(&events, |embedding| {
+        self.inner.each_embedding(&events, |embedding| {
             vectors.extend_from_slice(&embedding.vector);
             Ok(())
         })?;
@@ -174,89 +168,63 @@ impl BehaviorReader<'_> {
         }
     }
 
-    /// How many events of a history have expired.
-    fn first(&self, history: &History) -> usize {
-        let Some(ttl) = self.inner.epoch.ttl else { return 0 };
-        // What happened `ttl` ago is gone.
-        let ttl = i64::try_from(ttl).unwrap_or(i64::MAX);
-        match self.now.checked_sub(ttl).map(|time| time.checked_add(1)) {
-            None => 0,
-            Some(None) => history.len(),
-            Some(Some(time)) => history.before(time),
+    /// The interest of one user, into `out`, which is zero.
+    fn interest_of(&self, user: u64, signatures: &[u64], out: &mut [f32]) -> Result<(), BehaviorError> {
+        let (shape, normalize) = (self.inner.epoch.family.shape(), self.inner.epoch.normalize);
+        let (history, files) = self.inner.history(user)?;
+        if !is_sparse(shape, history.len(), signatures.len() / shape.words()) {
+            if let Some(tallied) = self.inner.tally(user, &history, &files, self.cutoff())? {
+                ServingTable::new(&tallied.table, normalize).interest(signatures, out)?;
+            }
+            return Ok(());
         }
+        let events = self.inner.events(user, &history, &files)?;
+        let events: Vec<&Event> = events.from(events.before(self.cutoff())).collect();
+        let (mut vectors, mut own) = (Vec::new(), Vec::new());
+        self.inner.each_embedding(&events, |embedding| {
+            vectors.extend_from_slice(&embedding.vector);
+            own.extend_from_slice(&embedding.signature);
+            Ok(())
+        })?;
+        Ok(SparseTable::new(shape, normalize, vectors, &own)?.interest(signatures, out)?)
+    }
+
+    /// All events of a user.
+    fn events(&self, user: u64) -> Result<Events, BehaviorError> {
+        let (history, files) = self.inner.history(user)?;
+        Ok(self.inner.events(user, &history, &files)?)
+    }
+
+    /// Events before this time have expired.
+    fn cutoff(&self) -> i64 {
+        self.inner.epoch.cutoff(self.now)
     }
 
     /// The table of a user; `None` for nobody.
     fn tallied(&self, user: u64) -> Result<Option<Arc<Tallied>>, BehaviorError> {
-        let history = self.inner.history(user)?;
-        let first = self.first(&history);
-        if first == history.len() {
-            return Ok(None);
-        }
-        let kept = self.inner.tables.get(user);
-        if let Some(kept) = &kept
-            && (kept.version, kept.first) == (history.version, first)
-        {
-            return Ok(Some(Arc::clone(kept)));
-        }
-        let table = match kept.map(|kept| self.caught_up(&kept, &history, first)).transpose()?.flatten() {
-            Some(table) => table,
-            None => {
-                let mut table = BucketTable::new(self.inner.epoch.family.shape());
-                self.add(&mut table, &history, first)?;
-                table
-            }
+        let (history, files) = self.inner.history(user)?;
+        self.inner.tally(user, &history, &files, self.cutoff())
+    }
+}
+
+impl Inner {
+    /// Users who have behaviours, from a number on, in order; at most so many.
+    pub(super) fn users(&self, from: u64, limit: usize) -> Result<Vec<u64>, BehaviorError> {
+        let (dirty, files) = {
+            let state = self.state();
+            let dirty: BTreeSet<u64> = state.dirty.keys().copied().filter(|&user| user >= from).collect();
+            (dirty, Arc::clone(&state.files))
         };
-        let serving = Arc::new(ServingTable::new(&table, self.inner.epoch.normalize));
-        let (version, end) = (history.version, history.len());
-        let bytes = table.ram_bytes() + serving.ram_bytes();
-        let tallied = Arc::new(Tallied { version, first, end, table, serving });
-        self.inner.tables.insert(user, Arc::clone(&tallied), bytes);
-        Ok(Some(tallied))
-    }
-
-    /// A table made of an older one: what expired since is taken out, what came is added. `None` where that would not give
-    /// the bits of a table made anew: if behaviours in between changed, if the clock went back, or if sums were rounded.
-    fn caught_up(
-        &self,
-        kept: &Tallied,
-        history: &History,
-        first: usize,
-    ) -> Result<Option<BucketTable>, BehaviorError> {
-        let is_prefix = (history.reshaped..=history.version).contains(&kept.version);
-        if !is_prefix || first < kept.first || first > kept.end {
-            return Ok(None);
-        }
-        let mut table = kept.table.clone();
-        let expired: Vec<&Event> = history.from(kept.first).take(first - kept.first).collect();
-        self.embeddings(&expired, |embedding| Ok(table.remove(&embedding.vector, &embedding.signature)?))?;
-        self.add(&mut table, history, kept.end)?;
-        let is_same = expired.is_empty() || table.is_exact();
-        Ok(is_same.then_some(table))
-    }
-
-    /// Adds events from a place on.
-    fn add(&self, table: &mut BucketTable, history: &History, first: usize) -> Result<(), BehaviorError> {
-        let events: Vec<&Event> = history.from(first).collect();
-        self.embeddings(&events, |embedding| Ok(table.add(&embedding.vector, &embedding.signature)?))
-    }
-
-    /// Calls with the embedding of each event, in their order; some at a time are looked up together.
-    fn embeddings(
-        &self,
-        events: &[&Event],
-        mut each: impl FnMut(&Embedding) -> Result<(), BehaviorError>,
-    ) -> Result<(), BehaviorError> {
-        for events in events.chunks(CHUNK) {
-            let items = events.iter().filter(|event| event.inline.is_none()).map(|event| event.item);
-            let mut found = self.inner.embeddings(&items.collect::<Vec<_>>())?.into_iter();
-            for event in events {
-                if let Some(embedding) = event.inline.clone().or_else(|| found.next()) {
-                    each(&embedding)?;
-                }
+        let (mut users, mut next) = (Vec::new(), Some(from));
+        while let Some(from) = next.filter(|_| users.len() < limit) {
+            let candidates = [files.user_from(from)?, dirty.range(from..).next().copied()];
+            let Some(user) = candidates.into_iter().flatten().min() else { break };
+            if self.history(user)?.0.len() > 0 {
+                users.push(user);
             }
+            next = user.checked_add(1);
         }
-        Ok(())
+        Ok(users)
     }
 }
 
@@ -271,6 +239,14 @@ impl Candidates<'_> {
             }
         }
     }
+}
+
+/// Whether so many behaviours are best added up for each of so many candidates: a table has more rows than that takes, and than
+/// there are behaviours.
+fn is_sparse(shape: SignShape, behaviors: u64, candidates: usize) -> bool {
+    let rows = (shape.groups() * shape.buckets()) as u64;
+    let each = shape.groups() as u64 * (behaviors / shape.buckets() as u64 + 1);
+    behaviors < rows && candidates as u64 * each < rows + behaviors * shape.groups() as u64
 }
 
 fn check_count(candidates: usize) -> Result<(), BehaviorError> {

@@ -8,7 +8,7 @@ use nearline_index::sdim::SignFamily;
 use nearline_storage::{Decoder, Encoder, StorageError};
 
 use super::SourceOffset;
-use super::history::{Embedding, Event, decode_vector};
+use super::history::{Embedding, Event, History, decode_vector};
 
 const APPEND: u8 = 1;
 const DELETE: u8 = 2;
@@ -40,6 +40,17 @@ impl Write {
                 vec![*user]
             }
             Self::Items(_) => Vec::new(),
+        }
+    }
+
+    /// Whether applying it needs the stored events of a user of it.
+    pub(super) fn asks_stored(&self, user: u64, history: &History) -> bool {
+        match self {
+            Self::Append { events, .. } => {
+                events.iter().any(|(of, event)| *of == user && history.asks_stored(event))
+            }
+            Self::Delete { .. } | Self::Before { .. } | Self::Truncate { .. } => history.stored.len > 0,
+            Self::Items(_) => false,
         }
     }
 

@@ -4,21 +4,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use nearline_storage::{
-    BlockCache, Decoder, Disk, FileHeader, FolderLock, Group, LockMode, StorageError, Table, Wal, WalOptions,
+    BlockCache, Disk, FileHeader, FolderLock, Group, LockMode, StorageError, Table, Wal, WalOptions,
     is_temp_name,
 };
 
 use super::error::BehaviorError;
-use super::history::{Embedding, History};
+use super::files::Files;
+use super::history::{Embedding, Event, Events, History};
 use super::kept::Kept;
-use super::manifest::{EPOCH, Epoch, Manifest, SPACE, histories_name, items_name, number_of};
-use super::read::Tallied;
+use super::manifest::{EPOCH, Epoch, Kind, Manifest, SPACE, number_of};
 use super::record::Write;
+use super::tallied::Tallied;
 use super::write::{Outcome, Submitted, Writer};
 use crate::segment::file_id;
 
-pub(super) const HISTORIES_KIND: [u8; 4] = *b"BHIS";
-pub(super) const ITEMS_KIND: [u8; 4] = *b"BITM";
 /// What an entry of a map costs beside the value.
 const ENTRY_BYTES: usize = 64;
 
@@ -33,7 +32,7 @@ pub(crate) struct Limits {
     pub(crate) log_segment: u64,
     /// Tables that were worked out.
     pub(crate) tables: usize,
-    /// Histories read from files.
+    /// Events read from files, and heads of histories.
     pub(crate) histories: usize,
     /// Items read from files.
     pub(crate) items: usize,
@@ -49,8 +48,13 @@ pub(crate) struct Inner {
     pub(super) writer: Mutex<Writer>,
     state: RwLock<State>,
     pub(super) tables: Kept<Arc<Tallied>>,
-    histories: Kept<Arc<History>>,
+    /// Heads of histories of which nothing is in memory.
+    heads: Kept<Arc<History>>,
+    /// Stored events, and of which shape.
+    stored: Kept<(u64, Arc<Vec<Event>>)>,
     items: Kept<Arc<Embedding>>,
+    /// Numbers of files of tables that could not be opened.
+    lost: Vec<u64>,
     _lock: FolderLock,
     _database: Option<Arc<FolderLock>>,
 }
@@ -66,19 +70,10 @@ pub(super) struct State {
     pub(super) new_items: HashMap<u64, Arc<Embedding>>,
     /// Bytes of both.
     pub(super) dirty_bytes: usize,
+    /// Events in files that are of no more use.
+    pub(super) dead: u64,
     pub(super) marks: BTreeMap<(String, u32), u64>,
     pub(super) files: Arc<Files>,
-}
-
-/// The files that are live.
-#[derive(Debug, Default)]
-pub(super) struct Files {
-    /// Tells the files of one moment from those of others.
-    pub(super) generation: u64,
-    /// Whole histories by user, oldest first: the newest that has a user counts.
-    pub(super) histories: Vec<Arc<Table>>,
-    /// Embeddings by item, each in one file.
-    pub(super) items: Vec<Arc<Table>>,
 }
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -102,13 +97,25 @@ impl Inner {
         let epoch = Epoch::read(&*disk)?;
         let mut manifest = Manifest::read(&*disk)?;
         remove_leftovers(&*disk, &mut manifest)?;
-        let files = Files {
-            generation: 0,
-            histories: open_all(&disk, &epoch, &cache, HISTORIES_KIND, &manifest.histories)?,
-            items: open_all(&disk, &epoch, &cache, ITEMS_KIND, &manifest.items)?,
+        let open = |kind: Kind| {
+            let open = |&number: &u64| open_table(&disk, &epoch, &cache, kind, number);
+            manifest.numbers(kind).iter().map(open).collect::<Result<Vec<_>, _>>()
         };
+        let (histories, items) = (open(Kind::Histories)?, open(Kind::Items)?);
+        // Tables that are lost are worked out anew.
+        let mut tables = Vec::new();
+        let mut lost = std::mem::take(&mut manifest.files[Kind::Tables as usize]);
+        lost.retain(|&number| {
+            let opened = open_table(&disk, &epoch, &cache, Kind::Tables, number);
+            let is_lost = opened.is_err();
+            tables.extend(opened);
+            manifest.files[Kind::Tables as usize].extend(Some(number).filter(|_| !is_lost));
+            is_lost
+        });
+        let files = Files { generation: 0, histories, items, tables };
         let mut state = State {
-            lsn: manifest.lsn,
+            lsn: manifest.base + manifest.lsn,
+            dead: manifest.dead,
             marks: manifest.marks.clone(),
             files: Arc::new(files),
             ..State::default()
@@ -118,7 +125,7 @@ impl Inner {
         let wal = Wal::open(Arc::clone(&disk), epoch.store_id, options, manifest.lsn, &mut |lsn, bytes| {
             let write = Write::decode(bytes, &path, &epoch.family)?;
             let loaded = state.load(&write, &epoch)?;
-            state.apply(write, lsn, loaded);
+            state.apply(write, manifest.base + lsn, loaded);
             Ok(())
         })?;
         Ok(Self {
@@ -126,8 +133,10 @@ impl Inner {
             writer: Mutex::new(Writer::new(wal, manifest)),
             state: RwLock::new(state),
             tables: Kept::new(limits.tables),
-            histories: Kept::new(limits.histories),
+            heads: Kept::new(limits.histories / 4),
+            stored: Kept::new(limits.histories / 4 * 3),
             items: Kept::new(limits.items),
+            lost,
             _lock: lock,
             _database: database,
             disk,
@@ -145,36 +154,75 @@ impl Inner {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a write in that is in the log. What was read of its users before is out of date then.
-    pub(super) fn apply(&self, state: &mut State, write: Write, lsn: u64, loaded: Loaded) -> Outcome {
-        write.users().iter().for_each(|&user| self.histories.remove(user));
-        Ok(state.apply(write, lsn, loaded))
-    }
-
-    /// What becomes of histories in memory when they are in files: they are kept as if they had been read.
-    pub(super) fn keep_clean(&self, histories: HashMap<u64, Arc<History>>) {
-        for (user, history) in histories {
-            let bytes = history.ram_bytes();
-            self.histories.insert(user, history, bytes);
+    /// Heads of histories that went from memory into files: they are kept as if they had been read.
+    pub(super) fn keep_heads(&self, heads: Vec<(u64, Arc<History>)>) {
+        for (user, head) in heads {
+            let bytes = head.ram_bytes() + ENTRY_BYTES;
+            self.heads.insert(user, head, bytes);
         }
     }
 
-    /// The history of a user; empty if there is none.
-    pub(super) fn history(&self, user: u64) -> Result<Arc<History>, StorageError> {
+    /// The history of a user as it is in memory, and the files that have the rest of it.
+    pub(super) fn history(&self, user: u64) -> Result<(Arc<History>, Arc<Files>), StorageError> {
         let files = {
             let state = self.state();
-            if let Some(history) = state.dirty.get(&user).cloned().or_else(|| self.histories.get(user)) {
-                return Ok(history);
+            let files = Arc::clone(&state.files);
+            if let Some(history) = state.dirty.get(&user).cloned().or_else(|| self.heads.get(user)) {
+                return Ok((history, files));
             }
-            Arc::clone(&state.files)
+            files
         };
-        let history = Arc::new(files.history(user, &self.epoch)?);
+        let head = Arc::new(files.head(user)?);
         // With the state locked nothing becomes of it: if nothing has, it is what it was.
         let state = self.state();
         if state.files.generation == files.generation && !state.dirty.contains_key(&user) {
-            self.histories.insert(user, Arc::clone(&history), history.ram_bytes());
+            self.heads.insert(user, Arc::clone(&head), head.ram_bytes() + ENTRY_BYTES);
         }
-        Ok(history)
+        drop(state);
+        Ok((head, files))
+    }
+
+    /// All events of a history.
+    pub(super) fn events(
+        &self,
+        user: u64,
+        history: &Arc<History>,
+        files: &Files,
+    ) -> Result<Events, StorageError> {
+        let (len, history) = (history.stored.len as usize, Arc::clone(history));
+        let kept = self.stored.get(user).filter(|(reshaped, _)| *reshaped == history.reshaped);
+        let kept = kept.map(|(_, events)| events).unwrap_or_default();
+        if kept.len() >= len {
+            return Ok(Events { stored: kept, history });
+        }
+        let mut events = Arc::unwrap_or_clone(kept);
+        events.extend(files.events(user, &history, events.len() as u64, &self.epoch)?);
+        let bytes = events.iter().map(Event::ram_bytes).sum::<usize>() + ENTRY_BYTES;
+        let stored = Arc::new(events);
+        self.stored.insert(user, (history.reshaped, Arc::clone(&stored)), bytes);
+        Ok(Events { stored, history })
+    }
+
+    /// Events of a history from one on. Nothing else of it is read.
+    pub(super) fn events_from(
+        &self,
+        user: u64,
+        history: &Arc<History>,
+        files: &Files,
+        from: u64,
+    ) -> Result<Vec<Event>, StorageError> {
+        let stored = history.stored.len;
+        let own = history.own_from(from.saturating_sub(stored) as usize).cloned();
+        if from >= stored {
+            return Ok(own.collect());
+        }
+        let kept = self.stored.get(user).filter(|(reshaped, _)| *reshaped == history.reshaped);
+        let mut events = match kept.filter(|(_, events)| events.len() as u64 >= stored) {
+            Some((_, events)) => events[from as usize..stored as usize].to_vec(),
+            None => files.events(user, history, from, &self.epoch)?,
+        };
+        events.extend(own);
+        Ok(events)
     }
 
     /// The embeddings of items, in their order.
@@ -206,21 +254,18 @@ impl Inner {
         })
     }
 
-    /// Reads all files and checks them.
+    /// Reads all files and checks them. Tables that are lost are damage, too.
     pub(crate) fn verify(&self) -> Result<(), StorageError> {
         let files = Arc::clone(&self.state().files);
-        for table in &files.histories {
-            table.verify()?;
-            for pair in table.scan() {
-                History::decode(&pair?.1, table.path(), self.epoch.family.shape())?;
-            }
+        for &number in &self.lost {
+            open_table(&self.disk, &self.epoch, &self.cache, Kind::Tables, number)?;
         }
-        files.items.iter().try_for_each(|table| table.verify().map(drop))
+        files.verify(&self.epoch)
     }
 
     /// Bytes kept of what was read or worked out: tables, histories, items.
     pub(super) fn kept_bytes(&self) -> [usize; 3] {
-        [self.tables.bytes(), self.histories.bytes(), self.items.bytes()]
+        [self.tables.bytes(), self.heads.bytes() + self.stored.bytes(), self.items.bytes()]
     }
 }
 
@@ -232,17 +277,23 @@ impl Drop for Inner {
     }
 }
 
-/// Histories that a write is about, as they were in the files.
-pub(super) type Loaded = HashMap<u64, Arc<History>>;
+/// What applying a write needs of files: histories as they are there, with the stored events where these are asked for.
+pub(super) type Loaded = HashMap<u64, Events>;
 
 impl State {
     /// Reads what applying a write needs, so that applying cannot fail.
-    pub(super) fn load(&self, write: &Write, epoch: &Epoch) -> Result<Loaded, StorageError> {
+    fn load(&self, write: &Write, epoch: &Epoch) -> Result<Loaded, StorageError> {
         let mut loaded = Loaded::new();
         for user in write.users() {
-            if !self.dirty.contains_key(&user) {
-                loaded.insert(user, Arc::new(self.files.history(user, epoch)?));
-            }
+            let history = match self.dirty.get(&user) {
+                Some(history) => Arc::clone(history),
+                None => Arc::new(self.files.head(user)?),
+            };
+            let stored = match write.asks_stored(user, &history) {
+                true => self.files.events(user, &history, 0, epoch)?,
+                false => Vec::new(),
+            };
+            loaded.insert(user, Events { stored: Arc::new(stored), history });
         }
         Ok(loaded)
     }
@@ -267,25 +318,27 @@ impl State {
                 }
                 for (user, events) in by_user {
                     let came = events.len();
-                    let added = self.change(user, &mut loaded, |history| history.append(events, lsn));
+                    let added =
+                        self.change(user, &mut loaded, |history, stored| history.append(events, lsn, stored));
                     report.appended += added;
                     report.duplicates += came - added;
                 }
             }
             Write::Delete { user, ids } => {
                 let ids: std::collections::HashSet<u64> = ids.into_iter().collect();
-                report.deleted = self.change(user, &mut loaded, |history| {
-                    history.retain(lsn, |_, event| !ids.contains(&event.id))
+                report.deleted = self.change(user, &mut loaded, |history, stored| {
+                    history.retain(lsn, stored, |_, event| !ids.contains(&event.id))
                 });
             }
             Write::Before { user, time } => {
-                report.deleted = self
-                    .change(user, &mut loaded, |history| history.retain(lsn, |_, event| event.time >= time));
+                report.deleted = self.change(user, &mut loaded, |history, stored| {
+                    history.retain(lsn, stored, |_, event| event.time >= time)
+                });
             }
             Write::Truncate { user, keep } => {
-                report.deleted = self.change(user, &mut loaded, |history| {
-                    let first = (history.len() as u64).saturating_sub(keep);
-                    history.retain(lsn, |at, _| at as u64 >= first)
+                report.deleted = self.change(user, &mut loaded, |history, stored| {
+                    let first = history.len().saturating_sub(keep);
+                    history.retain(lsn, stored, |at, _| at >= first)
                 });
             }
             Write::Items(items) => {
@@ -306,102 +359,47 @@ impl State {
         &mut self,
         user: u64,
         loaded: &mut Loaded,
-        change: impl FnOnce(&mut History) -> usize,
+        change: impl FnOnce(&mut History, &[Event]) -> usize,
     ) -> usize {
         let bytes = |history: &History| history.ram_bytes() + ENTRY_BYTES;
-        if let Some(history) = self.dirty.get_mut(&user) {
-            let history = Arc::make_mut(history);
-            self.dirty_bytes -= bytes(history);
-            let changed = change(history);
-            self.dirty_bytes += bytes(history);
-            return changed;
-        }
-        let mut history = loaded.remove(&user).unwrap_or_default();
-        let changed = change(Arc::make_mut(&mut history));
-        if changed > 0 {
-            self.dirty_bytes += bytes(&history);
+        let Events { stored, history } = loaded.remove(&user).unwrap_or_default();
+        let (mut history, was_dirty) = match self.dirty.remove(&user) {
+            Some(history) => (history, true),
+            None => (history, false),
+        };
+        let (before, in_files) = (bytes(&history), history.stored.len);
+        // What a write before this one of the same group reshaped has none of them any more.
+        let stored = &stored[..stored.len().min(in_files as usize)];
+        let changed = change(Arc::make_mut(&mut history), stored);
+        if was_dirty || changed > 0 {
+            self.dead += in_files - history.stored.len;
+            self.dirty_bytes = self.dirty_bytes + bytes(&history) - if was_dirty { before } else { 0 };
             self.dirty.insert(user, history);
         }
         changed
     }
 }
 
-impl Files {
-    fn history(&self, user: u64, epoch: &Epoch) -> Result<History, StorageError> {
-        for table in self.histories.iter().rev() {
-            if let Some(bytes) = table.get(&user.to_be_bytes())? {
-                return History::decode(&bytes, table.path(), epoch.family.shape());
-            }
-        }
-        Ok(History::default())
-    }
-
-    /// Embeddings of those of the items, sorted, that are in files.
-    pub(super) fn embeddings(
-        &self,
-        items: &[u64],
-        epoch: &Epoch,
-    ) -> Result<Vec<(u64, Arc<Embedding>)>, StorageError> {
-        let mut found = Vec::with_capacity(items.len());
-        let mut wanted = items.to_vec();
-        for table in &self.items {
-            if wanted.is_empty() {
-                break;
-            }
-            let keys: Vec<[u8; 8]> = wanted.iter().map(|item| item.to_be_bytes()).collect();
-            let mut missing = Vec::new();
-            for (item, bytes) in wanted.into_iter().zip(table.get_many(&keys)?) {
-                let Some(bytes) = bytes else {
-                    missing.push(item);
-                    continue;
-                };
-                let mut decoder = Decoder::new(&bytes, table.path(), 0);
-                let embedding = Embedding::decode(&mut decoder, epoch.family.shape())?;
-                decoder.finish()?;
-                found.push((item, Arc::new(embedding)));
-            }
-            wanted = missing;
-        }
-        Ok(found)
-    }
-}
-
-fn open_all(
-    disk: &Arc<dyn Disk>,
-    epoch: &Epoch,
-    cache: &Arc<BlockCache>,
-    kind: [u8; 4],
-    numbers: &[u64],
-) -> Result<Vec<Arc<Table>>, StorageError> {
-    let open = |&number: &u64| open_table(disk, epoch, cache, kind, number);
-    numbers.iter().map(open).collect()
-}
-
-/// Opens a file of histories or of items.
+/// Opens a file of a kind.
 pub(super) fn open_table(
     disk: &Arc<dyn Disk>,
     epoch: &Epoch,
     cache: &Arc<BlockCache>,
-    kind: [u8; 4],
+    kind: Kind,
     number: u64,
 ) -> Result<Arc<Table>, StorageError> {
-    let name = if kind == ITEMS_KIND { items_name(number) } else { histories_name(number) };
-    Ok(Arc::new(Table::open(disk, &name, header(epoch.store_id, kind, number), Arc::clone(cache))?))
+    let header = header(epoch.store_id, kind, number);
+    Ok(Arc::new(Table::open(disk, &kind.name(number), header, Arc::clone(cache))?))
 }
 
-/// How a file of histories or items begins.
-pub(super) fn header(store_id: u64, kind: [u8; 4], number: u64) -> FileHeader {
-    FileHeader { kind, file_id: file_id(store_id, number, usize::from(kind == ITEMS_KIND)) }
+/// How a file of a kind begins.
+pub(super) fn header(store_id: u64, kind: Kind, number: u64) -> FileHeader {
+    FileHeader { kind: kind.mark(), file_id: file_id(store_id, number, kind as usize) }
 }
 
 /// Removes what a crash left and nothing names. Its numbers are never used again.
 fn remove_leftovers(disk: &dyn Disk, manifest: &mut Manifest) -> Result<(), StorageError> {
-    let live: Vec<String> = manifest
-        .histories
-        .iter()
-        .map(|&number| histories_name(number))
-        .chain(manifest.items.iter().map(|&number| items_name(number)))
-        .collect();
+    let live: Vec<String> = manifest.names().collect();
     for name in disk.list()? {
         let is_draft = is_temp_name(&name) && (name.starts_with(SPACE) || name.starts_with(EPOCH));
         let number = number_of(&name).filter(|_| !live.contains(&name));

@@ -1,13 +1,17 @@
 //! Spaces against their twin, and against crashes, faults, damage and other threads.
 
 mod crash;
+mod kill;
+mod planted;
+mod snapshots;
+mod tables;
 mod threads;
 mod twin;
 
 use std::sync::Arc;
 
 use nearline_index::sdim::Normalize;
-use nearline_storage::{BlockCache, Disk, SimDisk, StorageError};
+use nearline_storage::{BlockCache, SimDisk, StorageError};
 
 use super::{BehaviorOptions, BehaviorSpace, Inner, store::Limits};
 
@@ -32,8 +36,7 @@ fn create(seed: u64, normalize: Normalize) -> SimDisk {
 }
 
 fn open(disk: &SimDisk) -> Result<BehaviorSpace, StorageError> {
-    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let inner = Inner::open(disk, LIMITS, Arc::new(BlockCache::new(100_000)), None)?;
+    let inner = Inner::open(planted::disk_of(disk), LIMITS, Arc::new(BlockCache::new(100_000)), None)?;
     Ok(BehaviorSpace { inner: Arc::new(inner) })
 }
 

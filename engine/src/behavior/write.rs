@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nearline_storage::{MAX_RECORD_BYTES, StorageError, Wal};
 
 use super::error::BehaviorError;
-use super::history::{Embedding, Event};
+use super::history::{Embedding, Event, Events};
 use super::manifest::Manifest;
 use super::record::{Write, embed};
 use super::store::{Inner, Loaded, locked};
@@ -15,8 +15,8 @@ use super::{Behavior, SourceOffset, WriteReport};
 /// Partitions of sources at most, and the longest name of a source.
 const MARKS_MAX: usize = 1 << 16;
 const SOURCE_BYTES_MAX: usize = 255;
-/// Bytes of a history at most: what is written of it is one value of a sorted table.
-const HISTORY_BYTES_MAX: usize = 512 << 20;
+/// Behaviours of a user at most.
+const HISTORY_MAX: u64 = 1 << 24;
 /// How many times the memory for changes may be in use while files cannot be written.
 const FULL: usize = 4;
 
@@ -130,8 +130,8 @@ impl Inner {
         }
         let outcomes = {
             let mut state = self.state_mut();
-            let mut apply = |(lsn, write, loaded)| self.apply(&mut state, write, lsn, loaded);
-            staged.into_iter().map(|staged| staged.and_then(&mut apply)).collect()
+            let mut apply = |(lsn, write, loaded)| state.apply(write, lsn, loaded);
+            staged.into_iter().map(|staged| staged.map(&mut apply)).collect()
         };
         if self.is_time(&writer) {
             // What was written is safe; if files cannot be, the next write tries again.
@@ -158,22 +158,25 @@ impl Inner {
             let expected = format!("at most {MAX_RECORD_BYTES} bytes: split it");
             return Err(BehaviorError::bad("a write", format!("{} bytes", bytes.len()), expected));
         }
-        self.check_histories(&write, &loaded, bytes.len())?;
+        self.check_histories(&write, &loaded)?;
         let lsn = writer.wal.append(&[&bytes]).map_err(|error| writer.refused(error, false))?;
         if let Write::Items(items) = &write {
             new_items.extend(items.iter().cloned());
         }
-        Ok((lsn, write, loaded))
+        Ok((writer.manifest.base + lsn, write, loaded))
     }
 
-    /// The histories a write is about that are not in memory anyway, so that applying it cannot fail.
+    /// What applying a write needs of the files, so that it cannot fail.
     fn load(&self, write: &Write) -> Result<Loaded, StorageError> {
-        let mut users = write.users();
-        {
-            let state = self.state();
-            users.retain(|user| !state.dirty.contains_key(user));
-        }
-        users.into_iter().map(|user| Ok((user, self.history(user)?))).collect()
+        let load = |user| {
+            let (history, files) = self.history(user)?;
+            let events = match write.asks_stored(user, &history) {
+                true => self.events(user, &history, &files)?,
+                false => Events { stored: Arc::default(), history },
+            };
+            Ok((user, events))
+        };
+        write.users().into_iter().map(load).collect()
     }
 
     fn check_room(&self, writer: &Writer) -> Result<(), BehaviorError> {
@@ -184,15 +187,15 @@ impl Inner {
         }
     }
 
-    fn check_histories(&self, write: &Write, loaded: &Loaded, more: usize) -> Result<(), BehaviorError> {
-        let Write::Append { .. } = write else { return Ok(()) };
-        let state = self.state();
-        for user in write.users() {
-            let bytes = state.dirty.get(&user).or(loaded.get(&user)).map_or(0, |history| history.ram_bytes());
-            if bytes + more > HISTORY_BYTES_MAX {
-                let found = format!("{} bytes of user {user}", bytes + more);
-                let expected = format!("at most {HISTORY_BYTES_MAX} bytes: truncate it");
-                return Err(BehaviorError::bad("a history", found, expected));
+    /// Refuses what would make a history too long. What other writes of the group add does not count.
+    fn check_histories(&self, write: &Write, loaded: &Loaded) -> Result<(), BehaviorError> {
+        let Write::Append { events, .. } = write else { return Ok(()) };
+        for (user, there) in loaded {
+            let len = there.history.len();
+            if len + events.len() as u64 > HISTORY_MAX {
+                let found = format!("{} of user {user}", len + events.len() as u64);
+                let expected = format!("at most {HISTORY_MAX}: truncate it");
+                return Err(BehaviorError::bad("behaviours", found, expected));
             }
         }
         Ok(())

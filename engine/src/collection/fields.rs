@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::flush::remove_orphans;
-use super::maintain::{Job, choose};
+use super::maintain::{Job, View, choose};
 use super::{Collection, Files, Inner, Reader, locked};
 use crate::error::WriteError;
 use crate::field::{FIELD_INDEXES_MAX, FieldFile, FieldFileInfo, FieldIndexInfo, FieldType, FieldWriter};
@@ -212,9 +212,10 @@ impl Inner {
     }
 
     /// Whether a long job may go on. Points in memory are flushed if it is time: the background is busy with the job.
-    fn has_time(&self) -> Result<bool, WriteError> {
+    pub(super) fn has_time(&self) -> Result<bool, WriteError> {
         if self.has_background {
-            if choose(&self.view()) == Some(Job::Flush) {
+            // Codes can wait.
+            if choose(&View { uncoded: None, ..self.view() }) == Some(Job::Flush) {
                 self.flush()?;
                 self.changed.notify_all();
             }

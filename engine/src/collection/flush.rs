@@ -17,7 +17,7 @@ use crate::field::field_number;
 use crate::manifest::{MANIFEST, Manifest, is_dead_file, write_dead};
 use crate::point_id::PointId;
 use crate::record::{Stored, row_of};
-use crate::segment::{Segment, SegmentInfo, SegmentWriter, decode_id_row, is_segment_file};
+use crate::segment::{Segment, SegmentInfo, SegmentWriter, codes_number, decode_id_row, is_segment_file};
 use crate::state::State;
 use crate::vector_index::index_number;
 
@@ -147,6 +147,7 @@ impl Inner {
         self.tend_tier();
         let old: Vec<String> = sources.iter().flat_map(|source| source.info.files()).collect();
         self.remove(&mut files, &old);
+        self.remove_codes(&mut files, &sources);
         Ok(())
     }
 
@@ -252,10 +253,16 @@ pub(crate) fn orphans(
     let ours = |name: &str| {
         is_segment_file(name) || is_dead_file(name) || index_number(name).is_some() || is_draft(name)
     };
+    // They are not named, but go with their segments.
+    let is_codes = |name: &str| {
+        let of = codes_number(name);
+        of.is_some_and(|number| manifest.segments.iter().all(|info| info.number != number))
+    };
     let number = |name: &str| field_number(name).or_else(|| index_number(name));
     let is_unfinished =
         |name: &str| number(name).zip(building).is_some_and(|(number, building)| building.contains(&number));
-    let is_orphan = |name: &String| ours(name) && !known.contains(name) && !is_unfinished(name);
+    let is_orphan =
+        |name: &String| is_codes(name) || (ours(name) && !known.contains(name) && !is_unfinished(name));
     Ok(disk.list()?.into_iter().filter(is_orphan).collect())
 }
 

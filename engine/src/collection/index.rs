@@ -6,6 +6,7 @@ mod choose;
 mod source;
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -55,7 +56,10 @@ pub(super) fn start(inner: Arc<Inner>) -> std::io::Result<std::thread::JoinHandl
         let mut pause = RETRY;
         while let Some((at, job)) = inner.next_index(pause) {
             let permit = inner.permit();
+            // Adding to lists takes little memory; writing them takes what codes had.
+            inner.writes_lists.store(job != IndexJob::Add, Ordering::Release);
             let done = if inner.is_closing() { Ok(()) } else { inner.run_contained(at, job) };
+            inner.writes_lists.store(false, Ordering::Release);
             drop(permit);
             pause = if done.is_ok() { RETRY } else { (2 * pause).min(RETRY_MAX) };
             let is_closing = inner.is_closing();
@@ -184,7 +188,6 @@ impl Inner {
         (0..self.schema.len()).any(|at| {
             let IndexView { listed, rest, least, .. } = self.index_view(&state, at);
             rest > if listed.is_some() { least / REST_SHARE } else { least }
-                / std::env::var("REST").map_or(1, |n| n.parse().unwrap_or(1))
         })
     }
 

@@ -1,4 +1,4 @@
-//! What happens in the background: flushing, merging, building field indexes.
+//! What happens in the background: flushing, merging, building field indexes, giving codes to segments.
 //!
 //! What is to be done is decided from a description of the collection alone; doing it is a separate matter.
 
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::codes::Uncoded;
 use super::flush::dead_points;
 use super::index::live_in_lists;
 use super::{Collection, Inner, locked};
@@ -43,6 +44,11 @@ pub enum Job {
         /// The segment, counted from the oldest.
         segment: usize,
     },
+    /// Codes of a segment's vectors come into memory, for filters, or leave it for writers.
+    Codes {
+        /// The segment, counted from the oldest.
+        segment: usize,
+    },
 }
 
 /// A collection as the choice of jobs sees it.
@@ -62,10 +68,15 @@ pub(crate) struct View {
     pub(crate) in_memory: usize,
     /// The first segment that lacks a file of a field index.
     pub(crate) unindexed: Option<usize>,
+    /// The first segment that is to get codes.
+    pub(crate) uncoded: Option<Uncoded>,
 }
 
 /// The next thing to do, if any.
 pub(crate) fn choose(view: &View) -> Option<Job> {
+    if let Some(Uncoded { segment, is_less: true, .. }) = view.uncoded {
+        return Some(Job::Codes { segment });
+    }
     let rests = view.is_resting && view.in_memory >= RESTING;
     if view.delta_bytes >= view.flush_bytes || view.logged >= view.log_bytes || rests {
         return Some(Job::Flush);
@@ -79,7 +90,11 @@ pub(crate) fn choose(view: &View) -> Option<Job> {
         return Some(Job::Index { segment });
     }
     let decayed = view.segments.iter().position(|&(points, dead)| dead * DEAD_SHARE > points);
-    decayed.map(|first| Job::Merge { first, count: 1 })
+    if let Some(first) = decayed {
+        return Some(Job::Merge { first, count: 1 });
+    }
+    let uncoded = view.uncoded.filter(|uncoded| uncoded.is_large || view.is_resting);
+    uncoded.map(|Uncoded { segment, .. }| Job::Codes { segment })
 }
 
 /// The newest run of `FAN` segments that are about as large, or older and smaller: each point is written once for each power
@@ -252,6 +267,7 @@ impl Inner {
             is_resting: self.is_resting(),
             in_memory: state.in_memory_len(),
             unindexed: state.segments.iter().position(|segment| !state.missing_fields(segment).is_empty()),
+            uncoded: self.uncoded(&state, self.is_tight(&state)),
         }
     }
 
@@ -262,7 +278,8 @@ impl Inner {
 
     /// Whether nothing is done in the background, and nothing will be unless something is written.
     fn is_done(&self, background: &super::Background) -> bool {
-        let resting = View { is_resting: true, ..self.view() };
+        let uncoded = self.uncoded(&self.state(), false);
+        let resting = View { is_resting: true, uncoded, ..self.view() };
         background.running.is_none()
             && background.indexing.is_none()
             && choose(&resting).is_none()
@@ -319,6 +336,7 @@ impl Inner {
             Job::Flush => self.flush(),
             Job::Merge { first, count } => self.merge(first, count),
             Job::Index { segment } => self.build_fields(segment),
+            Job::Codes { segment } => self.give_codes(segment),
         }
     }
 
@@ -377,6 +395,7 @@ mod tests {
             is_resting: false,
             in_memory: 10_000,
             unindexed: None,
+            uncoded: None,
         };
         let resting = |view: View| View { is_resting: true, in_memory: 0, ..view };
         let merge = |first, count| Some(Job::Merge { first, count });

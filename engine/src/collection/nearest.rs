@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use nearline_index::{CALIBRATED_TARGETS, Distances, Flat, Nearest, Picked, Probe, RowId};
+use nearline_index::{
+    AllowedRows, CALIBRATED_TARGETS, CodeAsk, Distances, Flat, Nearest, Picked, Probe, RowCodes, RowId,
+};
 use nearline_storage::PAGE;
 use roaring::RoaringBitmap;
 
@@ -14,7 +16,11 @@ use super::query::micros;
 use super::select::{Doubt, FilterReport, LAZY_SHARE, part_of};
 use crate::error::QueryError;
 use crate::filter::Checked;
+use crate::segment::Segment;
 use crate::vector_index::{Ask, Listed};
+
+/// Of more than these, lists and vectors are looked at, not codes: there would be too many candidates.
+const CODES_K_MAX: usize = 10_000;
 
 /// A question about the vectors of one name.
 #[derive(Clone, Copy)]
@@ -44,6 +50,13 @@ pub(super) struct Effort {
     pub(super) nprobe: Option<usize>,
     pub(super) max_bytes_read: Option<u64>,
     pub(super) max_us: Option<u64>,
+}
+
+impl Effort {
+    /// Whether the recall is one that estimates can be asked for.
+    fn is_estimated(&self) -> bool {
+        CALIBRATED_TARGETS.last().is_some_and(|best| self.target_recall <= *best)
+    }
 }
 
 /// What was found.
@@ -83,6 +96,23 @@ impl Compared {
 
     fn add_picked(&mut self, Picked { compared, pages, reads }: Picked) {
         self.add(Self { compared, pages, reads, ..Self::default() });
+    }
+}
+
+/// The rows of a segment that match.
+struct Part<'a>(&'a RoaringBitmap);
+
+impl AllowedRows for Part<'_> {
+    fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = RowId> {
+        self.0.iter().map(RowId)
+    }
+
+    fn has(&self, row: RowId) -> bool {
+        self.0.contains(row.0)
     }
 }
 
@@ -166,6 +196,7 @@ impl Search<'_> {
             k: self.k as u64,
             all_pages: 0,
             matching_pages: 0,
+            coded: 0,
             index: self.listed().map(|(listed, _)| {
                 let live = live_in_lists(self.reader.state, listed);
                 IndexEstimate { live, matching: allowed_in(listed, live, matching), rest_pages: 0 }
@@ -182,7 +213,14 @@ impl Search<'_> {
                     index.rest_pages += pages_in_a_row(vectors, rest);
                 }
                 estimate.all_pages += vectors.pages();
-                estimate.matching_pages += vectors.pages_of(part.unwrap_or(vectors.rows()));
+                let part = part.unwrap_or(vectors.rows());
+                match self.codes(segment, part) {
+                    Some((codes, _)) => {
+                        estimate.coded += part;
+                        estimate.matching_pages += vectors.pages_of(codes.reads(self.k as u64));
+                    }
+                    None => estimate.matching_pages += vectors.pages_of(part),
+                }
             }
         }
         estimate
@@ -190,10 +228,20 @@ impl Search<'_> {
 
     /// The vector index and what it is asked, unless the answer has to be better than it can be known to be.
     fn listed(&self) -> Option<(&Listed, ByIndex<'_>)> {
-        let best = CALIBRATED_TARGETS.last().copied().unwrap_or(0.0);
         let ask = self.by_index?;
         let listed = self.reader.state.indexes.get(self.at)?.as_ref()?;
-        (ask.effort.nprobe.is_some() || ask.effort.target_recall <= best).then_some((listed, ask))
+        (ask.effort.nprobe.is_some() || ask.effort.is_estimated()).then_some((listed, ask))
+    }
+
+    /// The codes of a segment and what they are asked about so many of its rows, if that spares reading most of them.
+    fn codes<'a>(&'a self, segment: &'a Segment, rows: u64) -> Option<(&'a RowCodes, CodeAsk<'a>)> {
+        let ByIndex { query, effort } = self.by_index?;
+        let codes = segment.codes(self.at)?;
+        let is_of_use = effort.nprobe.is_none()
+            && effort.is_estimated()
+            && codes.reads(self.k as u64) < rows
+            && self.k <= CODES_K_MAX;
+        is_of_use.then_some((codes, CodeAsk { query, scorer: self.scorer, recall: effort.target_recall }))
     }
 
     /// The `k` rows nearest to the query, of those that match or of all, and what finding them took.
@@ -223,8 +271,11 @@ impl Search<'_> {
                 continue;
             }
             if let Some(matching) = matching.filter(|_| reads == Reads::Matching) {
-                let rows = part_of(segment, matching).into_iter().map(RowId);
-                let picked = vectors.nearest_of(self.scorer, rows, &mut nearest)?;
+                let part = part_of(segment, matching);
+                let picked = match self.codes(segment, part.len()) {
+                    Some((codes, ask)) => codes.nearest_of(vectors, &ask, &Part(&part), &mut nearest)?,
+                    None => vectors.nearest_of(self.scorer, part.into_iter().map(RowId), &mut nearest)?,
+                };
                 sum.add_picked(picked);
                 continue;
             }

@@ -9,10 +9,16 @@ use super::select::LAZY_SHARE;
 /// for the others.
 const RANDOM_COST: u64 = 8;
 
+/// Codes in memory that are looked at while a page is read in a row and compared.
+const CODES_PER_COST: u64 = 300;
+
 /// Pages that a search of a vector index reads somewhere, about, with no filter; among fewer vectors it looks farther. And
 /// for each vector wanted, if those are more.
 const INDEX_READS: u64 = 60;
 const INDEX_READS_EACH: u64 = 2;
+/// The share of vectors that match below which more lists are looked at, and how many times as many: what was measured.
+const FEW_SHARE: f64 = 0.75;
+const FARTHER: f64 = 2.5;
 
 /// How a question was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +34,8 @@ pub enum Strategy {
     FilteredScan,
     /// Only vectors of points that match were read.
     MatchingOnly,
+    /// Codes of points that match were compared in memory, and the vectors of the nearest read.
+    MatchingCodes,
     /// All vectors were compared first, because no field index could narrow the filter down, and the payloads of the
     /// nearest were asked until enough of them matched.
     CompareFirst,
@@ -54,8 +62,10 @@ pub(crate) struct Estimate {
     pub(crate) k: u64,
     /// Pages of all vectors.
     pub(crate) all_pages: u64,
-    /// Pages of the vectors that match or may, at most.
+    /// Pages of the vectors that match or may, at most; of those that have codes in memory, the pages that are still read.
     pub(crate) matching_pages: u64,
+    /// Vectors that match or may and have codes in memory.
+    pub(crate) coded: u64,
     /// If there is a vector index that may be used.
     pub(crate) index: Option<IndexEstimate>,
 }
@@ -71,14 +81,15 @@ pub(crate) struct IndexEstimate {
 }
 
 impl IndexEstimate {
-    /// In pages that are read in a row. Where a share of the vectors match, about as many times more lists as the root of
-    /// that says are looked at: less than that was measured, down to a hundredth.
+    /// In pages that are read in a row.
     fn cost(&self, k: u64) -> u64 {
         if self.matching == 0 {
             return self.rest_pages;
         }
         let reads = INDEX_READS.max(k.saturating_mul(INDEX_READS_EACH));
-        let times = (self.live as f64 / self.matching as f64).max(1.0).sqrt();
+        let times = (self.live as f64 / self.matching as f64).max(1.0);
+        // Where few match, the lists that hold enough of them are not where they would be if they lay evenly.
+        let times = if times > 1.0 / FEW_SHARE { times * FARTHER } else { times };
         self.rest_pages.saturating_add(((reads as f64 * times) as u64).saturating_mul(RANDOM_COST))
     }
 }
@@ -104,7 +115,7 @@ pub(crate) struct Choice {
 }
 
 pub(crate) fn choose_strategy(estimate: &Estimate) -> Choice {
-    let Estimate { points, matching, unsure, k, all_pages, matching_pages, index } = *estimate;
+    let Estimate { points, matching, unsure, k, all_pages, matching_pages, coded, index } = *estimate;
     // Where all that match are wanted, the index would be looked through to the end.
     let index = index.filter(|index| k < index.matching || index.matching == 0);
     let index = index.map(|index| (index, index.cost(k)));
@@ -116,7 +127,7 @@ pub(crate) fn choose_strategy(estimate: &Estimate) -> Choice {
         let why = format!("no filter: all {all_pages} pages of vectors are read");
         return Choice { strategy: Strategy::Exact, reads: Reads::All, why };
     };
-    let picks_cost = matching_pages.saturating_mul(RANDOM_COST);
+    let picks_cost = matching_pages.saturating_mul(RANDOM_COST).saturating_add(coded / CODES_PER_COST);
     let by_index = index.filter(|(_, cost)| *cost < picks_cost.min(all_pages));
     let reads = match by_index {
         Some(_) => Reads::Index,
@@ -138,6 +149,7 @@ pub(crate) fn choose_strategy(estimate: &Estimate) -> Choice {
         };
     }
     let (strategy, read) = match reads {
+        Reads::Matching if coded > 0 => (Strategy::MatchingCodes, "those that codes in memory lead to"),
         Reads::Matching => (Strategy::MatchingOnly, "only theirs"),
         Reads::All => (Strategy::FilteredScan, "all"),
         Reads::Index => (Strategy::FilteredIndex, "those that the index leads to"),
@@ -162,7 +174,8 @@ mod tests {
     fn strategies_are_chosen_from_a_description() {
         use Reads::{All, Index as ByIndex, Matching};
         use Strategy::{
-            CompareFirst, Exact, FilteredIndex, FilteredScan, Index, MatchingOnly, PayloadsFirst,
+            CompareFirst, Exact, FilteredIndex, FilteredScan, Index, MatchingCodes, MatchingOnly,
+            PayloadsFirst,
         };
         let of = |matching, unsure, matching_pages| Estimate {
             points: 10_000,
@@ -171,6 +184,7 @@ mod tests {
             k: 25,
             all_pages: 100,
             matching_pages,
+            coded: 0,
             index: None,
         };
         let with_index = |matching: Option<u64>, unsure, matching_pages, rest_pages| {
@@ -191,8 +205,15 @@ mod tests {
             (with_index(None, 0, 1_000, 520), Index, ByIndex),
             (with_index(None, 0, 1_000, 521), Exact, All),
             (with_index(Some(10_000), 0, 1_000, 520), FilteredIndex, ByIndex),
-            (with_index(Some(2_500), 0, 1_000, 40), FilteredIndex, ByIndex),
-            (with_index(Some(2_500), 0, 1_000, 41), FilteredScan, All),
+            (with_index(Some(8_000), 0, 1_000, 400), FilteredIndex, ByIndex),
+            (with_index(Some(8_000), 0, 1_000, 401), FilteredScan, All),
+            (Estimate { all_pages: 5_000, ..with_index(Some(2_500), 0, 2_000, 199) }, FilteredIndex, ByIndex),
+            (Estimate { all_pages: 5_000, ..with_index(Some(2_500), 0, 2_000, 200) }, FilteredScan, All),
+            // Codes cost a little each, and the pages that are still read.
+            (Estimate { coded: 29_999, ..of(Some(9_000), 0, 0) }, MatchingCodes, Matching),
+            (Estimate { coded: 30_000, ..of(Some(9_000), 0, 0) }, FilteredScan, All),
+            (Estimate { coded: 22_500, ..of(Some(9_000), 0, 3) }, MatchingCodes, Matching),
+            (Estimate { coded: 22_500, ..of(Some(9_000), 0, 4) }, FilteredScan, All),
             (with_index(Some(50), 0, 50, 0), MatchingOnly, Matching),
             // Of many, each costs.
             (Estimate { k: 62, ..with_index(None, 0, 1_000, 0) }, Index, ByIndex),

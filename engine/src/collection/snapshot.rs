@@ -21,9 +21,9 @@ use crate::segment::Segment;
 use crate::vector_index::VectorIndex;
 
 /// The folder of snapshots, inside the collection's.
-const FOLDER: &str = "snapshots";
+pub(crate) const FOLDER: &str = "snapshots";
 /// A snapshot that is being made, or dropped.
-const DRAFT: &str = ".draft";
+pub(crate) const DRAFT: &str = ".draft";
 /// Bytes of blocks that are held while a snapshot is verified.
 const SNAPSHOT_CACHE_BYTES: usize = 4 << 20;
 
@@ -181,7 +181,7 @@ fn describe(folder: &Path, name: &str) -> Result<SnapshotInfo, StorageError> {
 }
 
 /// Makes a folder of links, in place of what an earlier attempt left.
-fn fill(from: &Path, files: &[String], draft: &Path) -> Result<(), StorageError> {
+pub(crate) fn fill(from: &Path, files: &[String], draft: &Path) -> Result<(), StorageError> {
     let made = clear(draft).and_then(|()| fs::create_dir_all(draft));
     made.map_err(|error| StorageError::io(draft, "make a folder", error))?;
     files.iter().try_for_each(|file| link(&from.join(file), &draft.join(file)))?;
@@ -189,7 +189,7 @@ fn fill(from: &Path, files: &[String], draft: &Path) -> Result<(), StorageError>
 }
 
 /// Removes what an earlier attempt left.
-fn clear(draft: &Path) -> io::Result<()> {
+pub(crate) fn clear(draft: &Path) -> io::Result<()> {
     if draft.exists() { fs::remove_dir_all(draft) } else { Ok(()) }
 }
 
@@ -242,7 +242,7 @@ pub(crate) fn link_snapshots(from: &Path, to: &Path) -> Result<(), StorageError>
     if names.is_empty() { Ok(()) } else { sync(&to) }
 }
 
-fn names_in(folder: &Path) -> Result<Vec<String>, StorageError> {
+pub(crate) fn names_in(folder: &Path) -> Result<Vec<String>, StorageError> {
     let read = || -> io::Result<Vec<String>> {
         if !folder.exists() {
             return Ok(Vec::new());

@@ -1,5 +1,6 @@
 //! Collections against their twin, and against crashes, faults and damage.
 
+mod codes;
 mod crash;
 mod damage;
 mod faults;
@@ -15,7 +16,7 @@ mod planted;
 mod power;
 mod process;
 mod rows;
-mod ruled;
+pub(crate) mod ruled;
 mod threads;
 mod tier;
 mod twin;
@@ -41,6 +42,7 @@ const LIMITS: Limits = Limits {
     index_memory: 128 << 20,
     index_added: 1 << 20,
     index_cache: 1 << 20,
+    codes_bytes: 1 << 20,
     log_segment_bytes: 8192,
 };
 

@@ -62,6 +62,8 @@ impl Collection {
             verify_absent(&state, segment)?;
             if with_fields {
                 verify_fields(&state.fields, segment)?;
+                let metrics = inner.schema.vectors().map(|(_, config)| config.metric);
+                segment.verify_codes(disk, manifest.store_id, metrics)?;
             }
             for point in segment.scan() {
                 let (row, id, _) = point?;

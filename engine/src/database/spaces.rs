@@ -8,6 +8,7 @@ use nearline_storage::{Disk, OsDisk, StorageError};
 use super::{CLOSING, Database, Inner, check_name, locked, store_id};
 use crate::behavior::{BehaviorError, BehaviorOptions, BehaviorSpace, Inner as Space, Limits};
 use crate::catalog::Entry;
+use crate::collection::{link_all, snapshot_folder, sync};
 use crate::error::OpenError;
 
 const WHAT: &str = "behavior space";
@@ -83,6 +84,45 @@ impl Database {
                 }
             }
         }
+    }
+
+    /// Makes a space of a snapshot of another, by links: it takes no space until one of them changes.
+    ///
+    /// # Errors
+    /// When there is no such space or snapshot, the name is taken or cannot be one, or the disk fails.
+    pub fn restore_behavior_snapshot(
+        &self,
+        space: &str,
+        snapshot: &str,
+        name: &str,
+    ) -> Result<BehaviorSpace, OpenError> {
+        check_name(WHAT, name)?;
+        let inner = &self.inner;
+        let mut catalog = locked(&inner.catalog);
+        let missing = || OpenError::Missing { what: WHAT, name: space.to_owned() };
+        let entry = catalog.spaces.get(space).copied().ok_or_else(missing)?;
+        if catalog.spaces.contains_key(name) {
+            return Err(OpenError::Exists { what: WHAT, name: name.to_owned() });
+        }
+        let root = inner.disk.root();
+        let source = snapshot_folder(&root.join(space_folder_name(entry.number)), snapshot)?;
+        let number = catalog.take_number();
+        let folder = root.join(space_folder_name(number));
+        let made = (|| {
+            link_all(&source, &folder)?;
+            BehaviorSpace::set_apart(&OsDisk::new(&folder, inner.options.io)?, number)?;
+            sync(root)
+        })();
+        if let Err(error) = made {
+            // What cannot be removed now is, when the database opens.
+            let _ = fs::remove_dir_all(&folder);
+            return Err(error.into());
+        }
+        inner.adopt(&mut catalog, |catalog| {
+            catalog.spaces.insert(name.to_owned(), Entry { number });
+        })?;
+        drop(catalog);
+        self.behavior_space(name)
     }
 
     /// The names of all behaviour spaces, sorted.

@@ -115,6 +115,7 @@ impl Database {
             let rebuilt =
                 collection.rebuild_field_indexes().and_then(|()| collection.rebuild_vector_indexes());
             let rebuilt = rebuilt.map_err(OpenError::from).and_then(|()| collection.remove_tier());
+            let rebuilt = rebuilt.and_then(|()| collection.remove_codes());
             rebuilt.and_then(|()| collection.verify()).map_err(|error| (None, error))?;
             report.rebuilt.push(name.to_owned());
         }

@@ -26,6 +26,15 @@ pub struct Picked {
     pub reads: u64,
 }
 
+impl Picked {
+    /// Adds what more it took.
+    pub(super) fn add(&mut self, more: Self) {
+        self.compared += more.compared;
+        self.pages += more.pages;
+        self.reads += more.reads;
+    }
+}
+
 /// A row, the number of the extent that it is in, and its place there.
 #[derive(Debug, Clone, Copy)]
 struct Wanted {

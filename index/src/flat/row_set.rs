@@ -64,6 +64,18 @@ impl Bits {
         self.before[block] + whole + below.count_ones()
     }
 
+    /// The place of the bit that has so many before it.
+    fn select(&self, rank: u32) -> u32 {
+        let block = self.before.partition_point(|&before| before <= rank) - 1;
+        let (mut word, mut left) = (block * BLOCK, rank - self.before[block]);
+        while left >= self.words[word].count_ones() {
+            left -= self.words[word].count_ones();
+            word += 1;
+        }
+        let rest = (0..left).fold(self.words[word], |rest, _| rest & (rest - 1));
+        (word as u32) * u64::BITS + rest.trailing_zeros()
+    }
+
     /// Bytes for so many rows and gaps.
     fn bytes(span: u64) -> u64 {
         let words = span.div_ceil(WORD_BITS);
@@ -200,6 +212,19 @@ impl RowSet {
             Form::Dense => Some(at),
             Form::Bits(bits) => bits.has(at.into()).then(|| bits.rank(at.into())),
             Form::List(list) => list.binary_search(&row.0).ok().map(|slot| slot as u32),
+        }
+    }
+
+    /// The row at a slot.
+    ///
+    /// # Panics
+    /// When there are not so many rows.
+    pub fn row_of(&self, slot: u32) -> RowId {
+        assert!(u64::from(slot) < self.len, "slot {slot} of {} rows", self.len);
+        match &self.form {
+            Form::Dense => RowId(self.first + slot),
+            Form::Bits(bits) => RowId(self.first + bits.select(slot)),
+            Form::List(list) => RowId(list[slot as usize]),
         }
     }
 

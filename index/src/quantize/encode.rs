@@ -76,8 +76,20 @@ struct Products {
     sc: f64,
 }
 
+/// The factors of the estimate of a vector that is in no list.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Estimator {
+    /// Addend and scale by signs, as they are in the block, and by all bits.
+    pub(crate) signs: (f32, f32),
+    pub(crate) all_bits: (f32, f32),
+    /// The standard deviations of the errors of both estimates, by signs and by all bits, for each unit of `|q - c|`; infinite
+    /// if nothing is known.
+    pub(crate) sign_deviation: f32,
+    pub(crate) deviation: f32,
+}
+
 /// Room for one entry at a time.
-struct Encoder<'a> {
+pub(crate) struct Encoder<'a> {
     kernel: Kernel,
     shape: CodeShape,
     scale: Scale,
@@ -91,7 +103,7 @@ struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    fn new(shape: CodeShape, scale: Scale, centroid: &'a [f32]) -> Self {
+    pub(crate) fn new(shape: CodeShape, scale: Scale, centroid: &'a [f32]) -> Self {
         let zeros = || vec![0.0; shape.dim];
         Self {
             kernel: Kernel::best(),
@@ -103,6 +115,37 @@ impl<'a> Encoder<'a> {
             codes: vec![0; shape.dim],
             point: zeros(),
             sign_point: zeros(),
+        }
+    }
+
+    /// Encodes one vector alone: its signs go to their place in a block that was zero there, its other bits to the end of
+    /// `planes`. Estimates are less by `excess`.
+    pub(crate) fn code(
+        &mut self,
+        vector: &[f32],
+        excess: f64,
+        entry: usize,
+        block: &mut [u8],
+        planes: &mut Vec<u8>,
+    ) -> Estimator {
+        self.choose_codes(vector);
+        let mut factors = self.factors();
+        if excess > 0.0 {
+            factors.sign_add = bf16::from_f64(factors.sign_add.to_f64() - excess);
+            factors.add = (f64::from(factors.add) - excess) as f32;
+        }
+        if factors.bounds.full_slope == f32::INFINITY {
+            // It may be anywhere, and there is no bound to say so: its estimate does.
+            (factors.sign_add, factors.add) = (bf16::NEG_INFINITY, f32::NEG_INFINITY);
+        }
+        self.pack_signs(entry, &factors, block);
+        pack_planes(self.shape.bits, &self.codes, planes);
+        let deviation = |slope: f32| slope / EPSILON as f32;
+        Estimator {
+            signs: (factors.sign_add.to_f32(), factors.sign_scale.to_f32()),
+            all_bits: (factors.add, factors.scale),
+            sign_deviation: deviation(factors.bounds.sign_slope),
+            deviation: deviation(factors.bounds.full_slope),
         }
     }
 
@@ -177,15 +220,21 @@ impl<'a> Encoder<'a> {
     fn pack(&self, entry: usize, row: u32, factors: &Factors, out: &mut Encoded) {
         let (block, at) = (entry / BLOCK, entry % BLOCK);
         let bytes = self.shape.block_bytes();
-        let (signs, tail) = out.signs[block * bytes..][..bytes].split_at_mut(self.shape.sign_bytes());
-        let (adds, scales) = tail.split_at_mut(BLOCK * 2);
-        pack_signs(self.shape.bits, &self.codes, at, signs);
-        adds[at * 2..][..2].copy_from_slice(&factors.sign_add.to_le_bytes());
-        scales[at * 2..][..2].copy_from_slice(&factors.sign_scale.to_le_bytes());
+        self.pack_signs(at, factors, &mut out.signs[block * bytes..][..bytes]);
         pack_planes(self.shape.bits, &self.codes, &mut out.records);
         out.records.extend(factors.add.to_le_bytes());
         out.records.extend(factors.scale.to_le_bytes());
         out.records.extend(row.to_le_bytes());
+    }
+}
+
+impl Encoder<'_> {
+    fn pack_signs(&self, at: usize, factors: &Factors, block: &mut [u8]) {
+        let (signs, tail) = block.split_at_mut(self.shape.sign_bytes());
+        let (adds, scales) = tail.split_at_mut(BLOCK * 2);
+        pack_signs(self.shape.bits, &self.codes, at, signs);
+        adds[at * 2..][..2].copy_from_slice(&factors.sign_add.to_le_bytes());
+        scales[at * 2..][..2].copy_from_slice(&factors.sign_scale.to_le_bytes());
     }
 }
 

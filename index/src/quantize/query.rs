@@ -11,6 +11,10 @@ const PATTERNS: usize = 1 << GROUP;
 #[derive(Debug, Default)]
 pub(crate) struct CodedQuery {
     values: Vec<f32>,
+    /// Σ q.
+    sum: f32,
+    /// The signs of a code without any.
+    no_signs: Vec<u8>,
     /// What makes Σ u·q the product with the centred code: -(2^B - 1)/2 Σ q.
     centring: f32,
     /// For each four dimensions and each pattern of signs `s`, in ±½: the number of steps in ⟨s, q⟩.
@@ -38,7 +42,8 @@ impl CodedQuery {
         self.values.clear();
         self.values.extend_from_slice(query);
         let sum = sum(query, |q| q);
-        self.centring = (-f64::from(shape.middle()) * sum) as f32;
+        (self.sum, self.centring) = (sum as f32, (-f64::from(shape.middle()) * sum) as f32);
+        self.no_signs.resize(shape.sign_bytes(), 0);
         self.set_table();
     }
 
@@ -60,6 +65,16 @@ impl CodedQuery {
         let squares = Kernel::best().sign_table(&self.values, per_step, &mut self.table);
         (self.step, self.bias) = (step, (-0.5 * sum(&self.values, f32::abs)) as f32);
         self.error = EPSILON as f32 * step * (squares / PATTERNS as f32).sqrt();
+    }
+
+    /// Its dimensions.
+    pub(crate) fn dim(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The deviation of the products of signs that are looked up in the table.
+    pub(crate) fn table_deviation(&self) -> f32 {
+        self.error / EPSILON as f32
     }
 
     /// Estimates one block's entries by their signs. `centroid_distance` is |q - c|². What the block has beyond the
@@ -93,6 +108,13 @@ impl CodedQuery {
         let estimate = (record.add + centroid_distance) + record.scale * (product + self.centring);
         // Not a number it would be lost in comparisons.
         if estimate.is_finite() { estimate } else { f32::MAX }
+    }
+
+    /// The product of the query with a centred code whose signs, as ±½, have this product and whose lower bits are these.
+    pub(crate) fn product(&self, shape: CodeShape, signs: f32, planes: &[u8]) -> f32 {
+        let low = Kernel::best().code_dot(shape.bits, &self.no_signs, 0, planes, &self.values);
+        let high = (1u32 << (shape.bits - 1)) as f32 * (signs + 0.5 * self.sum);
+        high + low + self.centring
     }
 }
 

@@ -38,11 +38,7 @@ impl ServingTable {
         let dim = table.shape().dim();
         let mut rows = vec![0.0; table.sums().len()];
         for (out, sums) in rows.chunks_exact_mut(dim).zip(table.sums().chunks_exact(dim)) {
-            let length = match normalize {
-                Normalize::L2 => sums.iter().map(|sum| sum * sum).sum::<f64>().sqrt().max(LENGTH_MIN),
-                Normalize::None | Normalize::Count => 1.0,
-            };
-            out.iter_mut().zip(sums).for_each(|(out, sum)| *out = (sum / length) as f32);
+            self::normalize(sums, normalize, out);
         }
         Self { shape: table.shape(), normalize, rows, counts: table.counts().to_vec() }
     }
@@ -90,6 +86,26 @@ impl ServingTable {
         };
         (1.0 / divisor.max(1) as f64) as f32
     }
+}
+
+/// The sum of a bucket as answers take it.
+pub(super) fn normalize(sums: &[f64], normalize: Normalize, out: &mut [f32]) {
+    let length = match normalize {
+        Normalize::L2 => length(sums).max(LENGTH_MIN),
+        Normalize::None | Normalize::Count => 1.0,
+    };
+    out.iter_mut().zip(sums).for_each(|(out, sum)| *out = (sum / length) as f32);
+}
+
+/// The length of a vector. Its squares are added in eight sums, which do not wait for each other.
+fn length(values: &[f64]) -> f64 {
+    let (eights, rest) = values.as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for eight in eights {
+        sums.iter_mut().zip(eight).for_each(|(sum, value)| *sum += value * value);
+    }
+    let rest: f64 = rest.iter().map(|value| value * value).sum();
+    (sums.iter().sum::<f64>() + rest).sqrt()
 }
 
 /// The interest of several histories, each in candidates of its own: `lengths` says how many belong to each table. All

@@ -1,5 +1,7 @@
 //! Bucket tables: sums and numbers of vectors by group and bucket.
 
+use nearline_storage::{Decoder, Encoder, StorageError};
+
 use crate::error::Result;
 
 use super::family::SignShape;
@@ -131,6 +133,49 @@ impl BucketTable {
         self.smallest = self.smallest.min(other.smallest);
         self.greatest += other.greatest;
         Ok(())
+    }
+
+    /// Encodes it: what is in buckets that are not empty, bit by bit.
+    pub fn encode(&self, out: &mut Encoder) {
+        out.u64(self.len).f32(self.smallest).f64(self.greatest);
+        for &count in &self.counts {
+            out.u32(count);
+        }
+        let rows = self.counts.iter().zip(self.sums.chunks_exact(self.shape.dim()));
+        for &sum in rows.filter(|(count, _)| **count > 0).flat_map(|(_, sums)| sums) {
+            out.f64(sum);
+        }
+    }
+
+    /// Decodes one of a shape.
+    ///
+    /// # Errors
+    /// When the numbers of its buckets do not agree with each other, or a sum is no number.
+    pub fn decode(decoder: &mut Decoder<'_>, shape: SignShape) -> std::result::Result<Self, StorageError> {
+        let at = decoder.offset();
+        let mut table = Self::new(shape);
+        (table.len, table.smallest, table.greatest) = (decoder.u64()?, decoder.f32()?, decoder.f64()?);
+        for count in &mut table.counts {
+            *count = decoder.u32()?;
+        }
+        for counts in table.counts.chunks_exact(shape.buckets()) {
+            let found = counts.iter().map(|&count| u64::from(count)).sum();
+            if found != table.len {
+                return Err(decoder.wrong(at, "vectors of a group", found, table.len));
+            }
+        }
+        for (&count, sums) in table.counts.iter().zip(table.sums.chunks_exact_mut(shape.dim())) {
+            if count == 0 {
+                continue;
+            }
+            let at = decoder.offset();
+            let bytes = decoder.raw(size_of_val(sums))?.as_chunks().0;
+            sums.iter_mut().zip(bytes).for_each(|(sum, &bytes)| *sum = f64::from_le_bytes(bytes));
+            if !sums.iter().all(|sum| sum.is_finite()) {
+                return Err(decoder.wrong(at, "finite sums", 0, 1));
+            }
+        }
+        Ok(table)
     }
 
     /// Whether no sum can have been rounded, in any order of what came and went so far. The lowest bit of an `f32` is

@@ -336,3 +336,31 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_sparse_table_answers_as_a_dense_one() {
+    for (seed, normalize) in
+        (0..12).zip([Normalize::None, Normalize::L2, Normalize::Count].into_iter().cycle())
+    {
+        let shape = SignShape::new(7, 5, 1 + seed as usize % 9).unwrap();
+        let family = SignFamily::from_seed(shape, seed).unwrap();
+        let random = crate::random::Random::new(seed, 77);
+        let element = |i: u64| (random.at(i) >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
+        let vectors: Vec<f32> = (0..7 * (seed * 11)).map(element).collect();
+        let queries: Vec<f32> = (0..7 * 40).map(|i| element(i + 1_000_000)).collect();
+        let own = family.signatures(&vectors).unwrap();
+        let asked = [family.signatures(&queries).unwrap(), own.clone()].concat();
+        let mut table = BucketTable::new(shape);
+        for (vector, signature) in vectors.chunks_exact(7).zip(own.chunks_exact(shape.words())) {
+            table.add(vector, signature).unwrap();
+        }
+        let mut expected = vec![0.0; asked.len() / shape.words() * 7];
+        let mut found = expected.clone();
+        ServingTable::new(&table, normalize).interest(&asked, &mut expected).unwrap();
+        let sparse = SparseTable::new(shape, normalize, vectors.clone(), &own).unwrap();
+        sparse.interest(&asked, &mut found).unwrap();
+        assert_eq!(found, expected, "{seed}");
+        assert!(sparse.interest(&asked, &mut found[1..]).is_err());
+        assert!(SparseTable::new(shape, normalize, vec![f32::NAN; 7], &own).is_err());
+    }
+}

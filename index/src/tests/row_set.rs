@@ -39,6 +39,9 @@ fn check(set: &RowSet, rows: &[u32]) {
     for row in around.chain([0, 1, last / 2, u32::MAX]) {
         let found = rows.binary_search(&row);
         assert_eq!(set.slot_of(RowId(row)), found.ok().map(|slot| slot as u32), "row {row}");
+        if let Ok(slot) = found {
+            assert_eq!(set.row_of(slot as u32), RowId(row));
+        }
         assert_eq!(set.contains(RowId(row)), found.is_ok(), "row {row}");
         let before = rows.partition_point(|&other| other < row) as u32;
         assert_eq!(set.slots_before(RowId(row)), before, "row {row}");

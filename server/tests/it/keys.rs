@@ -143,3 +143,35 @@ fn a_token_of_a_collection_reaches_no_other_by_whatever_name() {
     let seen = ask(&server, &key, "GET", "/aliases", json!({})).result();
     assert_eq!(seen["aliases"].as_array().unwrap().len(), 1, "{seen}");
 }
+
+#[test]
+fn a_token_reaches_the_behavior_spaces_it_names() {
+    let server = with_keys();
+    let base = "/nearline/v1/behaviors";
+    for name in ["s", "t"] {
+        let made = ask(&server, FULL, "PUT", &format!("{base}/{name}"), json!({ "dim": 2 }));
+        assert_eq!(made.status.as_u16(), 200);
+    }
+    let of = |name, access| token(&json!({ "access": [{ "collection": name, "access": access }] }));
+    let (reads, writes) = (of("behaviors/s", "r"), of("behaviors/s", "rw"));
+    let read = json!({ "queries": [] });
+    let write = json!({ "behaviors": [] });
+    for (key, method, path, body, status) in [
+        (&reads, "POST", "/s/interest", &read, 200),
+        (&reads, "POST", "/s/append", &write, 403),
+        (&writes, "POST", "/s/append", &write, 200),
+        (&writes, "POST", "/t/append", &write, 403),
+        (&writes, "POST", "/t/interest", &read, 403),
+        (&writes, "DELETE", "/s", &read, 403),
+        (&writes, "PUT", "/u", &read, 403),
+        (&of("s", "rw"), "POST", "/s/interest", &read, 403),
+        (&READER.to_owned(), "POST", "/t/interest", &read, 200),
+        (&READER.to_owned(), "POST", "/t/append", &write, 403),
+        (&READER.to_owned(), "DELETE", "/t", &read, 403),
+    ] {
+        let found = ask(&server, key, method, &format!("{base}{path}"), body.clone());
+        assert_eq!(found.status.as_u16(), status, "{method} {path}");
+    }
+    let shown = ask(&server, &reads, "GET", base, json!({})).result();
+    assert_eq!(shown, json!({ "spaces": ["s"] }));
+}

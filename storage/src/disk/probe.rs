@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use crate::atomic::temp_name;
+use crate::atomic::replacement_name;
 use crate::buffer::AlignedBuf;
 use crate::disk::read_file::ReadFile;
 use crate::disk::uring::UringReader;
@@ -100,7 +100,7 @@ impl Sample {
                 }
             }
         }
-        let path = root.join(temp_name("probe"));
+        let path = root.join(replacement_name("probe"));
         std::fs::write(&path, [0; PAGE])?;
         let sample = Self::open(&path);
         std::fs::remove_file(&path)?;

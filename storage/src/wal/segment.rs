@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::atomic::{is_temp_name, temp_name};
+use crate::atomic::{is_temp_name, replacement_name};
 use crate::disk::{Disk, DiskFile, PAGE};
 use crate::error::{Result, StorageError};
 use crate::sealed::FileHeader;
@@ -129,7 +129,7 @@ impl Draft {
     /// # Errors
     /// If there is no space, or else. Nothing is left behind then, as far as the disk lets us.
     pub(super) fn create(disk: &dyn Disk, bytes: u64) -> Result<Self> {
-        let name = temp_name("wal");
+        let name = replacement_name("wal");
         let file = disk.create(&name)?;
         let draft = Self { name, file, bytes };
         match draft.fill() {
@@ -203,6 +203,10 @@ mod tests {
         ] {
             assert_eq!(number_of(name), None, "{name}");
         }
-        assert!(is_draft(&temp_name("wal")) && !is_draft("wal.000001") && !is_draft(&temp_name("MANIFEST")));
+        assert!(
+            is_draft(&replacement_name("wal"))
+                && !is_draft("wal.000001")
+                && !is_draft(&replacement_name("MANIFEST"))
+        );
     }
 }

@@ -58,6 +58,17 @@ impl Lines {
         }
     }
 
+    /// The next line that is not blank, as it is; `None` behind the last.
+    pub(crate) fn text(&mut self) -> anyhow::Result<Option<String>> {
+        while self.advance()? {
+            if !self.line.trim_ascii().is_empty() {
+                let text = String::from_utf8(self.line.clone());
+                return text.map(Some).map_err(|_| self.wrong("found what is not UTF-8"));
+            }
+        }
+        Ok(None)
+    }
+
     /// The next line as a payload; `None` behind the last.
     pub(crate) fn payload(&mut self) -> anyhow::Result<Option<Payload>> {
         if !self.advance()? {
@@ -93,7 +104,7 @@ impl Lines {
         Ok(true)
     }
 
-    fn wrong(&self, what: impl std::fmt::Display) -> anyhow::Error {
+    pub(crate) fn wrong(&self, what: impl std::fmt::Display) -> anyhow::Error {
         exit::bad_input(format!("{}: line {}: {what}", self.path.display(), self.number))
     }
 }

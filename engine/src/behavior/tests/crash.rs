@@ -7,7 +7,7 @@ use super::super::{BehaviorError, BehaviorSpace};
 use super::twin::{Call, Twin};
 use super::{Random, create, open};
 
-fn script(seed: u64, count: u64) -> Vec<Call> {
+pub(super) fn script(seed: u64, count: u64) -> Vec<Call> {
     let mut random = Random(seed);
     let all_items = Call::Items((0..30).collect());
     let calls = (0..count).map(|i| Call::random(&mut random, 1_000 + i as i64));
@@ -15,7 +15,7 @@ fn script(seed: u64, count: u64) -> Vec<Call> {
 }
 
 /// The moments from the last call that was acknowledged on: one of them must be found.
-fn run(space: &BehaviorSpace, script: &[Call], twin: &Twin) -> Vec<Twin> {
+pub(super) fn run(space: &BehaviorSpace, script: &[Call], twin: &Twin) -> Vec<Twin> {
     let mut moments = vec![twin.clone()];
     for call in script {
         let mut after = moments[0].clone();

@@ -18,8 +18,14 @@ pub(super) const DIM: usize = 96;
 /// Enough for an index to be worth it.
 pub(super) const POINTS: u64 = 6_000;
 
-fn open(disk: &SimDisk) -> Result<Collection, OpenError> {
+pub(super) fn open(disk: &SimDisk) -> Result<Collection, OpenError> {
+    open_with(disk, LIMITS.codes_bytes)
+}
+
+/// With so many bytes for codes.
+pub(super) fn open_with(disk: &SimDisk, codes_bytes: u64) -> Result<Collection, OpenError> {
     let limits = super::Limits {
+        codes_bytes,
         flush_bytes: 1 << 30,
         delta_bytes: 1 << 30,
         log_bytes: 1 << 30,

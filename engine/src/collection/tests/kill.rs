@@ -101,6 +101,7 @@ fn what_was_acknowledged_survives_a_kill() {
             let child = Child::start(folder, "none", None);
             std::thread::sleep(Duration::from_micros(random.below(40_000)));
             let told = child.kill();
+            assert!(told.errors.is_empty(), "{when}: {:?}", told.errors);
             (opened, starts) = (opened + u64::from(told.opened), starts + 1);
             interrupted.look(folder);
         }

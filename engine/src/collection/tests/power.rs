@@ -132,7 +132,8 @@ fn what_was_acknowledged_survives_a_loss_of_power() {
             // Again, while what is left is opened.
             let child = Child::start(&folder, "none", None);
             let pause = Duration::from_micros(random.below(40_000));
-            mount.cut(child, || std::thread::sleep(pause));
+            let (before, _) = mount.cut(child, || std::thread::sleep(pause));
+            assert!(before.errors.is_empty(), "{when}: {:?}", before.errors);
         }
         late += all.acks.iter().flatten().count() - before.acks.iter().flatten().count();
         let promised = promised(&ledger.done, &before, &all);

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use super::twin::{Call, Pick, Random};
 use crate::{
-    Collection, Condition, Database, Durability, FieldType, Filter, Payload, Point, PointId, Query, Scroll,
-    Uuid,
+    Collection, Condition, Database, Durability, FieldType, Filter, OpenError, Payload, Point, PointId,
+    Query, Scroll, Uuid,
 };
 
 /// Writers. The last has [`TOGETHER`] points, all of one version at any time, or none.
@@ -90,12 +90,16 @@ fn own(call: Call, writer: usize) -> Call {
 }
 
 pub(super) fn open(folder: &Path) -> (Database, Collection) {
+    try_open(folder).unwrap()
+}
+
+fn try_open(folder: &Path) -> Result<(Database, Collection), OpenError> {
     // Small enough for everything to happen all the time.
     let mut builder = Database::builder(folder).memory_budget(16 << 20);
     builder.index_rows = 40;
-    let database = builder.open().unwrap();
-    let collection = database.collection("points").unwrap();
-    (database, collection)
+    let database = builder.open()?;
+    let collection = database.collection("points")?;
+    Ok((database, collection))
 }
 
 /// How far a writer is: calls that were begun, and that were acknowledged.
@@ -118,11 +122,17 @@ fn a_child_goes_on_until_it_is_killed() {
         tell(&format!("WRONG {}", panic.to_string().replace('\n', " ")));
         std::process::exit(1);
     }));
-    let (_database, collection) = open(&folder);
-    tell("OPEN");
-    if let Ok(first) = std::env::var(FIRST) {
-        let first = first.split(',').map(|first| first.parse().unwrap()).collect::<Vec<u64>>();
-        begin(&collection, &first);
+    // The disk may be gone by now: it is the parent who knows whether an error is one.
+    let opened = try_open(&folder);
+    match &opened {
+        Ok((_, collection)) => {
+            tell("OPEN");
+            if let Ok(first) = std::env::var(FIRST) {
+                let first = first.split(',').map(|first| first.parse().unwrap()).collect::<Vec<u64>>();
+                begin(collection, &first);
+            }
+        }
+        Err(error) => tell(&format!("ERROR open: {}", failed(error))),
     }
     // A parent that is gone cannot kill it.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());

@@ -10,7 +10,7 @@ type Result<T> = std::result::Result<T, StorageError>;
 
 /// What is about to happen.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Act<'a> {
+pub(crate) enum Act<'a> {
     /// A file of this name is synced.
     Sync(&'a str),
     SyncFolder,
@@ -22,20 +22,20 @@ pub(super) enum Act<'a> {
 }
 
 /// What is asked.
-pub(super) trait Rule: Debug + Send + Sync + 'static {
+pub(crate) trait Rule: Debug + Send + Sync + 'static {
     /// Whether a sync does not happen, though whoever wanted it is told so.
     fn skips(&self, act: Act<'_>) -> bool;
 }
 
 /// A disk with a rule.
 #[derive(Debug)]
-pub(super) struct RuledDisk<R> {
+pub(crate) struct RuledDisk<R> {
     disk: SimDisk,
     rule: Arc<R>,
 }
 
 impl<R: Rule> RuledDisk<R> {
-    pub(super) fn new(disk: &SimDisk, rule: R) -> Self {
+    pub(crate) fn new(disk: &SimDisk, rule: R) -> Self {
         Self { disk: disk.clone(), rule: Arc::new(rule) }
     }
 

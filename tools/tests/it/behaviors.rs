@@ -1,0 +1,139 @@
+//! Logs of behaviours into a space, out of it, and through it.
+
+use serde_json::{Value, json};
+
+use crate::files::{fbin, read, write};
+use crate::run::{ok, refused, scratch};
+
+const ITEMS: u32 = 50;
+const USERS: u64 = 7;
+
+fn log(count: u64) -> Vec<Value> {
+    (0..count)
+        .map(|i| {
+            let mut line = json!({ "user": i % USERS, "event": i, "time": i as i64 - 5, "item": i * 13 % u64::from(ITEMS) });
+            if i % 9 == 0 {
+                line["vector"] = json!([0.5, -0.25, i as f32 / 8.0]);
+            }
+            line
+        })
+        .collect()
+}
+
+fn jsonl(lines: &[Value]) -> Vec<u8> {
+    lines.iter().map(|line| format!("{line}\n")).collect::<String>().into_bytes()
+}
+
+/// The same as CSV, its columns in another order.
+fn csv(lines: &[Value]) -> Vec<u8> {
+    let line = |line: &Value| {
+        let vector = line["vector"].as_array().map_or_else(String::new, |vector| {
+            vector.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        });
+        format!("{},{vector},{},{},more,{}\n", line["item"], line["event"], line["time"], line["user"])
+    };
+    format!("item,vector,event,time,note,user\n{}", lines.iter().map(line).collect::<String>()).into_bytes()
+}
+
+fn items(dir: &str) {
+    let values: Vec<f32> = (0..ITEMS * 3).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
+    write(&format!("{dir}/items.fbin"), &fbin(ITEMS, 3, &values));
+}
+
+fn sorted(name: &str) -> Vec<String> {
+    let text = String::from_utf8(read(name)).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn a_log_is_imported_once_however_often_it_comes() {
+    let dir = scratch("behaviors");
+    items(&dir);
+    let lines = log(400);
+    write(&format!("{dir}/log.jsonl"), &jsonl(&lines[..250]));
+    let import = format!(
+        "behaviors import --db {dir}/db --space s --create 3 --groups 4 --bits 2 --items {dir}/items.fbin --log {dir}/log.jsonl \
+         --batch 64 --json"
+    );
+    let report = |line: &str| ok(line).json().remove(0);
+    let first = report(&import);
+    assert_eq!((&first["items"], &first["appended"]), (&json!(50), &json!(250)));
+    let again = report(&import);
+    assert_eq!(
+        (&again["items"], &again["appended"], &again["passed_over"]),
+        (&json!(0), &json!(0), &json!(250))
+    );
+    // The log has grown.
+    write(&format!("{dir}/log.jsonl"), &jsonl(&lines));
+    assert_eq!(report(&import)["appended"], 150);
+    // Under another name all lines are read, and no event counts twice.
+    write(&format!("{dir}/log.csv"), &csv(&lines));
+    let other = report(&format!("behaviors import --db {dir}/db --space s --log {dir}/log.csv --json"));
+    assert_eq!((&other["appended"], &other["duplicates"]), (&json!(0), &json!(400)));
+
+    for form in ["jsonl", "csv"] {
+        ok(&format!("behaviors export --db {dir}/db --space s --output {dir}/out.{form}"));
+        ok(&format!(
+            "behaviors import --db {dir}/{form} --space s --create 3 --items {dir}/items.fbin --log {dir}/out.{form}"
+        ));
+        ok(&format!("behaviors export --db {dir}/{form} --space s --output {dir}/{form}.jsonl"));
+        assert_eq!(read(&format!("{dir}/{form}.jsonl")), read(&format!("{dir}/out.jsonl")), "{form}");
+    }
+    let expected: Vec<Value> =
+        sorted(&format!("{dir}/out.jsonl")).iter().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(expected.len(), 400);
+    assert!(lines.iter().all(|line| expected.contains(line)));
+    ok(&format!("verify {dir}/db --progress none"));
+}
+
+#[test]
+fn a_replay_knows_nothing_of_the_future() {
+    let dir = scratch("replay");
+    items(&dir);
+    write(&format!("{dir}/log.jsonl"), &jsonl(&log(60)));
+    let items = format!("behaviors import --db {dir}/db --space s --create 3 --items {dir}/items.fbin");
+    ok(&items);
+    ok(&format!(
+        "behaviors replay --db {dir}/db --space s --log {dir}/log.jsonl --output {dir}/features.jsonl"
+    ));
+    let text = String::from_utf8(read(&format!("{dir}/features.jsonl"))).unwrap();
+    let features: Vec<Value> = text.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(features.len(), 60);
+    let is_zero = |line: &Value| line["interest"].as_array().unwrap().iter().all(|value| *value == 0.0);
+    assert!(features[..USERS as usize].iter().all(is_zero), "nobody had done anything");
+    assert!(features[40..].iter().filter(|line| is_zero(line)).count() < 5);
+}
+
+#[test]
+fn what_is_wrong_with_a_log_is_said_with_its_line() {
+    let dir = scratch("bad_behaviors");
+    items(&dir);
+    ok(&format!("behaviors import --db {dir}/db --space s --create 3 --items {dir}/items.fbin"));
+    for (name, text, words) in [
+        (
+            "a.jsonl",
+            "{\"user\":1,\"event\":1,\"time\":1,\"item\":1}\n{\"user\":1}\n",
+            &["line 2", "event"][..],
+        ),
+        ("b.jsonl", "{\"user\":1,\"event\":1,\"time\":1,\"item\":999}\n", &["item 999"]),
+        ("c.jsonl", "{\"user\":1,\"event\":1,\"time\":1,\"item\":1,\"vector\":[1]}\n", &["expected 3"]),
+        ("d.csv", "user,item,time\n1,2,3\n", &["line 1", "event"]),
+        ("e.csv", "user,event,item,time\n1,2,3\n", &["line 2", "time"]),
+        ("f.csv", "user,event,item,time\n1,2,x,3\n", &["line 2", "item", "x"]),
+        ("g.csv", "user,event,item,time,vector\n1,2,3,4,1 z 2\n", &["line 2", "vector", "z"]),
+    ] {
+        write(&format!("{dir}/{name}"), text.as_bytes());
+        refused(3, &format!("behaviors import --db {dir}/db --space s --log {dir}/{name}"), words);
+    }
+    refused(2, &format!("behaviors import --db {dir}/db --space s --log {dir}/items.fbin"), &["--format"]);
+    refused(3, &format!("behaviors export --db {dir}/db --space t --output {dir}/x.csv"), &["t"]);
+    write(&format!("{dir}/four.fbin"), &fbin(2, 4, &[0.5; 8]));
+    refused(3, &format!("behaviors import --db {dir}/db --space s --items {dir}/four.fbin"), &["expected 3"]);
+    refused(
+        3,
+        &format!("behaviors import --db {dir}/db --space s --create 4 --items {dir}/four.fbin"),
+        &["3 elements"],
+    );
+}

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use nearline_index::embedding::{
-    Dtype, Method, Optimizer, RowCodec, Rows, Rule, Segment, Segments, Table, Train, open, open_codec,
-    open_trainable, train,
+    Dtype, Dynamic, Method, Optimizer, RowCodec, Rows, Rule, Segment, Segments, Table, Train, open,
+    open_codec, open_dynamic, open_trainable, train,
 };
 use nearline_storage::{ReadRange, StorageError};
 
 use super::error::TableError;
 use super::file::{Head, TableFile, TableFileWriter};
+use super::levels::Levels;
 use super::record::Write;
 
 /// Names of the optimizer's segments begin so.
@@ -28,12 +29,19 @@ pub(super) enum Content {
     Fixed(Arc<dyn Table>),
     /// A table in training.
     Trained(Box<dyn Train>, Optimizer),
+    /// Rows that come and go.
+    Dynamic(Box<Dynamic>),
+    /// Levels, as many as there shall be.
+    Levels(Levels),
 }
 
 impl Content {
     /// Reads what has to be in memory, and of rows as many as `resident_bytes` hold.
     pub(super) fn load(file: Arc<TableFile>, resident_bytes: u64) -> Result<Self, TableError> {
         let head = file.head.clone();
+        if head.method == Method::BitStack {
+            return Ok(Self::Levels(Levels::load(file)?));
+        }
         let segments = file.segments()?;
         if file.row_bytes() > 0 {
             let codec = open_codec(head.method, head.dim, &head.params, Segments(&segments))?;
@@ -49,6 +57,9 @@ impl Content {
             file.read_rows(0, hot, &mut bytes)?;
             let hot = Arc::new(Rows::from_bytes(codec, bytes)?);
             return Ok(Self::Rows(RowStore { rows: head.rows, hot, changed: HashMap::new(), file }));
+        }
+        if head.method == Method::Dynamic {
+            return Ok(Self::Dynamic(Box::new(open_dynamic(head.dim, &head.params, Segments(&segments))?)));
         }
         let Some((rule, steps)) = head.training else {
             let table = open(head.method, head.rows, head.dim, &head.params, Segments(&segments))?;
@@ -68,7 +79,22 @@ impl Content {
             Self::Rows(store) => store.rows,
             Self::Fixed(table) => table.rows(),
             Self::Trained(table, _) => table.rows(),
+            Self::Dynamic(table) => table.own_rows(),
+            Self::Levels(levels) => levels.table.rows(),
         }
+    }
+
+    /// Whether ids come and go, so that writes have times.
+    pub(super) fn is_dynamic(&self) -> bool {
+        matches!(self, Self::Dynamic(_))
+    }
+
+    /// Ids that have rows of their own, sorted.
+    pub(super) fn ids(&self) -> Vec<u64> {
+        let Self::Dynamic(table) = self else { return (0..self.rows()).collect() };
+        let mut ids = table.ids().to_vec();
+        ids.sort_unstable();
+        ids
     }
 
     pub(super) fn dim(&self) -> usize {
@@ -76,6 +102,8 @@ impl Content {
             Self::Rows(store) => store.hot.dim(),
             Self::Fixed(table) => table.dim(),
             Self::Trained(table, _) => table.dim(),
+            Self::Dynamic(table) => table.dim(),
+            Self::Levels(levels) => levels.table.dim(),
         }
     }
 
@@ -89,6 +117,8 @@ impl Content {
         match self {
             Self::Fixed(table) => Ok(answer(&**table, ids)?),
             Self::Trained(table, _) => Ok(answer(&**table, ids)?),
+            Self::Dynamic(table) => Ok(answer(&**table, ids)?),
+            Self::Levels(levels) => Ok(answer(&*levels.table, ids)?),
             Self::Rows(store) if store.is_whole() => Ok(answer(&*store.hot, ids)?),
             Self::Rows(store) => {
                 let gathered = store.gather(ids)?;
@@ -101,10 +131,18 @@ impl Content {
     /// Takes a write in that is in the log and was checked.
     pub(super) fn apply(&mut self, write: &Write) -> Result<(), TableError> {
         match (self, write) {
-            (Self::Rows(store), Write::Put { ids, values }) => store.put(ids, values),
-            (Self::Trained(table, optimizer), Write::Train { ids, gradients }) => {
+            (Self::Rows(store), Write::Put { ids, values, .. }) => store.put(ids, values),
+            (Self::Trained(table, optimizer), Write::Train { ids, gradients, .. }) => {
                 train(&mut **table, ids, gradients, optimizer)?;
             }
+            (Self::Dynamic(table), Write::Put { ids, values, at }) => {
+                table.put(ids, values, at.unwrap_or(0))?;
+            }
+            (Self::Dynamic(table), Write::Train { ids, gradients, at }) => {
+                table.train(ids, gradients, at.unwrap_or(0))?;
+            }
+            (Self::Dynamic(table), Write::Expire) => drop(table.expire()),
+            (Self::Levels(levels), Write::Levels { active }) => *levels = levels.resized(*active)?,
             _ => {
                 return Err(TableError::bad("write in the log", "one of another kind", "one of the table's"));
             }
@@ -115,13 +153,26 @@ impl Content {
     /// Refuses a write that could not be applied.
     pub(super) fn check(&self, write: &Write) -> Result<(), TableError> {
         let (name, ids, values) = match write {
-            Write::Put { ids, values } => ("rows to put", ids, values),
-            Write::Train { ids, gradients } => ("gradients", ids, gradients),
+            Write::Put { ids, values, .. } => ("rows to put", ids, values),
+            Write::Train { ids, gradients, .. } => ("gradients", ids, gradients),
+            Write::Levels { active } => {
+                let Self::Levels(levels) = self else {
+                    return Err(self.unsupported("have fewer or more levels", "fit it as bit-stack"));
+                };
+                return levels.check(*active);
+            }
+            Write::Expire if self.is_dynamic() => return Ok(()),
+            Write::Expire => {
+                return Err(self.unsupported("have rows expire", "create it with ids that come and go"));
+            }
         };
+        if let Self::Dynamic(table) = self {
+            return Ok(table.check(name, ids, values)?);
+        }
         match (self, write) {
             (Self::Rows(_), Write::Put { .. }) | (Self::Trained(..), Write::Train { .. }) => {}
             (_, Write::Put { .. }) => return Err(self.unsupported("put rows", "fit it anew, or train it")),
-            (_, Write::Train { .. }) => {
+            _ => {
                 return Err(self.unsupported("be trained", "put rows, or create it with an optimizer"));
             }
         }
@@ -145,6 +196,8 @@ impl Content {
             Self::Rows(store) => store.hot.method(),
             Self::Fixed(table) => table.method(),
             Self::Trained(table, _) => table.method(),
+            Self::Dynamic(table) => table.method(),
+            Self::Levels(levels) => levels.table.method(),
         };
         TableError::Unsupported { method: format!("{method:?}"), what, fix }
     }
@@ -174,6 +227,11 @@ impl Content {
                 }
                 out.finish(&head_of(&**table, Some((optimizer.rule(), optimizer.steps()))))
             }
+            Self::Levels(levels) => levels.write(out),
+            Self::Dynamic(table) => {
+                write_segments(&mut out, &**table)?;
+                out.finish(&Head { rows: table.own_rows(), ..head_of(&**table, None) })
+            }
         }
     }
 
@@ -188,6 +246,8 @@ impl Content {
             }
             Self::Fixed(table) => table.bytes().segments,
             Self::Trained(table, _) => table.bytes().segments,
+            Self::Dynamic(table) => table.bytes().segments,
+            Self::Levels(levels) => levels.table.bytes().segments,
         }
     }
 
@@ -201,6 +261,8 @@ impl Content {
         match self {
             Self::Fixed(table) => Ok(table.segments().into_iter().map(owned).collect()),
             Self::Trained(table, _) => Ok(table.segments().into_iter().map(owned).collect()),
+            Self::Dynamic(table) => Ok(table.segments().into_iter().map(owned).collect()),
+            Self::Levels(levels) => Ok(levels.table.segments().into_iter().map(owned).collect()),
             Self::Rows(store) => {
                 let ids: Vec<u64> = (0..store.rows).collect();
                 let whole = store.gather(&ids)?;
@@ -215,6 +277,16 @@ impl Content {
             Self::Rows(store) => (store.hot.method(), store.hot.params()),
             Self::Fixed(table) => (table.method(), table.params()),
             Self::Trained(table, _) => (table.method(), table.params()),
+            Self::Dynamic(table) => (table.method(), table.params()),
+            Self::Levels(levels) => (levels.table.method(), levels.table.params()),
+        }
+    }
+
+    /// Reads of rows since the file was opened, and their bytes.
+    pub(super) fn reads(&self) -> (u64, u64) {
+        match self {
+            Self::Rows(store) => store.file.reads(),
+            _ => (0, 0),
         }
     }
 

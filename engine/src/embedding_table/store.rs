@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use nearline_index::embedding::{Rule, Table, Train};
+use nearline_index::embedding::{Dynamic, RowCodec, Rows, Rule, Table, Train};
 use nearline_storage::{
     Disk, FolderLock, LockMode, MAX_RECORD_BYTES, StorageError, Wal, WalOptions, is_temp_name,
 };
 
 use super::content::{Content, head_of, write_segments};
 use super::error::TableError;
-use super::file::{TableFile, TableFileWriter};
+use super::file::{Head, TableFile, TableFileWriter};
 use super::manifest::{Manifest, TABLE, file_id, file_name, number_of};
 use super::record::Write;
 
@@ -80,6 +80,8 @@ pub(crate) enum Source<'a> {
     Served(&'a dyn Table),
     /// A table to be trained, and how.
     Trained(&'a dyn Train, Rule),
+    /// A table whose ids come and go.
+    Dynamic(&'a Dynamic),
 }
 
 impl Inner {
@@ -95,7 +97,36 @@ impl Inner {
                 let optimizer = nearline_index::embedding::Optimizer::new(*rule, table.shapes())?;
                 Content::Trained(table.boxed(), optimizer).write(out)?
             }
+            Source::Dynamic(table) => Content::Dynamic(Box::new((*table).clone())).write(out)?,
         };
+        disk.sync_dir()?;
+        Ok(Manifest { store_id, number: 1, lsn: 0, directory }.write(disk)?)
+    }
+
+    /// The same of rows that come some at a time: `next` adds rows to what is empty, and none at the end.
+    pub(crate) fn create_of_rows(
+        disk: &dyn Disk,
+        store_id: u64,
+        codec: &Arc<dyn RowCodec>,
+        next: &mut dyn FnMut(&mut Vec<f32>) -> Result<(), TableError>,
+    ) -> Result<(), TableError> {
+        let mut out = TableFileWriter::create(disk, &file_name(1), file_id(store_id, 1))?;
+        let (mut values, mut rows) = (Vec::new(), 0);
+        loop {
+            values.clear();
+            next(&mut values)?;
+            if values.is_empty() {
+                break;
+            }
+            let encoded = Rows::encode(Arc::clone(codec), &values)?;
+            out.rows(codec.row_bytes(), encoded.row_bytes())?;
+            rows += encoded.rows();
+        }
+        for segment in codec.shared() {
+            out.segment(&segment)?;
+        }
+        let (method, dim, params) = (codec.method(), codec.dim(), codec.params());
+        let directory = out.finish(&Head { method, rows, dim, params, training: None })?;
         disk.sync_dir()?;
         Ok(Manifest { store_id, number: 1, lsn: 0, directory }.write(disk)?)
     }
@@ -187,7 +218,8 @@ impl Inner {
         next.write(&*self.disk)?;
         let old = std::mem::replace(&mut writer.manifest, next);
         let content = match &version.content {
-            Content::Rows(_) => load(&*self.disk, &writer.manifest, self.limits)?,
+            // What is not in memory is read from the file that is live.
+            Content::Rows(_) | Content::Levels(_) => load(&*self.disk, &writer.manifest, self.limits)?,
             whole => whole.clone(),
         };
         drop(version);

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::rights::{Access, Rights, of_space};
+use crate::rights::{Access, Rights, of_space, of_table};
 use crate::table::Needs;
 
 /// Refuses what the sender may not do, and notes for what comes after what they may.
@@ -35,10 +35,11 @@ async fn admitted(app: &App, needs: &Needs, request: Request) -> Result<Request,
             let mut parts = params.as_ref()?.iter();
             parts.find_map(|(name, value)| (name == part).then_some(value))
         };
-        match (part("collection"), part("space")) {
+        match (part("collection"), part("space"), part("table")) {
             _ if rights == Rights::Manage => {}
-            (Some(name), _) => rights.check(access, Some(&app.real_name(name)))?,
-            (_, Some(name)) => rights.check(access, Some(&of_space(name)))?,
+            (Some(name), ..) => rights.check(access, Some(&app.real_name(name)))?,
+            (_, Some(name), _) => rights.check(access, Some(&of_space(name)))?,
+            (.., Some(name)) => rights.check(access, Some(&of_table(name)))?,
             _ => rights.check(access, None)?,
         }
         parts.extensions.insert(rights);

@@ -9,6 +9,7 @@ pub(crate) mod one_or_many;
 pub(crate) mod payload;
 pub(crate) mod point;
 pub(crate) mod query;
+pub(crate) mod table;
 pub(crate) mod vector;
 
 use crate::error::ApiError;

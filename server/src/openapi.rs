@@ -100,6 +100,7 @@ fn described(path: &str, operation: &Operation) -> Value {
 fn tells_otherwise(path: &str) -> bool {
     matches!(path, "/" | "/healthz" | "/livez" | "/readyz" | "/metrics" | "/docs" | "/openapi.json")
         || path.ends_with("/snapshots/{snapshot}")
+        || path.ends_with("/tables/{table}/export")
 }
 
 fn id(path: &str, operation: &Operation) -> String {
@@ -113,6 +114,7 @@ fn id(path: &str, operation: &Operation) -> String {
 fn tag(path: &str) -> &'static str {
     let groups = [
         ("/behaviors", "behaviors"),
+        ("/v1/tables", "tables"),
         ("/nearline/", "nearline"),
         ("/snapshots", "snapshots"),
         ("/aliases", "aliases"),
@@ -154,7 +156,10 @@ fn parameters(path: &str, operation: &Operation) -> Value {
         }
         _ => {}
     }
-    if matches!(operation.body, Body::Other(_)) {
+    for &(name, kind, what) in of_tables(path) {
+        query(name, json!({ "type": kind }), what);
+    }
+    if matches!(operation.body, Body::Other(_)) && !path.contains("{table}") {
         query("using", json!({ "type": "string" }), "Name of the vector");
         if operation.access == Access::Write {
             query("start", json!({ "type": "integer", "minimum": 0 }), "Id of the first row");
@@ -169,6 +174,41 @@ fn parameters(path: &str, operation: &Operation) -> Value {
         }
     }
     all.into()
+}
+
+type Parameter = (&'static str, &'static str, &'static str);
+const VERSION: Parameter =
+    ("version", "integer", "The version that is read: the one of now, or one that is pinned");
+const DIM: Parameter = ("dim", "integer", "Values of a row");
+const FORMAT: Parameter =
+    ("format", "string", "npy, torch, torch-byte, tbe, tbe-cast, faiss-pq or safetensors");
+
+/// What routes of embedding tables take behind their paths, with bodies that are bytes: name, type, what it says.
+fn of_tables(path: &str) -> &'static [Parameter] {
+    match path.split_once("{table}/").map_or("", |(_, rest)| rest) {
+        "lookup" | "dot" => &[VERSION],
+        "pool" => &[
+            VERSION,
+            ("bags", "integer", "Bags, one less than the offsets that the body begins with"),
+            ("weights", "boolean", "Whether the body ends with a weight for each id"),
+            ("pool", "string", "sum or mean"),
+        ],
+        "rows" => &[("start", "integer", "Id of the first row; without it, rows begin with their ids")],
+        "fit" => &[
+            DIM,
+            ("method", "string", "How rows are kept"),
+            ("budget", "integer", "Bytes the table may take"),
+            ("seed", "integer", "What random choices follow from"),
+        ],
+        "import" => &[
+            FORMAT,
+            DIM,
+            ("bits", "integer", "Bits of a value"),
+            ("align", "integer", "Bytes that rows are filled up to a multiple of"),
+        ],
+        "export" => &[FORMAT, VERSION],
+        _ => &[],
+    }
 }
 
 #[cfg(test)]

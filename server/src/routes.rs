@@ -17,6 +17,7 @@ mod recover;
 mod scroll;
 mod service;
 mod snapshots;
+mod tables;
 mod unsupported;
 mod upsert;
 
@@ -47,6 +48,7 @@ pub(crate) fn limited() -> Routes {
         .merge(binary::routes())
         .merge(own::routes())
         .merge(behaviors::routes())
+        .merge(tables::routes())
         .merge(recover::routes())
         .merge(unsupported::routes())
 }

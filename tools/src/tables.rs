@@ -3,9 +3,11 @@
 mod bench;
 mod convert;
 mod fit;
+mod generate;
 mod inspect;
 mod lookup;
 mod method;
+mod resize;
 
 use nearline::{Database, EmbeddingTable};
 
@@ -27,6 +29,10 @@ enum Command {
     Convert(convert::Args),
     /// Show what a table is and what it costs
     Inspect(inspect::Args),
+    /// Keep fewer or again more levels of a table of bit-stack in memory
+    Resize(resize::Args),
+    /// Make a table of random rows, of any size
+    Generate(generate::Args),
     /// Measure lookups of random ids
     Bench(bench::Args),
 }
@@ -56,6 +62,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Command::Lookup(args) => lookup::run(args),
         Command::Convert(args) => convert::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Resize(args) => resize::run(args),
+        Command::Generate(args) => generate::run(args),
         Command::Bench(args) => bench::run(args),
     }
 }

@@ -1,14 +1,15 @@
-//! `nearline table convert`: tables from the bytes of other systems, and for them.
+//! `nearline table convert`: tables from the files of other systems, and for them.
 
 use std::fs;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::ValueEnum;
 use nearline::TableVersion;
-use nearline::embedding::{Dialect, Dtype, FloatCodec, FloatType, Rows, RowwiseCodec};
+use nearline::embedding::{FloatCodec, FloatType, Rows, Table, rows_by_key};
 use nearline_datasets::{ElementType, VectorWriter};
-use serde_json::json;
+use nearline_server::{Format, Shape, export_table, import_table};
 
 use super::TableArgs;
 use crate::{exit, interrupt, print};
@@ -18,18 +19,18 @@ use crate::{exit, interrupt, print};
 pub(crate) struct Args {
     #[command(flatten)]
     table: TableArgs,
-    /// Whose bytes make a new table
-    #[arg(long, value_enum, requires_all = ["dim"])]
-    from: Option<From>,
+    /// Whose files make a new table
+    #[arg(long, value_enum)]
+    from: Option<Kind>,
     /// For whom the table is written
     #[arg(long, value_enum)]
-    to: Option<To>,
-    /// The file or folder that is read or written
+    to: Option<Kind>,
+    /// The file or folder that is read or written; for deep-rec what its files' names begin with
     #[arg(long)]
     path: PathBuf,
-    /// Values of a row
-    #[arg(long)]
-    dim: Option<usize>,
+    /// Values of a row, where the files do not say it
+    #[arg(long, default_value_t = 0)]
+    dim: usize,
     /// Bits of a value
     #[arg(long, default_value_t = 8)]
     bits: usize,
@@ -39,31 +40,60 @@ pub(crate) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum From {
-    /// The bytes of torch's embedding_bag_byte_prepack: 8 bits, f32 scales
-    TorchByte,
+enum Kind {
+    /// A file of numpy, rows of f32
+    Npy,
+    /// Every segment as a tensor; or, coming in, one tensor of rows
+    Safetensors,
     /// The bytes of torch's 4-bit and 2-bit prepack; with 8 bits, those of FBGEMM
     Torch,
-    /// The weights of a TBE inference table: scales first
+    /// The bytes of torch's embedding_bag_byte_prepack: 8 bits, f32 scales
+    TorchByte,
+    /// The weights of a TBE inference table, as TorchRec fills it: scales first
     Tbe,
+    /// The same, 8 bits, as FBGEMM's tools fill it
+    TbeCast,
+    /// An IndexPQ of Faiss
+    FaissPq,
     /// A folder of HugeCTR HPS: key, emb_vector
     Hps,
+    /// Four tensors of DeepRec, little-endian: PATH-keys, -values, -freqs, -versions
+    DeepRec,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum To {
-    /// All rows as f32
-    Npy,
-    /// Every segment as a tensor
-    Safetensors,
-    /// The bytes of rows as they are, which are those of the dialect the table is in
-    Rows,
-    /// A folder of HugeCTR HPS: key, emb_vector
-    Hps,
+impl Kind {
+    /// The format of one run of bytes, unless there are several files.
+    fn format(self) -> Option<Format> {
+        match self {
+            Self::Npy => Some(Format::Npy),
+            Self::Safetensors => Some(Format::Safetensors),
+            Self::Torch => Some(Format::Torch),
+            Self::TorchByte => Some(Format::TorchByte),
+            Self::Tbe => Some(Format::Tbe),
+            Self::TbeCast => Some(Format::TbeCast),
+            Self::FaissPq => Some(Format::FaissPq),
+            Self::Hps | Self::DeepRec => None,
+        }
+    }
+
+    /// The files of keys and of values.
+    fn pair(self, path: &Path) -> (PathBuf, PathBuf) {
+        match self {
+            Self::DeepRec => (beside(path, "-keys"), beside(path, "-values")),
+            _ => (path.join("key"), path.join("emb_vector")),
+        }
+    }
+}
+
+/// A path that goes on.
+fn beside(path: &Path, rest: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(rest);
+    name.into()
 }
 
 /// Rows written at a time.
-const STEP: u64 = 1 << 14;
+const STEP: usize = 1 << 14;
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     interrupt::at_once()?;
@@ -71,60 +101,43 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         return import(args, from);
     }
     let (_database, table) = args.table.open()?;
-    let version = table.pin();
+    let (version, path) = (table.pin(), &args.path);
     match args.to {
-        Some(To::Npy) => write_npy(&version, &args.path),
-        Some(To::Safetensors) => write_safetensors(&version, &args.path),
-        Some(To::Rows) => write_rows(&version, &args.path),
-        Some(To::Hps) | None => write_hps(&version, &args.path),
+        // Of these, rows are written as they come.
+        Some(Kind::Npy) => write_npy(&version, path),
+        Some(to) => match to.format() {
+            Some(format) => {
+                let bytes =
+                    export_table(format, &version).map_err(|error| exit::bad_input(error.to_string()))?;
+                fs::write(path, bytes).with_context(|| path.display().to_string())
+            }
+            None => write_pair(&version, to, path),
+        },
+        None => Ok(()),
     }
 }
 
-fn import(args: &Args, from: From) -> anyhow::Result<()> {
-    let dim = args.dim.unwrap_or(0);
-    let database = args.table.db.open_or_create(true)?;
-    let name = &args.table.table;
-    let rowwise = |dialect| RowwiseCodec::new(dim, args.bits, dialect)?.aligned(args.align);
+fn import(args: &Args, from: Kind) -> anyhow::Result<()> {
     let read = |path: &Path| fs::read(path).with_context(|| path.display().to_string());
-    let table = match from {
-        From::TorchByte => database.create_embedding_table(
-            name,
-            &Rows::from_bytes(rowwise(Dialect::Fused32)?, read(&args.path)?)?,
-        )?,
-        From::Torch => database.create_embedding_table(
-            name,
-            &Rows::from_bytes(rowwise(Dialect::Fused16)?, read(&args.path)?)?,
-        )?,
-        From::Tbe => database
-            .create_embedding_table(name, &Rows::from_bytes(rowwise(Dialect::Tbe)?, read(&args.path)?)?)?,
-        From::Hps => {
-            let rows = by_key(&read(&args.path.join("key"))?, &read(&args.path.join("emb_vector"))?, dim)?;
+    let Args { dim, bits, align, .. } = *args;
+    let table: Box<dyn Table> = match from.format() {
+        Some(format) => import_table(format, Shape { dim, bits, align }, &read(&args.path)?)
+            .map_err(|error| exit::bad_input(format!("{}: {error}", args.path.display())))?,
+        None => {
+            let (keys, values) = from.pair(&args.path);
+            let (key_bytes, value_bytes) = (read(&keys)?, read(&values)?);
+            let rows = rows_by_key(&key_bytes, &value_bytes, dim)
+                .map_err(|error| exit::bad_input(format!("{}: {error}", keys.display())))?;
+            let rows: Vec<f32> = bytemuck::pod_collect_to_vec(&rows);
             let codec = FloatCodec::new(dim, FloatType::F32);
-            database.create_embedding_table(name, &Rows::from_bytes(codec, rows)?)?
+            let encoded = Rows::encode(codec, &rows);
+            Box::new(encoded.map_err(|error| exit::bad_input(format!("{}: {error}", values.display())))?)
         }
     };
-    print::line(format!("{name}: {} rows of {dim}", table.pin().rows()))
-}
-
-/// Rows in order of their keys, which must be 0 and the numbers that follow.
-fn by_key(keys: &[u8], vectors: &[u8], dim: usize) -> anyhow::Result<Vec<u8>> {
-    let keys: Vec<u64> = keys.as_chunks::<8>().0.iter().map(|&key| u64::from_le_bytes(key)).collect();
-    let row_bytes = dim * 4;
-    if row_bytes == 0 || vectors.len() != keys.len() * row_bytes {
-        let found = format!("emb_vector: {} bytes for {} keys", vectors.len(), keys.len());
-        return Err(exit::bad_input(format!("{found}; expected {row_bytes} each (--dim)")));
-    }
-    let mut rows = vec![None; keys.len()];
-    for (&key, vector) in keys.iter().zip(vectors.chunks_exact(row_bytes)) {
-        match rows.get_mut(key as usize) {
-            Some(row @ None) => *row = Some(vector),
-            _ => {
-                let expected = format!("each of 0 to {} once", keys.len() - 1);
-                return Err(exit::bad_input(format!("key: {key}; expected {expected}")));
-            }
-        }
-    }
-    Ok(rows.into_iter().flatten().flatten().copied().collect())
+    let database = args.table.db.open_or_create(true)?;
+    let name = &args.table.table;
+    let made = database.create_embedding_table(name, &*table)?.pin();
+    print::line(format!("{name}: {} rows of {}, {}", made.rows(), made.dim(), made.method().0.name()))
 }
 
 /// Calls `take` with the bytes of all rows as `f32`, some rows at a time.
@@ -132,11 +145,7 @@ fn each_step(
     version: &TableVersion,
     mut take: impl FnMut(&[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    for from in (0..version.rows()).step_by(STEP as usize) {
-        let ids: Vec<u64> = (from..(from + STEP).min(version.rows())).collect();
-        take(bytemuck::cast_slice(&version.lookup(&ids)?))?;
-    }
-    Ok(())
+    version.ids().chunks(STEP).try_for_each(|ids| take(bytemuck::cast_slice(&version.lookup(ids)?)))
 }
 
 fn write_npy(version: &TableVersion, path: &Path) -> anyhow::Result<()> {
@@ -145,58 +154,31 @@ fn write_npy(version: &TableVersion, path: &Path) -> anyhow::Result<()> {
     Ok(out.finish()?)
 }
 
-fn write_hps(version: &TableVersion, path: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(path).with_context(|| path.display().to_string())?;
-    let keys: Vec<u64> = (0..version.rows()).collect();
-    fs::write(path.join("key"), bytemuck::cast_slice(&keys))?;
-    let mut out = std::io::BufWriter::new(fs::File::create(path.join("emb_vector"))?);
-    each_step(version, |bytes| Ok(std::io::Write::write_all(&mut out, bytes)?))?;
-    Ok(std::io::Write::flush(&mut out)?)
-}
-
-fn write_rows(version: &TableVersion, path: &Path) -> anyhow::Result<()> {
-    let segments = version.segments()?;
-    let Some(rows) = segments.iter().find(|segment| segment.name == "rows") else {
-        return Err(exit::bad_input("rows of this table do not stand alone; write it as npy or safetensors"));
-    };
-    fs::write(path, &rows.bytes).with_context(|| path.display().to_string())
-}
-
-/// A header of its length and JSON, then the tensors in its order.
-fn write_safetensors(version: &TableVersion, path: &Path) -> anyhow::Result<()> {
-    let segments = version.segments()?;
-    let (method, params) = version.method();
-    let mut header = serde_json::Map::new();
-    header.insert(
-        "__metadata__".to_owned(),
-        json!({ "method": format!("{method:?}"), "params": format!("{params:?}"),
-            "rows": version.rows().to_string(), "dim": version.dim().to_string() }),
-    );
-    let mut at = 0;
-    for segment in &segments {
-        let width = segment.width.max(1);
-        let count = segment.bytes.len() / segment.dtype.bytes() / width;
-        let end = at + segment.bytes.len();
-        let tensor =
-            json!({ "dtype": dtype(segment.dtype), "shape": [count, width], "data_offsets": [at, end] });
-        header.insert(segment.name.to_string(), tensor);
-        at = end;
+/// Keys and rows; for DeepRec also how often ids were seen, which is not known, and the version of each.
+fn write_pair(version: &TableVersion, to: Kind, path: &Path) -> anyhow::Result<()> {
+    let (keys, values) = to.pair(path);
+    if to == Kind::Hps {
+        fs::create_dir_all(path).with_context(|| path.display().to_string())?;
     }
-    let mut text = serde_json::to_string(&header)?.into_bytes();
-    text.resize(text.len().next_multiple_of(8), b' ');
-    let mut out = (text.len() as u64).to_le_bytes().to_vec();
-    out.extend_from_slice(&text);
-    segments.iter().for_each(|segment| out.extend_from_slice(&segment.bytes));
-    fs::write(path, out).with_context(|| path.display().to_string())
+    write_numbers(&keys, version.ids().into_iter())?;
+    if to == Kind::DeepRec {
+        let each = |number| (0..version.rows()).map(move |_| number);
+        write_numbers(&beside(path, "-freqs"), each(0))?;
+        write_numbers(&beside(path, "-versions"), each(version.number()))?;
+    }
+    let mut out = create(&values)?;
+    each_step(version, |bytes| Ok(out.write_all(bytes)?))?;
+    Ok(out.flush()?)
 }
 
-fn dtype(dtype: Dtype) -> &'static str {
-    match dtype {
-        Dtype::U8 => "U8",
-        Dtype::U16 => "U16",
-        Dtype::U32 => "U32",
-        Dtype::F16 => "F16",
-        Dtype::F32 => "F32",
-        Dtype::BF16 => "BF16",
+fn write_numbers(path: &Path, numbers: impl Iterator<Item = u64>) -> anyhow::Result<()> {
+    let mut out = create(path)?;
+    for number in numbers {
+        out.write_all(&number.to_le_bytes())?;
     }
+    Ok(out.flush()?)
+}
+
+fn create(path: &Path) -> anyhow::Result<BufWriter<fs::File>> {
+    Ok(BufWriter::new(fs::File::create(path).with_context(|| path.display().to_string())?))
 }

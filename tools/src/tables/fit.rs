@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use nearline::embedding::FitInput;
+use nearline::embedding::{FitInput, Method, fit_as};
 use nearline_datasets::{load_f32, read_ids};
 
 use super::TableArgs;
-use super::method::FitMethod;
+use super::method::fitted;
 use crate::size::Size;
 use crate::{interrupt, print};
 
@@ -20,9 +20,10 @@ pub(crate) struct Args {
     /// File of one number a row (ibin, i64bin): how often it is asked for
     #[arg(long)]
     frequencies: Option<PathBuf>,
-    /// How rows are kept
-    #[arg(long, value_enum)]
-    method: FitMethod,
+    /// How rows are kept: float, rowwise, uniform, step, pq, mgqe, rq, bit-stack, svd, mde, tt, dedup, hash, robe, rps, adapt,
+    /// masked, sparse
+    #[arg(long, value_parser = fitted)]
+    method: Method,
     /// Bytes the table may take, everything counted
     #[arg(long)]
     budget: Size,
@@ -38,9 +39,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let (rows, dim) = load_f32(&args.input)?;
     let frequencies = args.frequencies.as_deref().map(read_ids).transpose()?;
     let input = FitInput::new(&rows, dim, frequencies.as_deref(), args.budget.0, args.seed)?;
-    let whole = [input.rows() as u64];
-    let fields = if args.fields.is_empty() { &whole[..] } else { &args.fields };
-    let table = args.method.fit(&input, fields)?;
+    let table = fit_as(args.method, &input, &args.fields)?;
     let database = args.table.db.open_or_create(true)?;
     database.create_embedding_table(&args.table.table, &*table)?;
     let bytes = table.bytes();

@@ -4,6 +4,7 @@
 //! [`nearline_index::embedding`], which says what a method is.
 //!
 //! - `file`: the segments on disk, rows by the page; `manifest`: which file is live; `record`: a write in the log.
+//! - `row_store`: rows in memory and on the disk; `shared`: the same where ids share them;
 //! - `levels`: a table whose levels are in memory as far as is wanted.
 //! - `content`: what of it is in memory, and what becomes of a write; `store`: what is open.
 
@@ -13,6 +14,8 @@ mod file;
 mod levels;
 mod manifest;
 mod record;
+mod row_store;
+mod shared;
 mod store;
 #[cfg(test)]
 mod tests;

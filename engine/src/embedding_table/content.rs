@@ -1,12 +1,11 @@
 //! What a table is made of in memory: all of it, or the first rows and where the others are.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use nearline_index::embedding::{
-    Dtype, Dynamic, Method, Optimizer, RowCodec, Rows, Rule, Segment, Segments, Table, Train, open,
-    open_codec, open_dynamic, open_trainable, train,
+    Dtype, Dynamic, Method, Optimizer, Rule, Segment, Segments, Table, Train, open, open_codec, open_dynamic,
+    open_trainable, train,
 };
 use nearline_storage::{ReadRange, StorageError};
 
@@ -14,17 +13,19 @@ use super::error::TableError;
 use super::file::{Head, TableFile, TableFileWriter};
 use super::levels::Levels;
 use super::record::Write;
+use super::row_store::RowStore;
+use super::shared::SharedRows;
 
 /// Names of the optimizer's segments begin so.
 const STATE: &str = "state";
-/// Rows written to a new file at a time.
-const WRITTEN_ROWS: u64 = 1 << 15;
 
 /// The table as it is at one moment.
 #[derive(Clone)]
 pub(super) enum Content {
     /// Rows that stand alone.
     Rows(RowStore),
+    /// Rows that stand alone, of which ids share some.
+    Shared(SharedRows),
     /// A table that does not change.
     Fixed(Arc<dyn Table>),
     /// A table in training.
@@ -44,19 +45,11 @@ impl Content {
         }
         let segments = file.segments()?;
         if file.row_bytes() > 0 {
-            let codec = open_codec(head.method, head.dim, &head.params, Segments(&segments))?;
-            if codec.row_bytes() != file.row_bytes() {
-                return Err(TableError::bad(
-                    "bytes of a row",
-                    file.row_bytes(),
-                    codec.row_bytes().to_string(),
-                ));
+            if let Some(shared) = SharedRows::load(&file, &segments, resident_bytes)? {
+                return Ok(Self::Shared(shared));
             }
-            let hot = (resident_bytes / codec.row_bytes() as u64).min(head.rows);
-            let mut bytes = Vec::with_capacity(hot as usize * codec.row_bytes());
-            file.read_rows(0, hot, &mut bytes)?;
-            let hot = Arc::new(Rows::from_bytes(codec, bytes)?);
-            return Ok(Self::Rows(RowStore { rows: head.rows, hot, changed: HashMap::new(), file }));
+            let codec = open_codec(head.method, head.dim, &head.params, Segments(&segments))?;
+            return Ok(Self::Rows(RowStore::load(file, codec, resident_bytes)?));
         }
         if head.method == Method::Dynamic {
             return Ok(Self::Dynamic(Box::new(open_dynamic(head.dim, &head.params, Segments(&segments))?)));
@@ -77,6 +70,7 @@ impl Content {
     pub(super) fn rows(&self) -> u64 {
         match self {
             Self::Rows(store) => store.rows,
+            Self::Shared(shared) => shared.head().rows,
             Self::Fixed(table) => table.rows(),
             Self::Trained(table, _) => table.rows(),
             Self::Dynamic(table) => table.own_rows(),
@@ -100,6 +94,7 @@ impl Content {
     pub(super) fn dim(&self) -> usize {
         match self {
             Self::Rows(store) => store.hot.dim(),
+            Self::Shared(shared) => shared.head().dim,
             Self::Fixed(table) => table.dim(),
             Self::Trained(table, _) => table.dim(),
             Self::Dynamic(table) => table.dim(),
@@ -119,12 +114,8 @@ impl Content {
             Self::Trained(table, _) => Ok(answer(&**table, ids)?),
             Self::Dynamic(table) => Ok(answer(&**table, ids)?),
             Self::Levels(levels) => Ok(answer(&*levels.table, ids)?),
-            Self::Rows(store) if store.is_whole() => Ok(answer(&*store.hot, ids)?),
-            Self::Rows(store) => {
-                let gathered = store.gather(ids)?;
-                let places: Vec<u64> = (0..ids.len() as u64).collect();
-                Ok(answer(&gathered, &places)?)
-            }
+            Self::Rows(store) => store.ask(ids, answer),
+            Self::Shared(shared) => shared.ask(ids, answer),
         }
     }
 
@@ -194,6 +185,7 @@ impl Content {
     fn unsupported(&self, what: &'static str, fix: &'static str) -> TableError {
         let method = match self {
             Self::Rows(store) => store.hot.method(),
+            Self::Shared(shared) => shared.head().method,
             Self::Fixed(table) => table.method(),
             Self::Trained(table, _) => table.method(),
             Self::Dynamic(table) => table.method(),
@@ -214,6 +206,7 @@ impl Content {
                 let (method, params) = (codec.method(), codec.params());
                 out.finish(&Head { method, rows: store.rows, dim: codec.dim(), params, training: None })
             }
+            Self::Shared(shared) => shared.write(out),
             Self::Fixed(table) => {
                 write_segments(&mut out, &**table)?;
                 out.finish(&head_of(&**table, None))
@@ -244,6 +237,7 @@ impl Content {
                 let shared = shared.iter().map(|one| (one.name.to_string(), one.bytes.len() as u64));
                 std::iter::once(("rows".to_owned(), rows)).chain(shared).collect()
             }
+            Self::Shared(shared) => shared.bytes(),
             Self::Fixed(table) => table.bytes().segments,
             Self::Trained(table, _) => table.bytes().segments,
             Self::Dynamic(table) => table.bytes().segments,
@@ -259,6 +253,7 @@ impl Content {
             ..segment
         };
         match self {
+            Self::Shared(shared) => shared.segments(),
             Self::Fixed(table) => Ok(table.segments().into_iter().map(owned).collect()),
             Self::Trained(table, _) => Ok(table.segments().into_iter().map(owned).collect()),
             Self::Dynamic(table) => Ok(table.segments().into_iter().map(owned).collect()),
@@ -275,6 +270,7 @@ impl Content {
     pub(super) fn method(&self) -> (Method, Vec<u64>) {
         match self {
             Self::Rows(store) => (store.hot.method(), store.hot.params()),
+            Self::Shared(shared) => (shared.head().method, shared.head().params.clone()),
             Self::Fixed(table) => (table.method(), table.params()),
             Self::Trained(table, _) => (table.method(), table.params()),
             Self::Dynamic(table) => (table.method(), table.params()),
@@ -286,6 +282,7 @@ impl Content {
     pub(super) fn reads(&self) -> (u64, u64) {
         match self {
             Self::Rows(store) => store.file.reads(),
+            Self::Shared(shared) => shared.store.file.reads(),
             _ => (0, 0),
         }
     }
@@ -294,6 +291,7 @@ impl Content {
     pub(super) fn resident(&self) -> (u64, u64) {
         match self {
             Self::Rows(store) => (store.hot.rows(), store.changed.len() as u64),
+            Self::Shared(shared) => (shared.store.hot.rows(), 0),
             _ => (self.rows(), 0),
         }
     }
@@ -310,74 +308,4 @@ pub(super) fn write_segments(out: &mut TableFileWriter, table: &dyn Table) -> Re
         "rows" => out.rows(segment.width, &segment.bytes),
         _ => out.segment(segment),
     })
-}
-
-/// Rows that stand alone: the first ones in memory, the others in the file, changed ones beside.
-#[derive(Clone)]
-pub(super) struct RowStore {
-    rows: u64,
-    hot: Arc<Rows<Arc<dyn RowCodec>>>,
-    changed: HashMap<u64, Box<[u8]>>,
-    file: Arc<TableFile>,
-}
-
-impl RowStore {
-    fn is_whole(&self) -> bool {
-        self.hot.rows() == self.rows && self.changed.is_empty()
-    }
-
-    fn put(&mut self, ids: &[u64], values: &[f32]) {
-        let codec = self.hot.codec();
-        for (&id, values) in ids.iter().zip(values.chunks_exact(codec.dim())) {
-            let mut row = vec![0; codec.row_bytes()];
-            codec.encode(values, &mut row);
-            self.changed.insert(id, row.into());
-        }
-    }
-
-    /// The rows asked for, in their order: those on the disk in one round of reads.
-    fn gather(&self, ids: &[u64]) -> Result<Rows<Arc<dyn RowCodec>>, TableError> {
-        let codec = Arc::clone(self.hot.codec());
-        let row_bytes = codec.row_bytes();
-        if let Some(at) = ids.iter().position(|&id| id >= self.rows) {
-            let found = format!("{} at place {at}", ids[at]);
-            return Err(TableError::bad("ids", found, format!("ids below {}", self.rows)));
-        }
-        let mut bytes = vec![0; ids.len() * row_bytes];
-        let mut cold = Vec::new();
-        for (at, (&id, out)) in ids.iter().zip(bytes.chunks_exact_mut(row_bytes)).enumerate() {
-            match self.changed.get(&id) {
-                Some(row) => out.copy_from_slice(row),
-                None if id < self.hot.rows() => {
-                    out.copy_from_slice(&self.hot.row_bytes()[id as usize * row_bytes..][..row_bytes]);
-                }
-                None => cold.push((id, at)),
-            }
-        }
-        if !cold.is_empty() {
-            self.file
-                .read_places(&cold, |at, row| bytes[at * row_bytes..][..row_bytes].copy_from_slice(row))?;
-        }
-        Ok(Rows::from_bytes(codec, bytes)?)
-    }
-
-    /// Writes all rows, changed ones as they are now.
-    fn write(&self, out: &mut TableFileWriter) -> Result<(), StorageError> {
-        let row_bytes = self.hot.codec().row_bytes();
-        let mut bytes = Vec::new();
-        let mut from = 0;
-        while from < self.rows {
-            let to = (from + WRITTEN_ROWS).min(self.rows);
-            bytes.clear();
-            self.file.read_rows(from, to, &mut bytes)?;
-            for (id, row) in (from..to).zip(bytes.chunks_exact_mut(row_bytes)) {
-                if let Some(changed) = self.changed.get(&id) {
-                    row.copy_from_slice(changed);
-                }
-            }
-            out.rows(row_bytes, &bytes)?;
-            from = to;
-        }
-        Ok(())
-    }
 }

@@ -54,6 +54,8 @@ pub(super) struct TableFile {
     pub(super) head: Head,
     /// Where rows that stand alone lie, and the bytes of one.
     rows: Option<(ReadRange, usize)>,
+    /// How many they are.
+    stored: u64,
     segments: Vec<Place>,
     batch: Arc<dyn BatchFiles>,
     reads: AtomicU64,
@@ -72,6 +74,8 @@ pub(super) struct TableFileWriter {
     row_bytes: usize,
     pending: Vec<u8>,
     written: u64,
+    /// Rows so far.
+    count: u64,
     rows_end: u64,
     segments: Vec<Place>,
 }
@@ -80,12 +84,21 @@ impl TableFileWriter {
     pub(super) fn create(disk: &dyn Disk, name: &str, file_id: u64) -> Result<Self, StorageError> {
         let writer = ExtentFileWriter::create(disk, name, FileHeader { kind: KIND, file_id })?;
         let rows_end = writer.position();
-        Ok(Self { writer, row_bytes: 0, pending: Vec::new(), written: 0, rows_end, segments: Vec::new() })
+        Ok(Self {
+            writer,
+            row_bytes: 0,
+            pending: Vec::new(),
+            written: 0,
+            count: 0,
+            rows_end,
+            segments: Vec::new(),
+        })
     }
 
     /// Adds rows of `row_bytes` bytes, back to back.
     pub(super) fn rows(&mut self, row_bytes: usize, mut bytes: &[u8]) -> Result<(), StorageError> {
         self.row_bytes = row_bytes;
+        self.count += (bytes.len() / row_bytes) as u64;
         let full = packing(row_bytes).0 * row_bytes;
         while !bytes.is_empty() {
             let taken = (full - self.pending.len()).min(bytes.len());
@@ -137,6 +150,9 @@ impl TableFileWriter {
             let dtype = Dtype::ALL.iter().position(|dtype| *dtype == place.dtype).unwrap_or(0);
             out.str(&place.name).u8(dtype as u8).u32(place.width as u32);
             out.u64(place.range.offset).u64(place.range.bytes as u64);
+        }
+        if self.row_bytes > 0 && self.count != head.rows {
+            out.u64(self.count);
         }
         let range = write_blob(&mut self.writer, DIRECTORY, out.as_bytes())?;
         self.writer.sync()?;
@@ -203,11 +219,12 @@ impl TableFile {
         for _ in 0..count(&mut decoder)? {
             segments.push(decode_place(&mut decoder)?);
         }
+        let stored = if decoder.remaining() > 0 { decoder.u64()? } else { rows };
         decoder.finish()?;
         let range = ReadRange { offset: PAGE as u64, bytes: rows_len as usize };
         if row_bytes > 0 {
             let (per_extent, extent) = packing(row_bytes);
-            let expected = rows.div_ceil(per_extent as u64).saturating_mul(extent as u64);
+            let expected = stored.div_ceil(per_extent as u64).saturating_mul(extent as u64);
             let full = extent as u64 * (rows_len / extent as u64);
             if expected < full || full + (extent as u64) < expected {
                 return Err(StorageError::Corrupt {
@@ -226,6 +243,7 @@ impl TableFile {
             file,
             head,
             rows,
+            stored,
             segments,
             batch,
             reads: AtomicU64::new(0),
@@ -249,6 +267,11 @@ impl TableFile {
             Ok(Segment { name, dtype, width, bytes: bytes.into() })
         };
         self.segments.iter().filter(|place| is_wanted(&place.name)).map(read).collect()
+    }
+
+    /// Number of rows that stand alone.
+    pub(super) fn stored_rows(&self) -> u64 {
+        self.stored
     }
 
     /// Bytes of a row that stands alone; 0 if there are none.
@@ -331,7 +354,8 @@ impl TableFile {
     /// The rows of an extent, if they are the ones that belong there.
     fn checked<'a>(&self, number: u64, extent: &Extent<'a>) -> Result<&'a [u8], StorageError> {
         let per_extent = packing(self.row_bytes()).0 as u64;
-        let expected = per_extent.min(self.head.rows - number * per_extent) as usize * self.row_bytes();
+        let expected =
+            per_extent.min(self.stored.saturating_sub(number * per_extent)) as usize * self.row_bytes();
         let bytes = extent.plane(0);
         if extent.header.kind == ROWS && bytes.len() == expected {
             return Ok(bytes);

@@ -7,11 +7,12 @@ use nearline_storage::{
     Disk, FolderLock, LockMode, MAX_RECORD_BYTES, StorageError, Wal, WalOptions, is_temp_name,
 };
 
-use super::content::{Content, head_of, write_segments};
+use super::content::{Content, head_of};
 use super::error::TableError;
 use super::file::{Head, TableFile, TableFileWriter};
 use super::manifest::{Manifest, TABLE, file_id, file_name, number_of};
 use super::record::Write;
+use super::shared::write_served;
 
 /// How much a table may take.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +91,7 @@ impl Inner {
         let mut out = TableFileWriter::create(disk, &file_name(1), file_id(store_id, 1))?;
         let directory = match source {
             Source::Served(table) => {
-                write_segments(&mut out, *table)?;
+                write_served(&mut out, *table)?;
                 out.finish(&head_of(*table, None))?
             }
             Source::Trained(table, rule) => {
@@ -219,7 +220,9 @@ impl Inner {
         let old = std::mem::replace(&mut writer.manifest, next);
         let content = match &version.content {
             // What is not in memory is read from the file that is live.
-            Content::Rows(_) | Content::Levels(_) => load(&*self.disk, &writer.manifest, self.limits)?,
+            Content::Rows(_) | Content::Shared(_) | Content::Levels(_) => {
+                load(&*self.disk, &writer.manifest, self.limits)?
+            }
             whole => whole.clone(),
         };
         drop(version);

@@ -5,6 +5,7 @@ mod dynamic;
 mod kill;
 mod levels;
 mod rows;
+mod shared;
 
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
-use nearline_index::{Flat, FlatWriter, RowCodes, RowId};
+use nearline_index::{Flat, FlatWalk, FlatWriter, RowCodes, RowId};
 use nearline_storage::{
     BlockCache, Decoder, Disk, Encoder, FileHeader, PAGE, StorageError, Table, TableIter, TableOptions,
     TableWriter,
@@ -298,6 +298,19 @@ impl Segment {
             found.map(|found| found.flatten().map(Vec::into_boxed_slice))
         };
         Ok(self.vectors.iter().map(get).collect::<Result<_, _>>()?)
+    }
+
+    /// Gives the vectors of rows that are asked for in order, in the schema's order.
+    pub(crate) fn vectors_in_order(&self) -> impl FnMut(RowId) -> Result<Vec<Option<Box<[u8]>>>, OpenError> {
+        let mut walks: Vec<_> =
+            self.vectors.iter().map(|flat| flat.as_ref().map(|flat| flat.walk())).collect();
+        move |row| {
+            let get = |walk: &mut Option<FlatWalk<'_>>| {
+                let found = walk.as_mut().map(|walk| walk.get(row)).transpose();
+                found.map(|found| found.flatten().map(Box::from))
+            };
+            Ok(walks.iter_mut().map(get).collect::<Result<_, _>>()?)
+        }
     }
 
     /// Bytes of memory it takes, beside what the cache holds.

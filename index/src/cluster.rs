@@ -52,11 +52,15 @@ pub(crate) fn kmeans(points: &[f32], dim: usize, k: usize, iterations: usize, ra
     Clustering { centroids, assignment }
 }
 
+/// Whether sharing so many points out among threads would take longer than the work itself.
+fn is_small(points: usize) -> bool {
+    points <= FEW_BLOCKS * BLOCK
+}
+
 /// The cheapest centroid of every point, and the sum of the squared distances to it.
 fn assign(points: &[f32], dim: usize, centroids: &[f32], penalties: &[f32]) -> (Vec<u32>, f64) {
     let panels = Panels::from_rows(dim, centroids);
-    let blocks: Vec<(Vec<u32>, f64)> = if points.len() <= FEW_BLOCKS * BLOCK * dim {
-        // Sharing so few out would take longer.
+    let blocks: Vec<(Vec<u32>, f64)> = if is_small(points.len() / dim) {
         let mut distances = Vec::new();
         let assign = |block| assign_block(block, &panels, penalties, &mut distances);
         points.chunks(BLOCK * dim).map(assign).collect()
@@ -146,10 +150,15 @@ impl Members {
     /// The mean of each centroid's points; a centroid without points stays.
     fn means(&self, points: &[f32], dim: usize, old: &[f32]) -> Vec<f32> {
         let mut means = old.to_vec();
-        means.par_chunks_mut(dim).zip(&self.ranges).for_each(|(mean, range)| {
+        let mean = |(mean, range): (&mut [f32], &Range<usize>)| {
             let members = self.points[range.clone()].iter();
             mean_of(members.map(|&i| &points[i as usize * dim..][..dim]), mean);
-        });
+        };
+        if is_small(points.len() / dim) {
+            means.chunks_mut(dim).zip(&self.ranges).for_each(mean);
+        } else {
+            means.par_chunks_mut(dim).zip(&self.ranges).for_each(mean);
+        }
         means
     }
 

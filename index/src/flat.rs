@@ -7,6 +7,7 @@ mod codes;
 mod pick;
 mod row_set;
 mod shortlist;
+mod walk;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::vector::{RowId, Shape};
 pub use codes::{AllowedRows, CodeAsk, RowCodes};
 pub use pick::Picked;
 pub use row_set::RowSet;
+pub use walk::FlatWalk;
 
 /// The kind of the file.
 const FILE_KIND: [u8; 4] = *b"FLAT";
@@ -294,9 +296,13 @@ impl Flat {
         if let Some((_, vector)) = there.filter(|(found, _)| *found == row.0) {
             return Ok(vector);
         }
-        let found = there.map_or(u64::MAX, |(found, _)| found.into());
-        let path = self.file.file().path();
-        Err(StorageError::corrupt(path, offset, "row of a vector", found, row.0.into()).into())
+        Err(self.other_row(offset, there.map(|(found, _)| found), row))
+    }
+
+    /// Another row than `row` is at its place in the extent at an offset, or none.
+    fn other_row(&self, offset: u64, found: Option<u32>, row: RowId) -> IndexError {
+        let found = found.map_or(u64::MAX, u64::from);
+        StorageError::corrupt(self.file.file().path(), offset, "row of a vector", found, row.0.into()).into()
     }
 
     /// Reads that [`Flat::nearest_from`] takes from a slot on.
@@ -403,6 +409,11 @@ impl Flat {
         let mut buffer = Vec::new();
         let page = self.page(range, &mut buffer)?;
         Ok(Some(self.vector_at(&page, range.offset, at, row)?.to_vec()))
+    }
+
+    /// Gives the vectors of rows that are asked for in order.
+    pub fn walk(&self) -> FlatWalk<'_> {
+        FlatWalk::new(self)
     }
 
     /// Reads all of the file and checks it.

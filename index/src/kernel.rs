@@ -321,6 +321,11 @@ impl Kernel {
         dispatch!(self.sign_estimates(sums, factors, terms, estimates, lower));
     }
 
+    /// Which of 32 values are not above a limit: bit `i` for `values[i]`. What is no number is not.
+    pub fn up_to(self, values: &[f32; CODE_BLOCK], limit: f32) -> u32 {
+        dispatch!(self.up_to(values, limit))
+    }
+
     /// Σ u·q of the codes `u` in `0..2^bits` of one of 32 entries and a query of `dim` values. The highest bits are
     /// in the block's `signs`, `dim * 4` bytes, the others in the entry's `planes`, `dim / 8 * (bits - 1)` bytes.
     ///

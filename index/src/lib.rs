@@ -59,7 +59,7 @@ pub use assign::CopyRule;
 pub use build::{BuildOptions, BuildReport, IdSource, Plan, Progress, Silent, Stage, build, build_on, plan};
 pub use calibration::{CALIBRATED_K, CALIBRATED_TARGETS, Calibration, Residency, RouterSetting, Setting};
 pub use error::{IndexError, Result, SourceError};
-pub use flat::{AllowedRows, CodeAsk, Flat, FlatSummary, FlatWriter, Nearest, Picked, RowCodes, RowSet};
+pub use flat::{AllowedRows, CodeAsk, Flat, FlatSummary, FlatWalk, FlatWriter, Nearest, Picked, RowCodes, RowSet};
 pub use live::{Delta, FoldOptions, FoldReport, Grown, Live, RowFiles, fold, measure};
 pub use metric::{Distances, Metric, Scorer};
 pub use posting::Codec;

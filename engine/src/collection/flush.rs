@@ -283,10 +283,11 @@ pub(super) fn remove_all(disk: &dyn Disk, names: &[String]) -> Result<(), Storag
 type Push<'a> = dyn FnMut(&Stored) -> Result<(), WriteError> + 'a;
 
 fn copy_live(source: &Segment, state: &State, write: &mut Push<'_>) -> Result<(), WriteError> {
+    let mut vectors_of = source.vectors_in_order();
     for point in source.scan() {
         let (row, id, payload) = point?;
         if !state.is_dead(row) {
-            write(&Stored { row, id, vectors: source.vectors_of(row)?, payload })?;
+            write(&Stored { row, id, vectors: vectors_of(row)?, payload })?;
         }
     }
     Ok(())

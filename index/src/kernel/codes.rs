@@ -23,6 +23,17 @@ pub(super) fn fastscan(codes: &[u8], table: &[u8], out: &mut [u32; CODE_BLOCK]) 
     }
 }
 
+/// A bit for each value that is not above the limit.
+#[inline(always)]
+#[expect(clippy::neg_cmp_op_on_partial_ord, reason = "what is no number is not above")]
+pub(super) fn up_to(values: &[f32; CODE_BLOCK], limit: f32) -> u32 {
+    let mut bits = 0;
+    for (i, value) in values.iter().enumerate() {
+        bits |= u32::from(!(*value > limit)) << i;
+    }
+    bits
+}
+
 /// The table of a query for `fastscan`: for each four dimensions and each pattern of their signs, what the dimensions
 /// whose signs agree with the query's are worth, `|q| * per_step` each, rounded. The result is the sum of the squared
 /// roundings.

@@ -8,7 +8,7 @@ use half::f16;
 
 pub(super) use super::codes::{
     check_code, code_dot, fastscan, grid_codes, grid_points, grid_sums, prefetch, residual, sign_estimates,
-    sign_table, unpack,
+    sign_table, unpack, up_to,
 };
 pub(super) use super::hadamard::{multiply, pairs, rotate, wide_steps};
 pub(super) use super::pool::{

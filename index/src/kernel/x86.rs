@@ -57,6 +57,7 @@ macro_rules! isa {
             wrap!($module, grid_codes(vector: &[f32], magnitudes: &[f32], top: f32, step: f32, out: &mut [u8]));
             wrap!($module, sign_table(query: &[f32], per_step: f32, table: &mut [u8]) -> f32);
             wrap!($module, sign_estimates(sums: &[u32; CODE_BLOCK], factors: &[u8; 4 * CODE_BLOCK], terms: &SignTerms, estimates: &mut [f32; CODE_BLOCK], lower: &mut [f32; CODE_BLOCK]));
+            wrap!($module, up_to(values: &[f32; CODE_BLOCK], limit: f32) -> u32);
             wrap!($module, residual(vector: &[f32], centroid: &[f32], residual: &mut [f32], magnitudes: &mut [f32]));
             wrap!($module, grid_points(codes: &[u8], bits: usize, points: &mut [f32], signs: &mut [f32]));
             wrap!($module, pool_f32(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
@@ -69,7 +70,7 @@ macro_rules! isa {
 
         mod $module {
             use super::*;
-            pub(super) use super::$by_hand::{code_dot, fastscan, pool_codes, rotate};
+            pub(super) use super::$by_hand::{code_dot, fastscan, pool_codes, rotate, up_to};
             compiled!($features, tile(panels: &[f32], queries: &[&[f32]; TILE_QUERIES], out: &mut Tile<TILE_PANELS, TILE_QUERIES>));
             compiled!($features, row(panels: &[f32], query: &[f32], out: &mut [f32]));
             compiled!($features, l2_f32(q: &[f32], x: &[f32]) -> f64);
@@ -294,6 +295,14 @@ mod avx512_by_hand {
         }
     }
 
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn up_to(values: &[f32; CODE_BLOCK], limit: f32) -> u32 {
+        let limit = _mm512_set1_ps(limit);
+        let bits = |half: &[f32; 16]| u32::from(_mm512_cmp_ps_mask::<_CMP_NGT_UQ>(load_f32(half), limit));
+        let (low, high) = (values.first_chunk(), values.last_chunk());
+        low.map_or(0, bits) | high.map_or(0, bits) << 16
+    }
+
     /// Four groups at a time. Sums are kept in 16 bits, of even entries (with the odd ones above them, which do not
     /// matter until they are taken away at the end) and of odd ones.
     #[target_feature(enable = "avx512f,avx512bw")]
@@ -437,6 +446,17 @@ mod avx2_by_hand {
     fn load_f32(values: &[f32; 8]) -> __m256 {
         // SAFETY: as above, of 8 values.
         unsafe { _mm256_loadu_ps(values.as_ptr()) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub(super) fn up_to(values: &[f32; CODE_BLOCK], limit: f32) -> u32 {
+        let limit = _mm256_set1_ps(limit);
+        let mut bits = 0;
+        for (part, values) in values.as_chunks().0.iter().enumerate() {
+            let above = _mm256_cmp_ps::<_CMP_NGT_UQ>(load_f32(values), limit);
+            bits |= _mm256_movemask_ps(above).cast_unsigned() << (8 * part);
+        }
+        bits
     }
 
     /// Two groups at a time, with the sums of even and odd entries as in the version for AVX-512.

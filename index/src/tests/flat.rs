@@ -82,6 +82,11 @@ proptest! {
         prop_assert_eq!(&set, &RowSet::from_sorted(rows.iter().copied().map(RowId)));
         let flat = opened(&disk, set);
         flat.verify().unwrap();
+        let mut walk = flat.walk();
+        for row in rows.iter().flat_map(|&row| [row, row + 1]) {
+            let found = walk.get(RowId(row)).unwrap().map(<[u8]>::to_vec);
+            prop_assert_eq!(found, rows.contains(&row).then(|| vector(row)), "row {}", row);
+        }
         let some = rows.iter().copied().skip(seed as usize % 7).step_by(13);
         for row in some.flat_map(|row| [row, row + 1]) {
             let found = flat.get(RowId(row)).unwrap();
@@ -174,6 +179,7 @@ fn other_rows_than_those_in_the_file_are_noticed() {
     for error in [
         flat.verify().unwrap_err(),
         flat.get(RowId(5_000)).unwrap_err(),
+        flat.walk().get(RowId(5_000)).unwrap_err(),
         flat.nearest_of(&scorer(), [RowId(5_000)], &mut Nearest::new(1)).unwrap_err(),
     ] {
         assert!(error.to_string().contains("row of a vector"), "{error}");

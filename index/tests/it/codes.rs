@@ -65,6 +65,23 @@ proptest! {
     }
 
     #[test]
+    fn values_up_to_a_limit_are_told(
+        values in prop::collection::vec(any_number(), CODE_BLOCK),
+        limit in any_number(),
+        equal in 0..CODE_BLOCK,
+    ) {
+        let Ok(mut values) = <[f32; CODE_BLOCK]>::try_from(values) else { unreachable!() };
+        values[equal] = limit;
+        for kernel in Kernel::available() {
+            let bits = kernel.up_to(&values, limit);
+            for (at, value) in values.iter().enumerate() {
+                let is_above = value.partial_cmp(&limit) == Some(std::cmp::Ordering::Greater);
+                prop_assert_eq!(bits >> at & 1 == 0, is_above, "{} {}", kernel.name(), value);
+            }
+        }
+    }
+
+    #[test]
     fn codes_are_unpacked_and_multiplied(
         bits in 1usize..=8,
         entry in 0usize..CODE_BLOCK,

@@ -177,6 +177,8 @@ fn a_full_file_system_refuses_writes_until_there_is_space() {
         (database, collection) = open(&folder);
     }
     std::fs::remove_file(&ballast).unwrap();
+    // The file system gives blocks back with its next journal commit, a moment later.
+    assert!(Command::new("sync").arg("-f").arg(&mount.folder).status().unwrap().success());
     for id in count..count + 10 {
         write(&collection, id).unwrap();
     }

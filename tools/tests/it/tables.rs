@@ -41,7 +41,7 @@ fn a_table_is_fitted_asked_and_shown() {
     ok(&format!("table generate {random} --rows 40000 --dim 16"));
     let stats = ok(&format!("table inspect {random} --json")).json().remove(0);
     assert_eq!((&stats["rows"], &stats["bytes"]), (&json!(40_000), &json!(480_000)));
-    let line = ok(&format!("table bench {random} --calls 3 --bags 4 --pool 1 --memory 512KiB")).stdout;
+    let line = ok(&format!("table bench {random} --calls 3 --bags 4 --pool 1 --memory 16MiB")).stdout;
     assert!(line.contains("4 bags of 1 ids") && line.contains("reads and"), "{line}");
 }
 

@@ -469,7 +469,7 @@ mod tests {
             if any {
                 move_row(RULE, self.write, &mut self.shared.0, &of_shared, &mut self.shared.1);
             }
-            if self.write % SWEEP == 0 {
+            if self.write.is_multiple_of(SWEEP) {
                 self.expire();
             }
         }

@@ -40,6 +40,7 @@ mod panels;
 mod posting;
 mod quantize;
 mod random;
+mod rank;
 mod rotation;
 mod router;
 mod rows;
@@ -59,7 +60,9 @@ pub use assign::CopyRule;
 pub use build::{BuildOptions, BuildReport, IdSource, Plan, Progress, Silent, Stage, build, build_on, plan};
 pub use calibration::{CALIBRATED_K, CALIBRATED_TARGETS, Calibration, Residency, RouterSetting, Setting};
 pub use error::{IndexError, Result, SourceError};
-pub use flat::{AllowedRows, CodeAsk, Flat, FlatSummary, FlatWalk, FlatWriter, Nearest, Picked, RowCodes, RowSet};
+pub use flat::{
+    AllowedRows, CodeAsk, Flat, FlatSummary, FlatWalk, FlatWriter, Nearest, Picked, RowCodes, RowSet,
+};
 pub use live::{Delta, FoldOptions, FoldReport, Grown, Live, RowFiles, fold, measure};
 pub use metric::{Distances, Metric, Scorer};
 pub use posting::Codec;

@@ -12,6 +12,7 @@ use std::ops::Range;
 use crate::kernel::Kernel;
 use crate::panels::Panels;
 use crate::quantize::{self, BLOCK, Bounds, CodeShape, CodedList, CodedQuery, Scale, SignEstimates};
+use crate::rank::{rank, ranked};
 use crate::tree::Tree;
 
 /// Bits a dimension of the centroids.
@@ -28,25 +29,9 @@ pub(crate) struct Near {
 
 impl Eq for Near {}
 
-impl Near {
-    /// A number in the order of `f32::total_cmp`, then of `at`: comparing it takes no branch.
-    fn rank(&self) -> u64 {
-        let bits = self.distance.to_bits();
-        let flipped = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
-        u64::from(flipped) << 32 | u64::from(self.at)
-    }
-
-    /// The one of a rank.
-    fn of_rank(rank: u64) -> Self {
-        let flipped = (rank >> 32) as u32;
-        let bits = if flipped >> 31 == 1 { flipped ^ 1 << 31 } else { !flipped };
-        Self { distance: f32::from_bits(bits), at: rank as u32 }
-    }
-}
-
 impl Ord for Near {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.rank().cmp(&other.rank())
+        rank(self.distance, self.at).cmp(&rank(other.distance, other.at))
     }
 }
 
@@ -54,6 +39,12 @@ impl PartialOrd for Near {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
+}
+
+/// A list or node of its rank.
+fn near(rank: u64) -> Near {
+    let (distance, at) = ranked(rank);
+    Near { distance, at }
 }
 
 /// Centroids of lists and nodes, in RAM.
@@ -249,7 +240,7 @@ impl Router {
         }
         scratch.ranks = found.into_ranks();
         scratch.lists.clear();
-        scratch.lists.extend(scratch.ranks.iter().map(|&rank| Near::of_rank(rank)));
+        scratch.lists.extend(scratch.ranks.iter().map(|&rank| near(rank)));
         self.refine(scratch);
         smallest_first(&mut scratch.lists, n)
     }
@@ -328,10 +319,10 @@ impl Nearest {
         if distance > self.limit {
             return;
         }
-        self.ranks.push(Near { distance, at }.rank());
+        self.ranks.push(rank(distance, at));
         if self.ranks.len() == 2 * self.room {
             self.cut();
-            self.limit = Near::of_rank(self.ranks[self.room - 1]).distance;
+            self.limit = ranked(self.ranks[self.room - 1]).0;
         }
     }
 
@@ -346,7 +337,7 @@ impl Nearest {
     pub(crate) fn finish(self) -> Vec<Near> {
         let mut ranks = self.into_ranks();
         ranks.sort_unstable();
-        ranks.into_iter().map(Near::of_rank).collect()
+        ranks.into_iter().map(near).collect()
     }
 
     /// The nearest by rank, in any order.

@@ -275,10 +275,12 @@ impl RowCodes {
         let (list, mut estimates) = (self.list(), SignEstimates::default());
         for block in 0..self.shape.blocks(self.rows) {
             query.coded.sign_block(&list, block, query.squared, &mut estimates);
-            let first = block * BLOCK;
-            for (slot, &estimate) in (first..self.rows).zip(&estimates.estimate) {
-                let estimate = known_or_first(estimate);
-                if shortlist.is_beyond(estimate) {
+            let mut left = shortlist.within(&estimates.estimate) | unknown(&estimates.estimate);
+            while left != 0 {
+                let entry = left.trailing_zeros() as usize;
+                left &= left - 1;
+                let (slot, estimate) = (block * BLOCK + entry, known_or_first(estimates.estimate[entry]));
+                if slot >= self.rows || shortlist.is_beyond(estimate) {
                     continue;
                 }
                 let row = flat.rows.row_of(slot as u32);
@@ -325,6 +327,11 @@ impl RowCodes {
 /// An estimate that is no number of its type would not come first, and its vector not be read.
 fn known_or_first(estimate: f32) -> f32 {
     if estimate < f32::MAX { estimate } else { f32::NEG_INFINITY }
+}
+
+/// Which estimates of a block [`known_or_first`] puts first: a bit for each.
+fn unknown(estimates: &[f32; BLOCK]) -> u32 {
+    !Kernel::best().up_to(estimates, f32::MAX.next_down())
 }
 
 /// Bytes of the lower bits of a code and its factors.

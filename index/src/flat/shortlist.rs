@@ -1,19 +1,8 @@
 //! The lowest estimates of many, and where they were cut off.
 
-/// An estimate and its row in one number that orders as the two do.
-fn key(estimate: f32, row: u32) -> u64 {
-    let bits = estimate.to_bits();
-    // The sign bit of what is not negative, all bits of what is: then they order as unsigned numbers.
-    let ordered = bits ^ (((bits as i32 >> 31) as u32) | 1 << 31);
-    u64::from(ordered) << 32 | u64::from(row)
-}
-
-/// The parts of a key.
-fn parts(key: u64) -> (f32, u32) {
-    let ordered = (key >> 32) as u32;
-    let bits = ordered ^ (((!ordered as i32 >> 31) as u32) | 1 << 31);
-    (f32::from_bits(bits), key as u32)
-}
+use crate::kernel::Kernel;
+use crate::quantize::BLOCK;
+use crate::rank::{rank, ranked};
 
 /// One of the list.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,14 +37,19 @@ impl Shortlist {
         estimate > self.limit_estimate
     }
 
+    /// Which estimates of a block are not too high: a bit for each.
+    pub(super) fn within(&self, estimates: &[f32; BLOCK]) -> u32 {
+        Kernel::best().up_to(estimates, self.limit_estimate)
+    }
+
     pub(super) fn push(&mut self, Listed { estimate, row, factors }: Listed) {
-        let key = key(estimate, row);
+        let key = rank(estimate, row);
         if key < self.limit {
             self.entries.push((key, factors));
             if self.entries.len() >= self.room * 2 {
                 let (_, last, _) = self.entries.select_nth_unstable_by_key(self.room - 1, |entry| entry.0);
                 self.limit = last.0;
-                self.limit_estimate = parts(last.0).0;
+                self.limit_estimate = ranked(last.0).0;
                 self.entries.truncate(self.room);
             }
         }
@@ -65,7 +59,7 @@ impl Shortlist {
     pub(super) fn take(mut self) -> Vec<Listed> {
         self.entries.sort_unstable_by_key(|entry| entry.0);
         let listed = |(key, factors)| {
-            let (estimate, row) = parts(key);
+            let (estimate, row) = ranked(key);
             Listed { estimate, row, factors }
         };
         self.entries.into_iter().map(listed).collect()

@@ -133,13 +133,6 @@ proptest! {
     }
 
     #[test]
-    fn order_is_that_of_distances_then_of_numbers(a in any::<(u32, u32)>(), b in any::<(u32, u32)>(), same in any::<bool>()) {
-        let near = |(bits, at)| Near { distance: f32::from_bits(bits), at };
-        let (a, b) = (near(a), near(if same { (a.0, b.1) } else { b }));
-        prop_assert_eq!(a.cmp(&b), a.distance.total_cmp(&b.distance).then(a.at.cmp(&b.at)));
-    }
-
-    #[test]
     fn the_smallest_come_first(values in prop::collection::vec(0u8..20, 0..50), n in 0usize..60) {
         let mut items: Vec<Near> =
             values.iter().zip(0..).map(|(&x, at)| Near { distance: f32::from(x), at }).collect();

@@ -4,13 +4,18 @@
 //! [`nearline_index::embedding`], which says what a method is.
 //!
 //! - `file`: the segments on disk, rows by the page; `manifest`: which file is live; `record`: a write in the log.
+//! - `row_store`: rows in memory and on the disk; `shared`: the same where ids share them;
+//! - `levels`: a table whose levels are in memory as far as is wanted.
 //! - `content`: what of it is in memory, and what becomes of a write; `store`: what is open.
 
 mod content;
 mod error;
 mod file;
+mod levels;
 mod manifest;
 mod record;
+mod row_store;
+mod shared;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -50,6 +55,10 @@ pub struct TableStats {
     pub file_bytes: u64,
     /// Bytes of the log.
     pub log_bytes: u64,
+    /// Reads of rows since the file was opened; each is of a few pages.
+    pub reads: u64,
+    /// Their bytes.
+    pub read_bytes: u64,
     /// Why the log could not be folded into a new file the last time, if it could not.
     pub compact_error: Option<String>,
 }
@@ -72,7 +81,17 @@ impl EmbeddingTable {
     /// When the table's rows do not stand alone, an id is out of range, values do not fit or are no numbers, or the disk
     /// fails. Nothing is written then, unless [`TableError::is_in_doubt`].
     pub fn put(&self, ids: &[u64], values: &[f32]) -> Result<u64, TableError> {
-        self.inner.submit(&Write::Put { ids: ids.to_vec(), values: values.to_vec() })
+        self.put_at(ids, values, now())
+    }
+
+    /// The same at a time in seconds of the caller's clock, which matters where rows expire: the latest time that was written
+    /// is now.
+    ///
+    /// # Errors
+    /// As [`EmbeddingTable::put`].
+    pub fn put_at(&self, ids: &[u64], values: &[f32], seconds: u64) -> Result<u64, TableError> {
+        let at = self.at(seconds);
+        self.inner.submit(&Write::Put { ids: ids.to_vec(), values: values.to_vec(), at })
     }
 
     /// A step of training: the gradients of rows, those of one id added up, move what the rows are made of. Durably, all of
@@ -81,7 +100,40 @@ impl EmbeddingTable {
     /// # Errors
     /// When the table is not one in training, and as [`EmbeddingTable::put`].
     pub fn train(&self, ids: &[u64], gradients: &[f32]) -> Result<u64, TableError> {
-        self.inner.submit(&Write::Train { ids: ids.to_vec(), gradients: gradients.to_vec() })
+        self.train_at(ids, gradients, now())
+    }
+
+    /// The same at a time in seconds, as [`EmbeddingTable::put_at`].
+    ///
+    /// # Errors
+    /// As [`EmbeddingTable::train`].
+    pub fn train_at(&self, ids: &[u64], gradients: &[f32], seconds: u64) -> Result<u64, TableError> {
+        let at = self.at(seconds);
+        self.inner.submit(&Write::Train { ids: ids.to_vec(), gradients: gradients.to_vec(), at })
+    }
+
+    /// Lets the rows go that have expired, and forgets ids that were only seen as long ago: durably. Gives the number of the
+    /// version without them. Nobody needs to call it: every 64th write does the same. Compaction gives back their space in the
+    /// file.
+    ///
+    /// # Errors
+    /// When ids of the table do not come and go, or the disk fails.
+    pub fn expire(&self) -> Result<u64, TableError> {
+        self.inner.submit(&Write::Expire)
+    }
+
+    /// Keeps the first `levels` levels of a table of levels (BitStack) in memory, durably: fewer for fewer bytes, or again more,
+    /// up to as many as were fitted, which the file has. Gives the number of the version with them.
+    ///
+    /// # Errors
+    /// When the table is none of levels, there are not so many, or the disk fails.
+    pub fn resize(&self, levels: u64) -> Result<u64, TableError> {
+        self.inner.submit(&Write::Levels { active: levels })
+    }
+
+    /// The time of a write, where the table's method asks for it.
+    fn at(&self, seconds: u64) -> Option<u64> {
+        self.inner.version().content.is_dynamic().then_some(seconds)
     }
 
     /// Folds the log into a new file. Nobody needs to call it.
@@ -101,6 +153,7 @@ impl EmbeddingTable {
         let (method, params) = version.content.method();
         let (resident_rows, changed_rows) = version.content.resident();
         let (file_bytes, log_bytes, compact_error) = self.inner.disk_bytes()?;
+        let (reads, read_bytes) = version.content.reads();
         Ok(TableStats {
             method,
             params,
@@ -112,9 +165,16 @@ impl EmbeddingTable {
             changed_rows,
             file_bytes,
             log_bytes,
+            reads,
+            read_bytes,
             compact_error,
         })
     }
+}
+
+/// Seconds of the system's clock.
+fn now() -> u64 {
+    std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
 }
 
 /// A table at one moment.
@@ -138,6 +198,11 @@ impl TableVersion {
     /// Number of rows.
     pub fn rows(&self) -> u64 {
         self.version.content.rows()
+    }
+
+    /// Ids that have rows of their own, sorted: `0..rows`, or, where ids come and go, those that have come.
+    pub fn ids(&self) -> Vec<u64> {
+        self.version.content.ids()
     }
 
     /// Values of a row.

@@ -37,7 +37,7 @@ pub enum OpenError {
         name: String,
     },
     /// There is one of this name already.
-    #[error("there is a {what} {name:?} already; drop it, or choose another name")]
+    #[error("the {what} {name:?} is there already; drop it, or choose another name")]
     Exists {
         /// `collection` or `snapshot`.
         what: &'static str,

@@ -22,12 +22,15 @@ const NO_ROW: u32 = u32::MAX;
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 
+/// The vectors of a point as stored, in the schema's order.
+pub(crate) type Vectors = Vec<Option<Box<[u8]>>>;
+
 /// A point as it is kept: at a row, its vectors in the schema's order and as stored.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Stored {
     pub(crate) row: RowId,
     pub(crate) id: PointId,
-    pub(crate) vectors: Vec<Option<Box<[u8]>>>,
+    pub(crate) vectors: Vectors,
     pub(crate) payload: Payload,
 }
 

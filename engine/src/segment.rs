@@ -22,7 +22,7 @@ use roaring::RoaringBitmap;
 use crate::error::OpenError;
 use crate::field::{FIELD_INDEXES_MAX, FieldFile, FieldFileInfo, FieldWriter, field_name, is_field_file};
 use crate::point_id::PointId;
-use crate::record::{Stored, decode_document, encode_document, row_key, row_of};
+use crate::record::{Stored, Vectors, decode_document, encode_document, row_key, row_of};
 use crate::schema::Schema;
 use crate::value::Payload;
 pub(crate) use codes::{codes_files, codes_number};
@@ -292,7 +292,7 @@ impl Segment {
     }
 
     /// The vectors of a row, in the schema's order.
-    pub(crate) fn vectors_of(&self, row: RowId) -> Result<Vec<Option<Box<[u8]>>>, OpenError> {
+    pub(crate) fn vectors_of(&self, row: RowId) -> Result<Vectors, OpenError> {
         let get = |flat: &Option<Arc<Flat>>| {
             let found = flat.as_ref().map(|flat| flat.get(row)).transpose();
             found.map(|found| found.flatten().map(Vec::into_boxed_slice))
@@ -301,7 +301,7 @@ impl Segment {
     }
 
     /// Gives the vectors of rows that are asked for in order, in the schema's order.
-    pub(crate) fn vectors_in_order(&self) -> impl FnMut(RowId) -> Result<Vec<Option<Box<[u8]>>>, OpenError> {
+    pub(crate) fn vectors_in_order(&self) -> impl FnMut(RowId) -> Result<Vectors, OpenError> {
         let mut walks: Vec<_> =
             self.vectors.iter().map(|flat| flat.as_ref().map(|flat| flat.walk())).collect();
         move |row| {

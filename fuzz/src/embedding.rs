@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 
-use nearline_index::embedding::{Bags, Dtype, Method, Pool, Segment, Segments, Table, open};
+use nearline_index::embedding::{
+    Bags, Dtype, Method, Pool, Segment, Segments, Table, open, read_faiss_pq, rows_by_key, write_faiss_pq,
+};
 
 /// Names of segments of all methods, with the numbers that levels, cores and fields have.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 29] = [
     "rows",
     "codebook",
     "basis",
@@ -30,16 +32,24 @@ const NAMES: [&str; 24] = [
     "bits",
     "offsets",
     "values",
+    "shared_state",
+    "ids",
+    "own_state",
+    "stamps",
+    "seen",
 ];
+
+/// Rows that are asked for: where ids come and go, any number is one.
+const ASKED: u64 = 300;
 
 /// Takes bytes for a method, a shape, parameters and segments. A byte each but for what segments hold.
 pub fn open_any(data: &[u8]) {
     let mut bytes = data.iter();
     let mut next = || bytes.next().copied().unwrap_or(0);
-    let Some(method) = Method::from_number(u16::from(next() % 21)) else { return };
+    let Some(method) = Method::from_number(u16::from(next() % 22)) else { return };
     let (rows, dim) = (u64::from(next()), usize::from(next() % 32));
-    let params: Vec<u64> = (0..next() % 5).map(|_| u64::from(next())).collect();
-    let shapes: Vec<[u8; 3]> = (0..next() % 6).map(|_| [next(), next(), next()]).collect();
+    let params: Vec<u64> = (0..next() % 12).map(|_| u64::from(next())).collect();
+    let shapes: Vec<[u8; 3]> = (0..next() % 8).map(|_| [next(), next(), next()]).collect();
     let mut rest = bytes.as_slice();
     let mut segments = Vec::new();
     for [name, dtype, len] in shapes {
@@ -58,7 +68,7 @@ pub fn open_any(data: &[u8]) {
 
 fn answers(table: &dyn Table) {
     let rows = |table: &dyn Table| -> Vec<u32> {
-        let ids: Vec<u64> = (0..table.rows()).collect();
+        let ids: Vec<u64> = (0..table.rows().min(ASKED)).collect();
         let mut out = vec![0.0; ids.len() * table.dim()];
         table.lookup(&ids, &mut out).expect("ids of the table");
         let mut pooled = vec![0.0; table.dim()];
@@ -71,4 +81,20 @@ fn answers(table: &dyn Table) {
     let segments = table.segments();
     let again = open(table.method(), table.rows(), table.dim(), &table.params(), Segments(&segments));
     assert_eq!(rows(&*again.expect("what a table tells of itself")), rows(table));
+}
+
+/// Takes bytes for a file of Faiss, and for keys and values.
+pub fn exchange_any(data: &[u8]) {
+    if let Ok(table) = read_faiss_pq(data) {
+        answers(&table);
+        let again = read_faiss_pq(&write_faiss_pq(table.codec().codebook(), &table));
+        assert_eq!(again.expect("what is written is read").row_bytes(), table.row_bytes());
+    }
+    let Some((&dim, rest)) = data.split_first() else { return };
+    // As many keys as there would be rows, if bytes are left over.
+    let keys = rest.len() / (8 + 4 * usize::from(dim)) * 8;
+    let (keys, values) = rest.split_at(keys);
+    if let Ok(rows) = rows_by_key(keys, values, usize::from(dim)) {
+        assert_eq!(rows.len(), values.len());
+    }
 }

@@ -14,10 +14,13 @@
 
 mod adaptive;
 mod bit_stack;
+mod by_method;
 mod compositional;
 mod cyclic;
 mod deduplicated;
 mod deep_hash;
+mod dynamic;
+mod exchange;
 mod fit;
 mod float;
 mod gradients;
@@ -46,10 +49,13 @@ mod uniform;
 
 pub use adaptive::Adaptive;
 pub use bit_stack::BitStack;
+pub use by_method::{FITTED, STARTED, fit_as, start_as};
 pub use compositional::{Combine, Compositional};
 pub use cyclic::Cyclic;
 pub use deduplicated::Deduplicated;
 pub use deep_hash::DeepHash;
+pub use dynamic::{Dynamic, DynamicRules};
+pub use exchange::{read_faiss_pq, rows_by_key, write_faiss_pq};
 pub use fit::FitInput;
 pub use float::{FloatCodec, FloatType};
 pub use gradients::{Gradients, Shape, Train, train};
@@ -57,7 +63,7 @@ pub use hash::Hash;
 pub use low_rank::LowRankCodec;
 pub use masked::Masked;
 pub use mixed::Mixed;
-pub use open::{open, open_codec, open_trainable};
+pub use open::{open, open_codec, open_dynamic, open_trainable};
 pub use optimizer::{Optimizer, Rule, move_row};
 pub use product::{Codebook, ProductCodec};
 pub use residual::ResidualCodec;
@@ -71,6 +77,8 @@ pub use table::{Bags, Method, Pool, Table};
 pub use tensor_train::{DigitOrder, TensorTrain};
 pub use tiered::{Tiered, TieredTraining};
 pub use uniform::UniformCodec;
+
+pub use crate::vector::DIM_MAX;
 
 use crate::error::{IndexError, Result};
 use crate::random::Random;

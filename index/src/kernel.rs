@@ -14,6 +14,8 @@
 mod codes;
 mod generic;
 mod hadamard;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 mod pool;
 #[cfg(target_arch = "x86_64")]
 mod x86;

@@ -28,6 +28,7 @@ use crate::rights::{Access, Rights};
 use crate::routes;
 use crate::source::Source;
 use crate::table::Needs;
+use crate::tables::Tables;
 use crate::unread::unread;
 
 /// Downloads at a time: each has a thread.
@@ -54,6 +55,8 @@ struct Inner {
     open: Mutex<BTreeMap<String, Collection>>,
     /// Behaviour spaces, likewise.
     spaces: Mutex<BTreeMap<String, BehaviorSpace>>,
+    /// Embedding tables, likewise.
+    tables: Tables,
     search: Pool,
     write: Pool,
     slow: Pool,
@@ -101,6 +104,7 @@ impl App {
             database,
             open: Mutex::default(),
             spaces: Mutex::default(),
+            tables: Tables::default(),
             search: Pool::start("search", searchers, config.queue)?,
             write: Pool::start("write", config.write_threads, config.queue)?,
             slow: Pool::start("slow", 1, SLOW)?,
@@ -270,6 +274,11 @@ impl App {
         }
     }
 
+    /// Embedding tables.
+    pub(crate) fn tables(&self) -> &Tables {
+        &self.inner.tables
+    }
+
     /// Does what is under way, then syncs and closes all collections. Requests are refused from now on.
     pub fn close(&self) {
         self.inner.search.close();
@@ -285,6 +294,7 @@ impl App {
         self.inner.sync();
         drop(std::mem::take(&mut *self.open()));
         drop(std::mem::take(&mut *self.spaces()));
+        self.inner.tables.close();
     }
 }
 

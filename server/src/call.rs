@@ -279,3 +279,13 @@ where
     });
     Endpoint::new(method, access_of(kind), Body::None, router).answers::<R>()
 }
+
+/// The same, whose answer is bytes.
+pub(crate) fn raw(
+    kind: Kind,
+    method: MethodFilter,
+    handler: fn(&Call) -> Result<Response, ApiError>,
+) -> Endpoint {
+    let router = on(method, move |incoming: Incoming| on_pool(kind, incoming, move |call, _| handler(&call)));
+    Endpoint::new(method, access_of(kind), Body::None, router)
+}

@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use nearline::{BehaviorError, OpenError, QueryError, StorageError, WriteError};
+use nearline::{BehaviorError, IndexError, OpenError, QueryError, StorageError, TableError, WriteError};
 use serde_json::json;
 
 use crate::reply::as_json;
@@ -72,6 +72,11 @@ impl ApiError {
     /// Something that is not there.
     pub(crate) fn not_found(message: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("Not found: {message}"))
+    }
+
+    /// Something that is in the way of what is asked.
+    pub(crate) fn conflict(message: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::CONFLICT, format!("Wrong input: {message}"))
     }
 
     /// A collection that is not there.
@@ -205,6 +210,28 @@ impl From<BehaviorError> for ApiError {
             error @ BehaviorError::Poisoned { .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, format!("Service internal error: {error}"))
             }
+            error => Self::wrong_input(error),
+        }
+    }
+}
+
+impl From<TableError> for ApiError {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Storage(error) => Self::storage(&error),
+            error @ TableError::Poisoned { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, format!("Service internal error: {error}"))
+            }
+            error => Self::wrong_input(error),
+        }
+    }
+}
+
+/// Of tables that are made: nothing of the disk is read for them.
+impl From<IndexError> for ApiError {
+    fn from(error: IndexError) -> Self {
+        match error {
+            IndexError::Storage(error) => Self::storage(&error),
             error => Self::wrong_input(error),
         }
     }

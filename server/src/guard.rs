@@ -9,7 +9,7 @@ use nearline::Scroll;
 
 use crate::app::{App, Kind};
 use crate::error::ApiError;
-use crate::rights::{Access, Rights, of_space};
+use crate::rights::{Access, Rights, of_space, of_table};
 use crate::table::Needs;
 use crate::token::{Granted, ValueExists};
 
@@ -57,10 +57,11 @@ async fn admitted(app: &App, needs: &Needs, request: Request) -> Result<Request,
             let mut parts = params.as_ref()?.iter();
             parts.find_map(|(name, value)| (name == part).then_some(value))
         };
-        match (part("collection"), part("space")) {
+        match (part("collection"), part("space"), part("table")) {
             _ if rights == Rights::Manage => {}
-            (Some(name), _) => rights.check(access, Some(&app.real_name(name)))?,
-            (_, Some(name)) => rights.check(access, Some(&of_space(name)))?,
+            (Some(name), ..) => rights.check(access, Some(&app.real_name(name)))?,
+            (_, Some(name), _) => rights.check(access, Some(&of_space(name)))?,
+            (.., Some(name)) => rights.check(access, Some(&of_table(name)))?,
             _ => rights.check(access, None)?,
         }
         parts.extensions.insert(rights);

@@ -10,6 +10,7 @@ pub(crate) mod payload;
 pub(crate) mod point;
 pub(crate) mod query;
 pub(crate) mod shape;
+pub(crate) mod table;
 pub(crate) mod vector;
 
 use crate::error::ApiError;

@@ -43,6 +43,11 @@ struct OfCollection {
     collection: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfTable {
+    table: String,
+}
+
 /// Everything that is counted while the server runs.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -163,6 +168,7 @@ fn now(app: &App) -> Registry {
     tell("uptime_seconds", "Seconds since the start", app.uptime().as_secs());
     queues(app, &mut registry);
     collections(app, &mut registry);
+    tables(app, &mut registry);
     registry
 }
 
@@ -203,6 +209,28 @@ fn collections(app: &App, registry: &mut Registry) {
             stats.wal_bytes,
         ];
         let of = OfCollection { collection: collection.name() };
+        for ((_, _, family), value) in figures.iter().zip(values) {
+            family.get_or_create(&of).set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+    }
+    for (name, help, family) in figures {
+        registry.register(name, help, family);
+    }
+}
+
+fn tables(app: &App, registry: &mut Registry) {
+    let figures: [(&str, &str, Family<OfTable, Gauge>); 5] = [
+        ("table_rows", "Rows of an embedding table", Family::default()),
+        ("table_resident_rows", "Rows in memory", Family::default()),
+        ("table_changed_rows", "Rows changed since the file was written", Family::default()),
+        ("table_file_bytes", "Bytes of the file", Family::default()),
+        ("table_log_bytes", "Bytes of the log", Family::default()),
+    ];
+    for (name, table) in app.tables().all().into_iter().take(COLLECTIONS) {
+        // One that cannot be asked is not told of; whoever asks it is told why.
+        let Ok(stats) = table.stats() else { continue };
+        let values = [stats.rows, stats.resident_rows, stats.changed_rows, stats.file_bytes, stats.log_bytes];
+        let of = OfTable { table: name };
         for ((_, _, family), value) in figures.iter().zip(values) {
             family.get_or_create(&of).set(i64::try_from(value).unwrap_or(i64::MAX));
         }

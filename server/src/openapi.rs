@@ -127,6 +127,7 @@ fn id(path: &str, operation: &Operation) -> String {
 fn tag(path: &str) -> &'static str {
     let groups = [
         ("/behaviors", "behaviors"),
+        ("/v1/tables", "tables"),
         ("/nearline/", "nearline"),
         ("/snapshots", "snapshots"),
         ("/aliases", "aliases"),

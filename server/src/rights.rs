@@ -23,6 +23,11 @@ pub(crate) fn of_space(name: &str) -> String {
     format!("behaviors/{name}")
 }
 
+/// What an embedding table is called there.
+pub(crate) fn of_table(name: &str) -> String {
+    format!("tables/{name}")
+}
+
 /// What somebody may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Rights {

@@ -18,6 +18,7 @@ mod scroll;
 mod service;
 mod snapshots;
 mod storage;
+mod tables;
 mod unsupported;
 mod upsert;
 
@@ -49,6 +50,7 @@ pub(crate) fn limited() -> Routes {
         .merge(binary::routes())
         .merge(own::routes())
         .merge(behaviors::routes())
+        .merge(tables::routes())
         .merge(recover::routes())
         .merge(unsupported::routes())
 }

@@ -103,7 +103,7 @@ fn bare(bytes: &[u8], dim: usize, ids: Ids) -> Result<Vec<Row>, ApiError> {
 }
 
 /// The numbers of a file of numpy: two dimensions of little-endian f32, row by row.
-fn npy(bytes: &[u8], dim: usize) -> Result<&[u8], ApiError> {
+pub(crate) fn npy(bytes: &[u8], dim: usize) -> Result<&[u8], ApiError> {
     let odd = |what: &str| {
         ApiError::bad_request(format_args!(
             "npy: {what}; expected an array of '<f4', in C order, of shape (rows, {dim})"

@@ -7,7 +7,7 @@ use nearline::{CopyRule, IoMode, Residency};
 
 use crate::{
     behaviors, build, collections, compact, demo, exit, export, generate, groundtruth, import, inspect,
-    query, recall, serve, snapshot, verify,
+    query, recall, serve, snapshot, tables, verify,
 };
 
 /// Nearline: vector search on disk.
@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Snapshot(snapshot::Args),
     /// Rewrite a collection without what died
     Compact(compact::Args),
+    /// Make, ask and convert embedding tables
+    Table(tables::Args),
     /// What users did, from logs into a behaviour space and out of it
     Behaviors(behaviors::Args),
     /// Answer over HTTP, from a database that is made if there is none

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use nearline::{BehaviorError, IndexError, OpenError, QueryError, StorageError, WriteError};
+use nearline::{BehaviorError, IndexError, OpenError, QueryError, StorageError, TableError, WriteError};
 use nearline_datasets::DatasetError;
 use nearline_server::ServeError;
 
@@ -83,6 +83,9 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<Exit> {
     if let Some(error) = cause.downcast_ref::<WriteError>() {
         return Some(of_writing(error));
     }
+    if let Some(error) = cause.downcast_ref::<TableError>() {
+        return Some(of_table(error));
+    }
     if let Some(error) = cause.downcast_ref::<QueryError>() {
         return Some(of_reading(error));
     }
@@ -107,6 +110,14 @@ fn of_index(error: &IndexError) -> Exit {
         IndexError::Budget { .. } => Exit::Budget,
         IndexError::NotAnIndex { .. } => Exit::Corrupt,
         IndexError::Interrupted => Exit::Interrupted,
+        _ => Exit::Internal,
+    }
+}
+
+fn of_table(error: &TableError) -> Exit {
+    match error {
+        TableError::Bad { .. } | TableError::Unsupported { .. } => Exit::BadInput,
+        TableError::Storage(error) | TableError::Poisoned { cause: error } => of_own_files(error),
         _ => Exit::Internal,
     }
 }

@@ -30,6 +30,7 @@ mod size;
 mod snapshot;
 mod source;
 mod table;
+mod tables;
 mod truth;
 mod verify;
 
@@ -81,6 +82,7 @@ fn dispatch(command: &Command) -> anyhow::Result<()> {
         Command::Collections(args) => collections::run(args),
         Command::Snapshot(args) => snapshot::run(args),
         Command::Compact(args) => compact::run(args),
+        Command::Table(args) => tables::run(args),
         Command::Behaviors(args) => behaviors::run(args),
         Command::Serve(args) => serve::run(args),
     }

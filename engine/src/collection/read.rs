@@ -14,6 +14,7 @@ use crate::error::{OpenError, QueryError};
 use crate::filter::{Checked, Filter};
 use crate::point::{Point, Vector};
 use crate::point_id::PointId;
+use crate::record::Vectors;
 use crate::state::State;
 use crate::value::{Payload, Value};
 
@@ -360,7 +361,7 @@ impl Reader<'_> {
             .collect())
     }
 
-    fn flushed_vectors(&self, row: RowId) -> Result<Vec<Option<Box<[u8]>>>, QueryError> {
+    fn flushed_vectors(&self, row: RowId) -> Result<Vectors, QueryError> {
         let segment = self.state.segments.iter().find(|segment| segment.covers(row));
         let vectors = segment.map(|segment| segment.vectors_of(row)).transpose();
         let vectors = vectors.map_err(|error| match error {

@@ -16,7 +16,7 @@ use crate::error::{QueryError, WriteError};
 use crate::filter::{Checked, Filter};
 use crate::point::{Point, Vector};
 use crate::point_id::PointId;
-use crate::record::{Change, Stored, encode_changes};
+use crate::record::{Change, Stored, Vectors, encode_changes};
 use crate::state::State;
 use crate::value::Payload;
 use edit::{Edit, edited};
@@ -110,7 +110,7 @@ enum Request {
 #[derive(Debug)]
 struct NewPoint {
     id: PointId,
-    vectors: Vec<Option<Box<[u8]>>>,
+    vectors: Vectors,
     payload: Payload,
 }
 
@@ -213,7 +213,7 @@ impl Collection {
 
     fn check_point(&self, point: Point) -> Result<NewPoint, WriteError> {
         let id = point.id.to_string();
-        let mut vectors: Vec<Option<Box<[u8]>>> = (0..self.schema().len()).map(|_| None).collect();
+        let mut vectors: Vectors = (0..self.schema().len()).map(|_| None).collect();
         for (name, vector) in &point.vectors {
             vectors[self.find_vector(&id, name)?] = Some(self.encode_vector(&id, name, vector)?);
         }

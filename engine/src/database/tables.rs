@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::{Arc, Weak};
 
-use nearline_index::embedding::{Rule, Table, Train};
+use nearline_index::embedding::{Dynamic, RowCodec, Rule, Table, Train};
 use nearline_storage::{Disk, OsDisk, StorageError};
 
 use super::{CLOSING, Database, Inner, check_name, locked, store_id};
@@ -23,7 +23,7 @@ impl Database {
     /// # Errors
     /// When the name is taken or cannot be one, or the disk fails.
     pub fn create_embedding_table(&self, name: &str, table: &dyn Table) -> Result<EmbeddingTable, OpenError> {
-        self.create_table(name, &Source::Served(table))
+        self.create_table(name, |disk, id| Store::create(disk, id, &Source::Served(table)))
     }
 
     /// Makes a table to be trained, by a rule.
@@ -36,10 +36,36 @@ impl Database {
         table: &dyn Train,
         rule: Rule,
     ) -> Result<EmbeddingTable, OpenError> {
-        self.create_table(name, &Source::Trained(table, rule))
+        self.create_table(name, |disk, id| Store::create(disk, id, &Source::Trained(table, rule)))
     }
 
-    fn create_table(&self, name: &str, source: &Source<'_>) -> Result<EmbeddingTable, OpenError> {
+    /// Makes a table whose ids come and go: any number is an id ([`Dynamic`]).
+    ///
+    /// # Errors
+    /// As [`Database::create_embedding_table`].
+    pub fn create_dynamic_table(&self, name: &str, table: &Dynamic) -> Result<EmbeddingTable, OpenError> {
+        self.create_table(name, |disk, id| Store::create(disk, id, &Source::Dynamic(table)))
+    }
+
+    /// Makes a table of rows that come some at a time, so that it may be larger than memory. `next` is given an empty vector
+    /// and adds the next rows to it, back to back; none are the end.
+    ///
+    /// # Errors
+    /// As [`Database::create_embedding_table`], when rows are not whole or not finite, and what `next` says.
+    pub fn create_table_of_rows(
+        &self,
+        name: &str,
+        codec: Arc<dyn RowCodec>,
+        mut next: impl FnMut(&mut Vec<f32>) -> Result<(), TableError>,
+    ) -> Result<EmbeddingTable, OpenError> {
+        self.create_table(name, |disk, id| Store::create_of_rows(disk, id, &codec, &mut next))
+    }
+
+    fn create_table(
+        &self,
+        name: &str,
+        make: impl FnOnce(&OsDisk, u64) -> Result<(), TableError>,
+    ) -> Result<EmbeddingTable, OpenError> {
         check_name(WHAT, name)?;
         let inner = &self.inner;
         let mut catalog = locked(&inner.catalog);
@@ -50,7 +76,7 @@ impl Database {
         let path = inner.disk.root().join(table_folder_name(number));
         let made = (|| {
             fs::create_dir(&path).map_err(|error| StorageError::io(&path, "make a folder", error))?;
-            Store::create(&OsDisk::new(&path, inner.options.io)?, store_id(number), source)?;
+            make(&OsDisk::new(&path, inner.options.io)?, store_id(number))?;
             Ok::<_, TableError>(inner.disk.sync_dir()?)
         })();
         if let Err(error) = made {

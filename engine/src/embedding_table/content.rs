@@ -1,54 +1,58 @@
 //! What a table is made of in memory: all of it, or the first rows and where the others are.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use nearline_index::embedding::{
-    Dtype, Method, Optimizer, RowCodec, Rows, Rule, Segment, Segments, Table, Train, open, open_codec,
+    Dtype, Dynamic, Method, Optimizer, Rule, Segment, Segments, Table, Train, open, open_codec, open_dynamic,
     open_trainable, train,
 };
 use nearline_storage::{ReadRange, StorageError};
 
 use super::error::TableError;
 use super::file::{Head, TableFile, TableFileWriter};
+use super::levels::Levels;
 use super::record::Write;
+use super::row_store::RowStore;
+use super::shared::SharedRows;
 
 /// Names of the optimizer's segments begin so.
 const STATE: &str = "state";
-/// Rows written to a new file at a time.
-const WRITTEN_ROWS: u64 = 1 << 15;
 
 /// The table as it is at one moment.
 #[derive(Clone)]
 pub(super) enum Content {
     /// Rows that stand alone.
     Rows(RowStore),
+    /// Rows that stand alone, of which ids share some.
+    Shared(SharedRows),
     /// A table that does not change.
     Fixed(Arc<dyn Table>),
     /// A table in training.
     Trained(Box<dyn Train>, Optimizer),
+    /// Rows that come and go.
+    Dynamic(Box<Dynamic>),
+    /// Levels, as many as there shall be.
+    Levels(Levels),
 }
 
 impl Content {
     /// Reads what has to be in memory, and of rows as many as `resident_bytes` hold.
     pub(super) fn load(file: Arc<TableFile>, resident_bytes: u64) -> Result<Self, TableError> {
         let head = file.head.clone();
+        if head.method == Method::BitStack {
+            return Ok(Self::Levels(Levels::load(file)?));
+        }
         let segments = file.segments()?;
         if file.row_bytes() > 0 {
-            let codec = open_codec(head.method, head.dim, &head.params, Segments(&segments))?;
-            if codec.row_bytes() != file.row_bytes() {
-                return Err(TableError::bad(
-                    "bytes of a row",
-                    file.row_bytes(),
-                    codec.row_bytes().to_string(),
-                ));
+            if let Some(shared) = SharedRows::load(&file, &segments, resident_bytes)? {
+                return Ok(Self::Shared(shared));
             }
-            let hot = (resident_bytes / codec.row_bytes() as u64).min(head.rows);
-            let mut bytes = Vec::with_capacity(hot as usize * codec.row_bytes());
-            file.read_rows(0, hot, &mut bytes)?;
-            let hot = Arc::new(Rows::from_bytes(codec, bytes)?);
-            return Ok(Self::Rows(RowStore { rows: head.rows, hot, changed: HashMap::new(), file }));
+            let codec = open_codec(head.method, head.dim, &head.params, Segments(&segments))?;
+            return Ok(Self::Rows(RowStore::load(file, codec, resident_bytes)?));
+        }
+        if head.method == Method::Dynamic {
+            return Ok(Self::Dynamic(Box::new(open_dynamic(head.dim, &head.params, Segments(&segments))?)));
         }
         let Some((rule, steps)) = head.training else {
             let table = open(head.method, head.rows, head.dim, &head.params, Segments(&segments))?;
@@ -66,16 +70,35 @@ impl Content {
     pub(super) fn rows(&self) -> u64 {
         match self {
             Self::Rows(store) => store.rows,
+            Self::Shared(shared) => shared.head().rows,
             Self::Fixed(table) => table.rows(),
             Self::Trained(table, _) => table.rows(),
+            Self::Dynamic(table) => table.own_rows(),
+            Self::Levels(levels) => levels.table.rows(),
         }
+    }
+
+    /// Whether ids come and go, so that writes have times.
+    pub(super) fn is_dynamic(&self) -> bool {
+        matches!(self, Self::Dynamic(_))
+    }
+
+    /// Ids that have rows of their own, sorted.
+    pub(super) fn ids(&self) -> Vec<u64> {
+        let Self::Dynamic(table) = self else { return (0..self.rows()).collect() };
+        let mut ids = table.ids().to_vec();
+        ids.sort_unstable();
+        ids
     }
 
     pub(super) fn dim(&self) -> usize {
         match self {
             Self::Rows(store) => store.hot.dim(),
+            Self::Shared(shared) => shared.head().dim,
             Self::Fixed(table) => table.dim(),
             Self::Trained(table, _) => table.dim(),
+            Self::Dynamic(table) => table.dim(),
+            Self::Levels(levels) => levels.table.dim(),
         }
     }
 
@@ -89,22 +112,28 @@ impl Content {
         match self {
             Self::Fixed(table) => Ok(answer(&**table, ids)?),
             Self::Trained(table, _) => Ok(answer(&**table, ids)?),
-            Self::Rows(store) if store.is_whole() => Ok(answer(&*store.hot, ids)?),
-            Self::Rows(store) => {
-                let gathered = store.gather(ids)?;
-                let places: Vec<u64> = (0..ids.len() as u64).collect();
-                Ok(answer(&gathered, &places)?)
-            }
+            Self::Dynamic(table) => Ok(answer(&**table, ids)?),
+            Self::Levels(levels) => Ok(answer(&*levels.table, ids)?),
+            Self::Rows(store) => store.ask(ids, answer),
+            Self::Shared(shared) => shared.ask(ids, answer),
         }
     }
 
     /// Takes a write in that is in the log and was checked.
     pub(super) fn apply(&mut self, write: &Write) -> Result<(), TableError> {
         match (self, write) {
-            (Self::Rows(store), Write::Put { ids, values }) => store.put(ids, values),
-            (Self::Trained(table, optimizer), Write::Train { ids, gradients }) => {
+            (Self::Rows(store), Write::Put { ids, values, .. }) => store.put(ids, values),
+            (Self::Trained(table, optimizer), Write::Train { ids, gradients, .. }) => {
                 train(&mut **table, ids, gradients, optimizer)?;
             }
+            (Self::Dynamic(table), Write::Put { ids, values, at }) => {
+                table.put(ids, values, at.unwrap_or(0))?;
+            }
+            (Self::Dynamic(table), Write::Train { ids, gradients, at }) => {
+                table.train(ids, gradients, at.unwrap_or(0))?;
+            }
+            (Self::Dynamic(table), Write::Expire) => drop(table.expire()),
+            (Self::Levels(levels), Write::Levels { active }) => *levels = levels.resized(*active)?,
             _ => {
                 return Err(TableError::bad("write in the log", "one of another kind", "one of the table's"));
             }
@@ -115,13 +144,26 @@ impl Content {
     /// Refuses a write that could not be applied.
     pub(super) fn check(&self, write: &Write) -> Result<(), TableError> {
         let (name, ids, values) = match write {
-            Write::Put { ids, values } => ("rows to put", ids, values),
-            Write::Train { ids, gradients } => ("gradients", ids, gradients),
+            Write::Put { ids, values, .. } => ("rows to put", ids, values),
+            Write::Train { ids, gradients, .. } => ("gradients", ids, gradients),
+            Write::Levels { active } => {
+                let Self::Levels(levels) = self else {
+                    return Err(self.unsupported("have fewer or more levels", "fit it as bit-stack"));
+                };
+                return levels.check(*active);
+            }
+            Write::Expire if self.is_dynamic() => return Ok(()),
+            Write::Expire => {
+                return Err(self.unsupported("have rows expire", "create it with ids that come and go"));
+            }
         };
+        if let Self::Dynamic(table) = self {
+            return Ok(table.check(name, ids, values)?);
+        }
         match (self, write) {
             (Self::Rows(_), Write::Put { .. }) | (Self::Trained(..), Write::Train { .. }) => {}
             (_, Write::Put { .. }) => return Err(self.unsupported("put rows", "fit it anew, or train it")),
-            (_, Write::Train { .. }) => {
+            _ => {
                 return Err(self.unsupported("be trained", "put rows, or create it with an optimizer"));
             }
         }
@@ -143,8 +185,11 @@ impl Content {
     fn unsupported(&self, what: &'static str, fix: &'static str) -> TableError {
         let method = match self {
             Self::Rows(store) => store.hot.method(),
+            Self::Shared(shared) => shared.head().method,
             Self::Fixed(table) => table.method(),
             Self::Trained(table, _) => table.method(),
+            Self::Dynamic(table) => table.method(),
+            Self::Levels(levels) => levels.table.method(),
         };
         TableError::Unsupported { method: format!("{method:?}"), what, fix }
     }
@@ -161,6 +206,7 @@ impl Content {
                 let (method, params) = (codec.method(), codec.params());
                 out.finish(&Head { method, rows: store.rows, dim: codec.dim(), params, training: None })
             }
+            Self::Shared(shared) => shared.write(out),
             Self::Fixed(table) => {
                 write_segments(&mut out, &**table)?;
                 out.finish(&head_of(&**table, None))
@@ -174,6 +220,11 @@ impl Content {
                 }
                 out.finish(&head_of(&**table, Some((optimizer.rule(), optimizer.steps()))))
             }
+            Self::Levels(levels) => levels.write(out),
+            Self::Dynamic(table) => {
+                write_segments(&mut out, &**table)?;
+                out.finish(&Head { rows: table.own_rows(), ..head_of(&**table, None) })
+            }
         }
     }
 
@@ -186,8 +237,11 @@ impl Content {
                 let shared = shared.iter().map(|one| (one.name.to_string(), one.bytes.len() as u64));
                 std::iter::once(("rows".to_owned(), rows)).chain(shared).collect()
             }
+            Self::Shared(shared) => shared.bytes(),
             Self::Fixed(table) => table.bytes().segments,
             Self::Trained(table, _) => table.bytes().segments,
+            Self::Dynamic(table) => table.bytes().segments,
+            Self::Levels(levels) => levels.table.bytes().segments,
         }
     }
 
@@ -199,8 +253,11 @@ impl Content {
             ..segment
         };
         match self {
+            Self::Shared(shared) => shared.segments(),
             Self::Fixed(table) => Ok(table.segments().into_iter().map(owned).collect()),
             Self::Trained(table, _) => Ok(table.segments().into_iter().map(owned).collect()),
+            Self::Dynamic(table) => Ok(table.segments().into_iter().map(owned).collect()),
+            Self::Levels(levels) => Ok(levels.table.segments().into_iter().map(owned).collect()),
             Self::Rows(store) => {
                 let ids: Vec<u64> = (0..store.rows).collect();
                 let whole = store.gather(&ids)?;
@@ -213,8 +270,20 @@ impl Content {
     pub(super) fn method(&self) -> (Method, Vec<u64>) {
         match self {
             Self::Rows(store) => (store.hot.method(), store.hot.params()),
+            Self::Shared(shared) => (shared.head().method, shared.head().params.clone()),
             Self::Fixed(table) => (table.method(), table.params()),
             Self::Trained(table, _) => (table.method(), table.params()),
+            Self::Dynamic(table) => (table.method(), table.params()),
+            Self::Levels(levels) => (levels.table.method(), levels.table.params()),
+        }
+    }
+
+    /// Reads of rows since the file was opened, and their bytes.
+    pub(super) fn reads(&self) -> (u64, u64) {
+        match self {
+            Self::Rows(store) => store.file.reads(),
+            Self::Shared(shared) => shared.store.file.reads(),
+            _ => (0, 0),
         }
     }
 
@@ -222,6 +291,7 @@ impl Content {
     pub(super) fn resident(&self) -> (u64, u64) {
         match self {
             Self::Rows(store) => (store.hot.rows(), store.changed.len() as u64),
+            Self::Shared(shared) => (shared.store.hot.rows(), 0),
             _ => (self.rows(), 0),
         }
     }
@@ -238,74 +308,4 @@ pub(super) fn write_segments(out: &mut TableFileWriter, table: &dyn Table) -> Re
         "rows" => out.rows(segment.width, &segment.bytes),
         _ => out.segment(segment),
     })
-}
-
-/// Rows that stand alone: the first ones in memory, the others in the file, changed ones beside.
-#[derive(Clone)]
-pub(super) struct RowStore {
-    rows: u64,
-    hot: Arc<Rows<Arc<dyn RowCodec>>>,
-    changed: HashMap<u64, Box<[u8]>>,
-    file: Arc<TableFile>,
-}
-
-impl RowStore {
-    fn is_whole(&self) -> bool {
-        self.hot.rows() == self.rows && self.changed.is_empty()
-    }
-
-    fn put(&mut self, ids: &[u64], values: &[f32]) {
-        let codec = self.hot.codec();
-        for (&id, values) in ids.iter().zip(values.chunks_exact(codec.dim())) {
-            let mut row = vec![0; codec.row_bytes()];
-            codec.encode(values, &mut row);
-            self.changed.insert(id, row.into());
-        }
-    }
-
-    /// The rows asked for, in their order: those on the disk in one round of reads.
-    fn gather(&self, ids: &[u64]) -> Result<Rows<Arc<dyn RowCodec>>, TableError> {
-        let codec = Arc::clone(self.hot.codec());
-        let row_bytes = codec.row_bytes();
-        if let Some(at) = ids.iter().position(|&id| id >= self.rows) {
-            let found = format!("{} at place {at}", ids[at]);
-            return Err(TableError::bad("ids", found, format!("ids below {}", self.rows)));
-        }
-        let mut bytes = vec![0; ids.len() * row_bytes];
-        let mut cold = Vec::new();
-        for (at, (&id, out)) in ids.iter().zip(bytes.chunks_exact_mut(row_bytes)).enumerate() {
-            match self.changed.get(&id) {
-                Some(row) => out.copy_from_slice(row),
-                None if id < self.hot.rows() => {
-                    out.copy_from_slice(&self.hot.row_bytes()[id as usize * row_bytes..][..row_bytes]);
-                }
-                None => cold.push((id, at)),
-            }
-        }
-        if !cold.is_empty() {
-            self.file
-                .read_places(&cold, |at, row| bytes[at * row_bytes..][..row_bytes].copy_from_slice(row))?;
-        }
-        Ok(Rows::from_bytes(codec, bytes)?)
-    }
-
-    /// Writes all rows, changed ones as they are now.
-    fn write(&self, out: &mut TableFileWriter) -> Result<(), StorageError> {
-        let row_bytes = self.hot.codec().row_bytes();
-        let mut bytes = Vec::new();
-        let mut from = 0;
-        while from < self.rows {
-            let to = (from + WRITTEN_ROWS).min(self.rows);
-            bytes.clear();
-            self.file.read_rows(from, to, &mut bytes)?;
-            for (id, row) in (from..to).zip(bytes.chunks_exact_mut(row_bytes)) {
-                if let Some(changed) = self.changed.get(&id) {
-                    row.copy_from_slice(changed);
-                }
-            }
-            out.rows(row_bytes, &bytes)?;
-            from = to;
-        }
-        Ok(())
-    }
 }

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nearline_index::embedding::{Dtype, Method, Rule, Segment};
 use nearline_storage::{
@@ -53,8 +54,12 @@ pub(super) struct TableFile {
     pub(super) head: Head,
     /// Where rows that stand alone lie, and the bytes of one.
     rows: Option<(ReadRange, usize)>,
+    /// How many they are.
+    stored: u64,
     segments: Vec<Place>,
     batch: Arc<dyn BatchFiles>,
+    reads: AtomicU64,
+    read_bytes: AtomicU64,
 }
 
 /// How many rows are in an extent, and its bytes.
@@ -69,6 +74,8 @@ pub(super) struct TableFileWriter {
     row_bytes: usize,
     pending: Vec<u8>,
     written: u64,
+    /// Rows so far.
+    count: u64,
     rows_end: u64,
     segments: Vec<Place>,
 }
@@ -77,12 +84,21 @@ impl TableFileWriter {
     pub(super) fn create(disk: &dyn Disk, name: &str, file_id: u64) -> Result<Self, StorageError> {
         let writer = ExtentFileWriter::create(disk, name, FileHeader { kind: KIND, file_id })?;
         let rows_end = writer.position();
-        Ok(Self { writer, row_bytes: 0, pending: Vec::new(), written: 0, rows_end, segments: Vec::new() })
+        Ok(Self {
+            writer,
+            row_bytes: 0,
+            pending: Vec::new(),
+            written: 0,
+            count: 0,
+            rows_end,
+            segments: Vec::new(),
+        })
     }
 
     /// Adds rows of `row_bytes` bytes, back to back.
     pub(super) fn rows(&mut self, row_bytes: usize, mut bytes: &[u8]) -> Result<(), StorageError> {
         self.row_bytes = row_bytes;
+        self.count += (bytes.len() / row_bytes) as u64;
         let full = packing(row_bytes).0 * row_bytes;
         while !bytes.is_empty() {
             let taken = (full - self.pending.len()).min(bytes.len());
@@ -134,6 +150,9 @@ impl TableFileWriter {
             let dtype = Dtype::ALL.iter().position(|dtype| *dtype == place.dtype).unwrap_or(0);
             out.str(&place.name).u8(dtype as u8).u32(place.width as u32);
             out.u64(place.range.offset).u64(place.range.bytes as u64);
+        }
+        if self.row_bytes > 0 && self.count != head.rows {
+            out.u64(self.count);
         }
         let range = write_blob(&mut self.writer, DIRECTORY, out.as_bytes())?;
         self.writer.sync()?;
@@ -200,11 +219,12 @@ impl TableFile {
         for _ in 0..count(&mut decoder)? {
             segments.push(decode_place(&mut decoder)?);
         }
+        let stored = if decoder.remaining() > 0 { decoder.u64()? } else { rows };
         decoder.finish()?;
         let range = ReadRange { offset: PAGE as u64, bytes: rows_len as usize };
         if row_bytes > 0 {
             let (per_extent, extent) = packing(row_bytes);
-            let expected = rows.div_ceil(per_extent as u64).saturating_mul(extent as u64);
+            let expected = stored.div_ceil(per_extent as u64).saturating_mul(extent as u64);
             let full = extent as u64 * (rows_len / extent as u64);
             if expected < full || full + (extent as u64) < expected {
                 return Err(StorageError::Corrupt {
@@ -219,17 +239,39 @@ impl TableFile {
         let head = Head { method, rows, dim, params, training };
         let rows = (row_bytes > 0).then_some((range, row_bytes));
         let batch = disk.open_batch(&[name])?;
-        Ok(Self { file, head, rows, segments, batch })
+        Ok(Self {
+            file,
+            head,
+            rows,
+            stored,
+            segments,
+            batch,
+            reads: AtomicU64::new(0),
+            read_bytes: AtomicU64::new(0),
+        })
     }
 
     /// All segments that are blobs.
     pub(super) fn segments(&self) -> Result<Vec<Segment<'static>>, StorageError> {
+        self.segments_named(|_| true)
+    }
+
+    /// Those with some names.
+    pub(super) fn segments_named(
+        &self,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Segment<'static>>, StorageError> {
         let read = |place: &Place| {
             let bytes = read_blob(&self.file, SEGMENT, place.range)?;
             let (name, dtype, width) = (Cow::Owned(place.name.clone()), place.dtype, place.width);
             Ok(Segment { name, dtype, width, bytes: bytes.into() })
         };
-        self.segments.iter().map(read).collect()
+        self.segments.iter().filter(|place| is_wanted(&place.name)).map(read).collect()
+    }
+
+    /// Number of rows that stand alone.
+    pub(super) fn stored_rows(&self) -> u64 {
+        self.stored
     }
 
     /// Bytes of a row that stands alone; 0 if there are none.
@@ -237,21 +279,18 @@ impl TableFile {
         self.rows.map_or(0, |(_, row_bytes)| row_bytes)
     }
 
-    /// Reads rows `from..to`, back to back.
+    /// Reads rows `from..to`, back to back, many extents in flight.
     pub(super) fn read_rows(&self, from: u64, to: u64, out: &mut Vec<u8>) -> Result<(), StorageError> {
-        let (per_extent, _) = packing(self.row_bytes().max(1));
-        let mut buffer = Vec::new();
-        let mut row = from;
-        while row < to {
-            let number = row / per_extent as u64;
-            let extent = self.file.read_extent(self.extent_range(number), &mut buffer)?;
-            let bytes = self.checked(number, &extent)?;
-            let first = (row % per_extent as u64) as usize;
-            let last = ((to - number * per_extent as u64) as usize).min(per_extent);
-            out.extend_from_slice(&bytes[first * self.row_bytes()..last * self.row_bytes()]);
-            row = (number + 1) * per_extent as u64;
-        }
-        Ok(())
+        let (row_bytes, start) = (self.row_bytes(), out.len());
+        let per_extent = packing(row_bytes.max(1)).0 as u64;
+        out.resize(start + (to - from) as usize * row_bytes, 0);
+        let numbers: Vec<u64> = (from / per_extent..to.div_ceil(per_extent)).collect();
+        self.each_extent(&numbers, |at, bytes| {
+            let first = numbers[at] * per_extent;
+            let (low, high) = (from.max(first), to.min(first + per_extent));
+            let taken = &bytes[(low - first) as usize * row_bytes..(high - first) as usize * row_bytes];
+            out[start + (low - from) as usize * row_bytes..][..taken.len()].copy_from_slice(taken);
+        })
     }
 
     /// Reads rows by their places, all of them in flight together as far as the window goes; `take` gets each place's number
@@ -260,36 +299,47 @@ impl TableFile {
         &self,
         places: &[(u64, usize)],
         mut take: impl FnMut(usize, &[u8]),
-    ) -> Result<u64, StorageError> {
+    ) -> Result<(), StorageError> {
         let row_bytes = self.row_bytes();
         let per_extent = packing(row_bytes.max(1)).0 as u64;
         let mut sorted: Vec<(u64, usize)> = places.to_vec();
         sorted.sort_unstable();
         let groups: Vec<&[(u64, usize)]> =
             sorted.chunk_by(|a, b| a.0 / per_extent == b.0 / per_extent).collect();
+        let numbers: Vec<u64> = groups.iter().map(|group| group[0].0 / per_extent).collect();
+        self.each_extent(&numbers, |at, bytes| {
+            for &(row, place) in groups[at] {
+                take(place, &bytes[(row % per_extent) as usize * row_bytes..][..row_bytes]);
+            }
+        })
+    }
+
+    /// Reads extents of rows by their numbers, in any order; `take` gets which of `numbers` it is, and its rows.
+    fn each_extent(&self, numbers: &[u64], mut take: impl FnMut(usize, &[u8])) -> Result<(), StorageError> {
         let mut reader = self.batch.reader(WINDOW);
         let mut next = 0;
-        let mut done = 0;
-        while done < groups.len() {
-            while next < groups.len() {
-                let range = self.extent_range(groups[next][0].0 / per_extent);
+        for _ in 0..numbers.len() {
+            while next < numbers.len() {
+                let range = self.extent_range(numbers[next]);
                 if !reader.has_room(range) {
                     break;
                 }
                 reader.submit(next as u64, 0, range)?;
+                self.reads.fetch_add(1, Ordering::Relaxed);
+                self.read_bytes.fetch_add(range.bytes as u64, Ordering::Relaxed);
                 next += 1;
             }
             let Some(completed) = reader.wait()? else { break };
-            let group = groups[completed.tag as usize];
-            let number = group[0].0 / per_extent;
-            let extent = self.file.decode(self.extent_range(number).offset, completed.bytes)?;
-            let bytes = self.checked(number, &extent)?;
-            for &(row, at) in group {
-                take(at, &bytes[(row % per_extent) as usize * row_bytes..][..row_bytes]);
-            }
-            done += 1;
+            let at = completed.tag as usize;
+            let extent = self.file.decode(self.extent_range(numbers[at]).offset, completed.bytes)?;
+            take(at, self.checked(numbers[at], &extent)?);
         }
-        Ok(groups.len() as u64)
+        Ok(())
+    }
+
+    /// Reads of rows since the file was opened, and their bytes.
+    pub(super) fn reads(&self) -> (u64, u64) {
+        (self.reads.load(Ordering::Relaxed), self.read_bytes.load(Ordering::Relaxed))
     }
 
     fn extent_range(&self, number: u64) -> ReadRange {
@@ -304,7 +354,8 @@ impl TableFile {
     /// The rows of an extent, if they are the ones that belong there.
     fn checked<'a>(&self, number: u64, extent: &Extent<'a>) -> Result<&'a [u8], StorageError> {
         let per_extent = packing(self.row_bytes()).0 as u64;
-        let expected = per_extent.min(self.head.rows - number * per_extent) as usize * self.row_bytes();
+        let expected =
+            per_extent.min(self.stored.saturating_sub(number * per_extent)) as usize * self.row_bytes();
         let bytes = extent.plane(0);
         if extent.header.kind == ROWS && bytes.len() == expected {
             return Ok(bytes);

@@ -3,16 +3,17 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use nearline_index::embedding::{Rule, Table, Train};
+use nearline_index::embedding::{Dynamic, RowCodec, Rows, Rule, Table, Train};
 use nearline_storage::{
     Disk, FolderLock, IoMode, LockMode, MAX_RECORD_BYTES, OsDisk, StorageError, Wal, WalOptions, is_temp_name,
 };
 
-use super::content::{Content, head_of, write_segments};
+use super::content::{Content, head_of};
 use super::error::TableError;
-use super::file::{TableFile, TableFileWriter};
+use super::file::{Head, TableFile, TableFileWriter};
 use super::manifest::{Manifest, TABLE, file_id, file_name, number_of};
 use super::record::Write;
+use super::shared::write_served;
 use crate::folder;
 
 /// How much a table may take.
@@ -82,6 +83,8 @@ pub(crate) enum Source<'a> {
     Served(&'a dyn Table),
     /// A table to be trained, and how.
     Trained(&'a dyn Train, Rule),
+    /// A table whose ids come and go.
+    Dynamic(&'a Dynamic),
 }
 
 impl Inner {
@@ -90,14 +93,43 @@ impl Inner {
         let mut out = TableFileWriter::create(disk, &file_name(1), file_id(store_id, 1))?;
         let directory = match source {
             Source::Served(table) => {
-                write_segments(&mut out, *table)?;
+                write_served(&mut out, *table)?;
                 out.finish(&head_of(*table, None))?
             }
             Source::Trained(table, rule) => {
                 let optimizer = nearline_index::embedding::Optimizer::new(*rule, table.shapes())?;
                 Content::Trained(table.boxed(), optimizer).write(out)?
             }
+            Source::Dynamic(table) => Content::Dynamic(Box::new((*table).clone())).write(out)?,
         };
+        disk.sync_dir()?;
+        Ok(Manifest { store_id, number: 1, lsn: 0, directory }.write(disk)?)
+    }
+
+    /// The same of rows that come some at a time: `next` adds rows to what is empty, and none at the end.
+    pub(crate) fn create_of_rows(
+        disk: &dyn Disk,
+        store_id: u64,
+        codec: &Arc<dyn RowCodec>,
+        next: &mut dyn FnMut(&mut Vec<f32>) -> Result<(), TableError>,
+    ) -> Result<(), TableError> {
+        let mut out = TableFileWriter::create(disk, &file_name(1), file_id(store_id, 1))?;
+        let (mut values, mut rows) = (Vec::new(), 0);
+        loop {
+            values.clear();
+            next(&mut values)?;
+            if values.is_empty() {
+                break;
+            }
+            let encoded = Rows::encode(Arc::clone(codec), &values)?;
+            out.rows(codec.row_bytes(), encoded.row_bytes())?;
+            rows += encoded.rows();
+        }
+        for segment in codec.shared() {
+            out.segment(&segment)?;
+        }
+        let (method, dim, params) = (codec.method(), codec.dim(), codec.params());
+        let directory = out.finish(&Head { method, rows, dim, params, training: None })?;
         disk.sync_dir()?;
         Ok(Manifest { store_id, number: 1, lsn: 0, directory }.write(disk)?)
     }
@@ -189,7 +221,10 @@ impl Inner {
         next.write(&*self.disk)?;
         let old = std::mem::replace(&mut writer.manifest, next);
         let content = match &version.content {
-            Content::Rows(_) => load(&*self.disk, &writer.manifest, self.limits)?,
+            // What is not in memory is read from the file that is live.
+            Content::Rows(_) | Content::Shared(_) | Content::Levels(_) => {
+                load(&*self.disk, &writer.manifest, self.limits)?
+            }
             whole => whole.clone(),
         };
         drop(version);

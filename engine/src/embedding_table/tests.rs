@@ -1,12 +1,17 @@
 //! Tables against their twin in memory, and against crashes, faults and damage.
 
 mod crash;
+mod dynamic;
 mod kill;
+mod levels;
 mod rows;
+mod shared;
 
 use std::sync::Arc;
 
-use nearline_index::embedding::{Dialect, FitInput, Hash, Rows, RowwiseCodec, Rule, Table, Train};
+use nearline_index::embedding::{
+    Dialect, Dynamic, DynamicRules, FitInput, Hash, Rows, RowwiseCodec, Rule, Table, Train,
+};
 use nearline_storage::{Disk, SimDisk};
 
 use super::store::{Inner, Limits, Source};
@@ -51,6 +56,18 @@ fn trained(seed: u64) -> Hash {
     Hash::fit(&FitInput::new(&values, DIM, None, 30 * DIM as u64 * 4, seed).unwrap()).unwrap()
 }
 
+/// Rows that come after they were seen twice, and soon go.
+fn dynamic() -> Dynamic {
+    let rules = DynamicRules { admit_after: 2, expire_writes: 40, expire_seconds: 0, rows_max: 30 };
+    Dynamic::new(vec![0.25; DIM], rules, RULE).unwrap()
+}
+
+fn create_dynamic(seed: u64) -> SimDisk {
+    let disk = SimDisk::new(seed);
+    Inner::create(&disk, STORE, &Source::Dynamic(&dynamic())).unwrap();
+    disk
+}
+
 fn create_served(seed: u64) -> SimDisk {
     let disk = SimDisk::new(seed);
     Inner::create(&disk, STORE, &Source::Served(&served(seed))).unwrap();
@@ -73,6 +90,20 @@ fn bits(table: &EmbeddingTable) -> Vec<u32> {
     let version = table.pin();
     let ids: Vec<u64> = (0..version.rows()).collect();
     version.lookup(&ids).unwrap().iter().map(|x| x.to_bits()).collect()
+}
+
+/// The rows that scripts write to, by their bits.
+fn bits_below_80(table: &EmbeddingTable) -> Vec<u32> {
+    let ids: Vec<u64> = (0..80).collect();
+    table.pin().lookup(&ids).unwrap().iter().map(|x| x.to_bits()).collect()
+}
+
+/// The same of a table in memory.
+fn bits_below_80_of(table: &dyn Table) -> Vec<u32> {
+    let ids: Vec<u64> = (0..80).collect();
+    let mut out = vec![0.0; ids.len() * table.dim()];
+    table.lookup(&ids, &mut out).unwrap();
+    out.iter().map(|x| x.to_bits()).collect()
 }
 
 /// All rows of a table in memory.

@@ -29,6 +29,7 @@ pub fn open(
     let table = match method {
         Method::Sparse => boxed(Sparse::open(count, dim, params, segments)?),
         Method::Tiered => boxed(Tiered::open(count, dim, params, segments)?),
+        Method::Dynamic => boxed(Dynamic::open(dim, params, segments)?),
         Method::BitStack => boxed(BitStack::open(count, dim, params, segments)?),
         _ => {
             let codec = open_codec(method, dim, params, segments)?;
@@ -69,6 +70,15 @@ pub fn open_trainable(
         _ => None,
     };
     table.ok_or_else(|| not_a_table(method, params))
+}
+
+/// The same of one whose ids come and go ([`Method::Dynamic`]), to be written to.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_dynamic(dim: usize, params: &[u64], segments: Segments<'_>) -> Result<Dynamic> {
+    check_shape(0, dim)?;
+    Dynamic::open(dim, params, segments)?.ok_or_else(|| not_a_table(Method::Dynamic, params))
 }
 
 /// The codec of a table whose rows are kept elsewhere.

@@ -35,11 +35,38 @@ pub enum Rule {
 
 impl Rule {
     /// Values of state for a row of parameters.
-    fn state_width(&self, width: usize) -> usize {
+    pub(super) fn state_width(&self, width: usize) -> usize {
         match self {
             Self::Sgd { .. } => 0,
             Self::Adagrad { .. } => 1,
             Self::Adam { .. } => 2 * width,
+        }
+    }
+
+    /// Refuses constants that cannot be.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.is_finite() {
+            return Ok(());
+        }
+        Err(IndexError::option("optimizer", format!("{self:?}"), "finite constants, decays in 0..1"))
+    }
+
+    /// Its number and constants, as they are stored.
+    pub(super) fn number(&self) -> (u64, [f32; 4]) {
+        match *self {
+            Self::Sgd { rate } => (1, [rate, 0.0, 0.0, 0.0]),
+            Self::Adagrad { rate, epsilon } => (2, [rate, epsilon, 0.0, 0.0]),
+            Self::Adam { rate, beta1, beta2, epsilon } => (3, [rate, beta1, beta2, epsilon]),
+        }
+    }
+
+    /// The rule of a number and constants.
+    pub(super) fn of_number(number: u64, [a, b, c, d]: [f32; 4]) -> Option<Self> {
+        match number {
+            1 => Some(Self::Sgd { rate: a }),
+            2 => Some(Self::Adagrad { rate: a, epsilon: b }),
+            3 => Some(Self::Adam { rate: a, beta1: b, beta2: c, epsilon: d }),
+            _ => None,
         }
     }
 
@@ -72,13 +99,7 @@ impl Optimizer {
     /// # Errors
     /// When a constant of the rule is no number, or a decay not in 0..1.
     pub fn new(rule: Rule, shapes: Vec<Shape>) -> Result<Self> {
-        if !rule.is_finite() {
-            return Err(IndexError::option(
-                "optimizer",
-                format!("{rule:?}"),
-                "finite constants, decays in 0..1",
-            ));
-        }
+        rule.check()?;
         let zeros = |shape: &Shape| vec![0.0; shape.rows as usize * rule.state_width(shape.width)];
         let state = shapes.iter().map(zeros).collect();
         Ok(Self { rule, shapes, state, steps: 0 })

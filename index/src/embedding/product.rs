@@ -228,6 +228,16 @@ impl ProductCodec {
         }
     }
 
+    /// The codec of a table's parameters and segments.
+    ///
+    /// # Errors
+    /// When they are not those of product quantisation.
+    pub fn of(dim: usize, params: &[u64], segments: Segments<'_>) -> Result<Self> {
+        Self::open(dim, params, segments)?.ok_or_else(|| {
+            IndexError::input("parameters of product quantisation", format!("{params:?}"), "parts, 16 or 256")
+        })
+    }
+
     pub(super) fn open(dim: usize, params: &[u64], segments: Segments<'_>) -> Result<Option<Self>> {
         let [parts, per_part] = *params else { return Ok(None) };
         let book = Codebook::open(dim, parts as usize, per_part as usize, segments)?;

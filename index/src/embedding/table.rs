@@ -50,11 +50,13 @@ pub enum Method {
     Sparse = 19,
     /// Product quantisation with more centroids for frequent rows (MGQE).
     Tiered = 20,
+    /// Rows of ids that come and go.
+    Dynamic = 21,
 }
 
 impl Method {
     /// All methods, by their numbers.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Float,
         Self::Rowwise,
         Self::Uniform,
@@ -75,6 +77,7 @@ impl Method {
         Self::Masked,
         Self::Sparse,
         Self::Tiered,
+        Self::Dynamic,
     ];
 
     /// Whether tables of it are trained as they are stored: gradients of rows are gradients of its parameters.
@@ -92,6 +95,38 @@ impl Method {
                 | Self::Mixed
                 | Self::Masked
         )
+    }
+
+    /// What it is called on the command line and over HTTP.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Float => "float",
+            Self::Rowwise => "rowwise",
+            Self::Uniform => "uniform",
+            Self::Step => "step",
+            Self::Product => "pq",
+            Self::Residual => "rq",
+            Self::LowRank => "svd",
+            Self::BitStack => "bit-stack",
+            Self::Hash => "hash",
+            Self::Compositional => "qr",
+            Self::Robe => "robe",
+            Self::Cyclic => "rps",
+            Self::Adaptive => "adapt",
+            Self::Deduplicated => "dedup",
+            Self::TensorTrain => "tt",
+            Self::DeepHash => "dhe",
+            Self::Mixed => "mde",
+            Self::Masked => "masked",
+            Self::Sparse => "sparse",
+            Self::Tiered => "mgqe",
+            Self::Dynamic => "dynamic",
+        }
+    }
+
+    /// The method of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.name() == name)
     }
 
     /// The method of a number in a file.

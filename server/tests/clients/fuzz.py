@@ -76,6 +76,9 @@ CREATE = {"vectors": {"size": 4, "distance": "Cosine", "datatype": "float16", "o
 NAMED = {"vectors": {"a": {"size": 4, "distance": "Dot"}, "b": {"size": 2, "distance": "Manhattan", "datatype": "uint8"}}}
 C = "/collections/fuzz"
 S = "/nearline/v1/behaviors/fuzz"
+T = "/nearline/v1/tables/fuzz"
+TRAINED = {"method": "hash", "rows": 50, "dim": 4, "budget": 320, "scale": 0.1, "seed": 7,
+           "optimizer": {"rule": "adam", "rate": 0.1, "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8}}
 BYTES = "application/octet-stream"
 
 # Requests of each route: the path as the document has it, methods, paths as they are asked, bodies.
@@ -189,6 +192,34 @@ REQUESTS = [
     ("/nearline/v1/behaviors/{space}/snapshots", "POST", f"{S}/snapshots", [{"name": "more"}]),
     ("/nearline/v1/behaviors/{space}/snapshots/{name}", "DELETE", f"{S}/snapshots/kept", [None]),
     ("/nearline/v1/behaviors/{space}/snapshots/{name}/restore", "POST", f"{S}/snapshots/kept/restore", [{"name": "fuzz3"}]),
+    ("/nearline/v1/tables", "GET", "/nearline/v1/tables", [None]),
+    ("/nearline/v1/tables/{table}", "GET", T, [None]),
+    ("/nearline/v1/tables/{table}", "PUT", "/nearline/v1/tables/fuzz2", [
+        TRAINED, {**TRAINED, "method": "tt", "budget": 4000, "optimizer": {"rule": "sgd", "rate": 0.1}},
+        {**TRAINED, "method": "dynamic", "budget": 4000, "admit_after": 2, "expire_writes": 9, "expire_seconds": 60}]),
+    ("/nearline/v1/tables/{table}", "DELETE", "/nearline/v1/tables/fuzz2", [None]),
+    ("/nearline/v1/tables/{table}/fit", "POST", "/nearline/v1/tables/fuzz3/fit", [
+        {"rows": [[1, 2], [3, 4], [1, 2]], "method": "rowwise", "budget": 100, "frequencies": [3, 2, 1], "seed": 1},
+        {"rows": [[1, 2], [3, 4], [1, 2]], "method": "mde", "budget": 100, "fields": [2, 1]}]),
+    ("/nearline/v1/tables/{table}/fit", "POST", "/nearline/v1/tables/fuzz3/fit?dim=4&method=pq&budget=999&seed=1", [
+        (bytes(range(64)), BYTES)]),
+    ("/nearline/v1/tables/{table}/lookup", "POST", f"{T}/lookup", [{"ids": [1, 2], "version": 0}, (bytes(16), BYTES)]),
+    ("/nearline/v1/tables/{table}/pool", "POST", f"{T}/pool", [
+        {"ids": [1, 2, 3], "offsets": [0, 1, 3], "weights": [1, 0.5, 2], "pool": "mean"}]),
+    ("/nearline/v1/tables/{table}/pool", "POST", f"{T}/pool?bags=1&weights=true", [(bytes(16), BYTES)]),
+    ("/nearline/v1/tables/{table}/dot", "POST", f"{T}/dot", [{"query": [1, 2, 3, 4], "ids": [1, 2]}, (bytes(32), BYTES)]),
+    ("/nearline/v1/tables/{table}/gradients", "POST", f"{T}/gradients", [
+        {"ids": [1, 2], "gradients": [[1, 2, 3, 4], [0.1, 0, 0, 0]]}, (bytes(48), BYTES)]),
+    ("/nearline/v1/tables/{table}/rows", "PUT", "/nearline/v1/tables/fuzz4/rows", [
+        {"ids": [1, 2], "rows": [[1, 2, 3, 4], [0.1, 0, 0, 0]]}, (bytes(48), BYTES)]),
+    ("/nearline/v1/tables/{table}/pins", "POST", f"{T}/pins", [None]),
+    ("/nearline/v1/tables/{table}/pins/{version}", "DELETE", f"{T}/pins/0", [None]),
+    ("/nearline/v1/tables/{table}/maintenance", "POST", f"{T}/maintenance", [{"action": "compact"}, {"action": "expire"}, {"action": "resize", "levels": 1}]),
+    ("/nearline/v1/tables/{table}/import", "POST", "/nearline/v1/tables/fuzz3/import?format=torch&dim=4&bits=4&align=1", [
+        (bytes(12), BYTES)]),
+    ("/nearline/v1/tables/{table}/import", "POST", "/nearline/v1/tables/fuzz3/import?format=safetensors", [
+        ((64).to_bytes(8, "little") + b'{"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}}'.ljust(64) + bytes(16), BYTES)]),
+    ("/nearline/v1/tables/{table}/export", "GET", f"{T}/export?format=npy", [None]),
     *[(path, "GET", path.replace("{collection}", "fuzz"), [None]) for path in (
         "/", "/healthz", "/livez", "/readyz", "/openapi.json", "/docs", "/metrics", "/telemetry", "/cluster", "/issues",
         "/aliases", "/collections/{collection}/aliases", "/collections/{collection}/exists",
@@ -270,7 +301,8 @@ def bytes_damaged(body, chance):
     return bytes(body)
 
 
-PARAMETERS = ["wait", "timeout", "ordering", "consistency", "as_of", "using", "start", "ids", "limit", "target_recall", "priority"]
+PARAMETERS = ["wait", "timeout", "ordering", "consistency", "as_of", "using", "start", "ids", "limit", "target_recall", "priority",
+              "version", "format", "dim", "bits", "align", "bags", "weights", "pool", "method", "budget", "seed"]
 VALUES = ["true", "false", "", "0", "1", "-1", "1.5", "NaN", "inf", "18446744073709551615", "18446744073709551616", "strong", "all",
           "x", "%00", "%ff", "..%2f..", "a" * 300]
 
@@ -304,7 +336,7 @@ def request(chance):
 
 
 def populate(connection):
-    """The collection that is asked, with points; and the behaviour space, with a snapshot."""
+    """The collection that is asked, with points; the behaviour space, with a snapshot; and embedding tables."""
     ask(connection, "DELETE", C)
     ask(connection, "PUT", C, json.dumps({"vectors": {"size": 4, "distance": "Dot"}}))
     cities = ["Oslo", "Bergen", "Berlin"]
@@ -318,6 +350,11 @@ def populate(connection):
     behaviors = [{"user": 7 + at % 2, "event": at, "time": 1000 + at, "item": at % 3} for at in range(100, 140)]
     ask(connection, "POST", f"{S}/append", json.dumps({"behaviors": behaviors}))
     ask(connection, "POST", f"{S}/snapshots", json.dumps({"name": "kept"}))
+    for name in "fuzz", "fuzz2", "fuzz3", "fuzz4":
+        ask(connection, "DELETE", f"/nearline/v1/tables/{name}")
+    ask(connection, "PUT", T, json.dumps(TRAINED))
+    rows = [[at, 1, 2, at / 7] for at in range(30)]
+    ask(connection, "POST", "/nearline/v1/tables/fuzz4/fit", json.dumps({"rows": rows, "method": "float", "budget": 10000}))
 
 
 def complete(document):

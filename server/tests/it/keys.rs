@@ -220,3 +220,43 @@ fn snapshots_of_all_there_is_are_not_for_tokens_of_some() {
         assert_eq!(ask(&server, key, method, path, json!({})).status.as_u16(), status, "{method} {path}");
     }
 }
+
+#[test]
+fn a_token_reaches_the_embedding_tables_it_names() {
+    let server = with_keys();
+    let base = "/nearline/v1/tables";
+    let optimizer = json!({ "rule": "sgd", "rate": 0.1 });
+    let table = json!({ "method": "hash", "rows": 4, "dim": 1, "budget": 16, "optimizer": optimizer });
+    for name in ["s", "t"] {
+        let made = ask(&server, FULL, "PUT", &format!("{base}/{name}"), table.clone());
+        assert_eq!(made.status.as_u16(), 200);
+    }
+    let of = |name, access| token(&json!({ "access": [{ "collection": name, "access": access }] }));
+    let (reads, writes) = (of("tables/s", "r"), of("tables/s", "rw"));
+    let read = json!({ "ids": [1] });
+    let write = json!({ "ids": [1], "gradients": [[1]] });
+    for (key, method, path, body, status) in [
+        (&reads, "POST", "/s/lookup", &read, 200),
+        (&reads, "GET", "/s/export?format=npy", &read, 200),
+        (&reads, "POST", "/s/gradients", &write, 403),
+        (&reads, "POST", "/s/pins", &write, 403),
+        (&writes, "POST", "/s/gradients", &write, 200),
+        (&writes, "POST", "/s/pins", &write, 200),
+        (&writes, "POST", "/t/gradients", &write, 403),
+        (&writes, "POST", "/t/lookup", &read, 403),
+        (&writes, "DELETE", "/s", &read, 403),
+        (&writes, "PUT", "/u", &table, 403),
+        (&writes, "POST", "/u/fit", &table, 403),
+        (&writes, "POST", "/u/import?format=npy&dim=1", &table, 403),
+        (&READER.to_owned(), "POST", "/t/lookup", &read, 200),
+        (&READER.to_owned(), "POST", "/t/gradients", &write, 403),
+        (&READER.to_owned(), "PUT", "/t/rows", &write, 403),
+        (&READER.to_owned(), "POST", "/u/fit", &write, 403),
+        (&READER.to_owned(), "DELETE", "/t", &read, 403),
+    ] {
+        let found = ask(&server, key, method, &format!("{base}{path}"), body.clone());
+        assert_eq!(found.status.as_u16(), status, "{method} {path}");
+    }
+    let shown = ask(&server, &reads, "GET", base, json!({})).result();
+    assert_eq!(shown, json!({ "tables": ["s"] }));
+}

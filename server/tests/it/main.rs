@@ -14,4 +14,5 @@ mod points;
 mod questions;
 mod snapshots;
 mod support;
+mod tables;
 mod tls;

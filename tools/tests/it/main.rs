@@ -12,4 +12,5 @@ mod full_disk;
 mod plot;
 mod run;
 mod serve;
+mod tables;
 mod walk;

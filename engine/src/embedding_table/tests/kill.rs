@@ -10,6 +10,30 @@ use nearline_storage::{IoMode, OsDisk};
 use super::*;
 
 const FOLDER: &str = "NEARLINE_TABLE_FOLDER";
+
+/// What a table in memory becomes by the same steps.
+enum Twin {
+    Trained(Hash, nearline_index::embedding::Optimizer),
+    Dynamic(Dynamic),
+}
+
+impl Twin {
+    fn step(&mut self, at: u64, ids: &[u64], gradients: &[f32]) {
+        match self {
+            Self::Trained(table, optimizer) => {
+                nearline_index::embedding::train(table, ids, gradients, optimizer).unwrap();
+            }
+            Self::Dynamic(table) => table.train(ids, gradients, at).unwrap(),
+        }
+    }
+
+    fn bits(&self) -> Vec<u32> {
+        match self {
+            Self::Trained(table, _) => bits_below_80_of(table),
+            Self::Dynamic(table) => bits_below_80_of(table),
+        }
+    }
+}
 const SEED: u64 = 11;
 /// Steps that all cycles together take at most.
 const STEPS: usize = 40_000;
@@ -25,23 +49,32 @@ fn child() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     let table = open_in(Path::new(&folder));
     let script = steps(SEED, STEPS);
-    for (ids, gradients) in &script[table.pin().number() as usize..] {
-        let number = table.train(ids, gradients).unwrap();
+    for (at, (ids, gradients)) in script.iter().enumerate().skip(table.pin().number() as usize) {
+        let number = table.train_at(ids, gradients, at as u64).unwrap();
         let mut out = std::io::stdout().lock();
         writeln!(out, "acknowledged {number}").and_then(|()| out.flush()).unwrap();
     }
 }
 
-/// `NEARLINE_KILL_CYCLES=300` for all of it.
+/// `NEARLINE_KILL_CYCLES=300` for all of it, here and below.
 #[test]
 fn what_was_acknowledged_survives_a_kill() {
+    let twin = trained(SEED);
+    let optimizer = nearline_index::embedding::Optimizer::new(RULE, twin.shapes()).unwrap();
+    survives(&Source::Trained(&twin.clone(), RULE), Twin::Trained(twin, optimizer));
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_kill_while_ids_come_and_go() {
+    survives(&Source::Dynamic(&dynamic()), Twin::Dynamic(dynamic()));
+}
+
+fn survives(source: &Source<'_>, mut twin: Twin) {
     let cycles = std::env::var("NEARLINE_KILL_CYCLES").map_or(8, |cycles| cycles.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let disk = OsDisk::new(folder.path(), IoMode::Pread).unwrap();
-    Inner::create(&disk, STORE, &Source::Trained(&trained(SEED), RULE)).unwrap();
+    Inner::create(&disk, STORE, source).unwrap();
     let script = steps(SEED, STEPS);
-    let mut twin = trained(SEED);
-    let mut optimizer = nearline_index::embedding::Optimizer::new(RULE, twin.shapes()).unwrap();
     let (mut random, mut taken) = (Random(std::process::id().into()), 0);
     for cycle in 0..cycles {
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -59,11 +92,12 @@ fn what_was_acknowledged_survives_a_kill() {
         let table = open_in(folder.path());
         let found = table.pin().number();
         assert!(promised.max(taken) <= found, "cycle {cycle}: {found} after {promised} were acknowledged");
-        for (ids, gradients) in &script[taken as usize..found as usize] {
-            nearline_index::embedding::train(&mut twin, ids, gradients, &mut optimizer).unwrap();
+        for at in taken..found {
+            let (ids, gradients) = &script[at as usize];
+            twin.step(at, ids, gradients);
         }
         taken = found;
-        assert_eq!(bits(&table), bits_of(&twin), "cycle {cycle}, version {found}");
+        assert_eq!(bits_below_80(&table), twin.bits(), "cycle {cycle}, version {found}");
         table.inner.verify().unwrap();
     }
     println!("{cycles} cycles, {taken} steps");

@@ -1,0 +1,53 @@
+//! `nearline table fit`: a table from a file of rows.
+
+use std::path::PathBuf;
+
+use nearline::embedding::{FitInput, Method, fit_as};
+use nearline_datasets::{load_f32, read_ids};
+
+use super::TableArgs;
+use super::method::fitted;
+use crate::size::Size;
+use crate::{interrupt, print};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    table: TableArgs,
+    /// File of rows, any format that `build` reads
+    #[arg(long)]
+    input: PathBuf,
+    /// File of one number a row (ibin, i64bin): how often it is asked for
+    #[arg(long)]
+    frequencies: Option<PathBuf>,
+    /// How rows are kept: float, rowwise, uniform, step, pq, mgqe, rq, bit-stack, svd, mde, tt, dedup, hash, robe, rps, adapt,
+    /// masked, sparse
+    #[arg(long, value_parser = fitted)]
+    method: Method,
+    /// Bytes the table may take, everything counted
+    #[arg(long)]
+    budget: Size,
+    /// Rows of each field, for mde [default: all rows are one field]
+    #[arg(long, value_delimiter = ',')]
+    fields: Vec<u64>,
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    interrupt::at_once()?;
+    let (rows, dim) = load_f32(&args.input)?;
+    let frequencies = args.frequencies.as_deref().map(read_ids).transpose()?;
+    let input = FitInput::new(&rows, dim, frequencies.as_deref(), args.budget.0, args.seed)?;
+    let table = fit_as(args.method, &input, &args.fields)?;
+    let database = args.table.db.open_or_create(true)?;
+    database.create_embedding_table(&args.table.table, &*table)?;
+    let bytes = table.bytes();
+    print::line(format!(
+        "{}: {} rows of {dim}, {}, {:.1} times smaller",
+        args.table.table,
+        table.rows(),
+        Size(bytes.total()),
+        bytes.ratio()
+    ))
+}

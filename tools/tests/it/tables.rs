@@ -1,0 +1,95 @@
+//! Embedding tables: fitted, asked, and carried to other systems and back.
+
+use serde_json::json;
+
+use crate::files::{fbin, read, write};
+use crate::run::{ok, refused, scratch};
+
+#[test]
+fn a_table_is_fitted_asked_and_shown() {
+    let dir = scratch("table");
+    let values: Vec<f32> = (0..200 * 8).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+    write(&format!("{dir}/rows.fbin"), &fbin(200, 8, &values));
+    let table = format!("--db {dir}/db --table t");
+    let fit = format!("table fit {table} --input {dir}/rows.fbin");
+    refused(4, &format!("{fit} --method rowwise --budget 1199"), &["1200 bytes needed, 1199 bytes allowed"]);
+    ok(&format!("{fit} --method float --budget 1MiB"));
+    refused(
+        2,
+        &format!("{fit} --method float --budget 1MiB"),
+        &["the embedding table \"t\" is there already"],
+    );
+    let rows = ok(&format!("table lookup {table} --ids 3,199")).json();
+    assert_eq!(rows[1]["row"], json!(values[199 * 8..]));
+    refused(3, &format!("table lookup {table} --ids 200"), &["200 at place 0", "ids below 200"]);
+    let stats = ok(&format!("table inspect {table} --json")).json().remove(0);
+    assert_eq!(
+        (&stats["rows"], &stats["bytes"], &stats["method"]),
+        (&json!(200), &json!(6400), &json!("Float"))
+    );
+    assert!(ok(&format!("table inspect {table}")).stdout.contains("as f32"));
+    assert!(
+        ok(&format!("table bench {table} --calls 3 --bags 4")).stdout.contains("200 of 200 rows in memory")
+    );
+    ok(&format!("verify {dir}/db"));
+
+    let stack = format!("--db {dir}/db --table stack");
+    ok(&format!("table fit {stack} --input {dir}/rows.fbin --method bit-stack --budget 4000"));
+    assert!(ok(&format!("table resize {stack} --levels 2")).stdout.contains("2 levels"));
+    refused(3, &format!("table resize {stack} --levels 90"), &["levels: 90", "which were fitted"]);
+    let random = format!("--db {dir}/db --table random");
+    ok(&format!("table generate {random} --rows 40000 --dim 16"));
+    let stats = ok(&format!("table inspect {random} --json")).json().remove(0);
+    assert_eq!((&stats["rows"], &stats["bytes"]), (&json!(40_000), &json!(480_000)));
+    let line = ok(&format!("table bench {random} --calls 3 --bags 4 --pool 1 --memory 16MiB")).stdout;
+    assert!(line.contains("4 bags of 1 ids") && line.contains("reads and"), "{line}");
+}
+
+#[test]
+fn bytes_of_other_systems_go_in_and_come_out() {
+    let dir = scratch("table-bytes");
+    // The row that torch makes of 0, 1, 2, 3, 4, 5, 6 and 7.5 with 4 bits, twice.
+    let row = [32, 100, 168, 252, 0, 56, 0, 0];
+    write(&format!("{dir}/int4"), &[row, row].concat());
+    let table = format!("--db {dir}/db --table torch");
+    ok(&format!("table convert {table} --from torch --bits 4 --dim 8 --path {dir}/int4"));
+    let rows = ok(&format!("table lookup {table} --ids 1")).json();
+    assert_eq!(rows[0]["row"], json!([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.5]));
+    ok(&format!("table convert {table} --to torch --path {dir}/back"));
+    assert_eq!(read(&format!("{dir}/back")), read(&format!("{dir}/int4")));
+    refused(3, &format!("table convert {table} --to tbe --path {dir}/back"), &["rowwise has no such bytes"]);
+
+    for (kind, path, keys, values) in
+        [("hps", "hps", "hps/key", "hps/emb_vector"), ("deep-rec", "ev", "ev-keys", "ev-values")]
+    {
+        ok(&format!("table convert {table} --to {kind} --path {dir}/{path}"));
+        assert_eq!(read(&format!("{dir}/{keys}")), [0u64.to_le_bytes(), 1u64.to_le_bytes()].concat());
+        let other = format!("--db {dir}/db --table {kind}");
+        ok(&format!("table convert {other} --from {kind} --dim 8 --path {dir}/{path}"));
+        ok(&format!("table convert {other} --to npy --path {dir}/rows.npy"));
+        assert_eq!(read(&format!("{dir}/rows.npy"))[128..], read(&format!("{dir}/{values}")));
+        write(&format!("{dir}/{keys}"), &[0u64.to_le_bytes(), 7u64.to_le_bytes()].concat());
+        let gap =
+            format!("table convert --db {dir}/db --table gap --from {kind} --dim 8 --path {dir}/{path}");
+        refused(3, &gap, &[keys, "offset 8: 7", "each of 0 to 1 once"]);
+    }
+    let sizes: Vec<usize> =
+        ["ev-freqs", "ev-versions"].map(|name| read(&format!("{dir}/{name}")).len()).into();
+    assert_eq!(sizes, [16, 16]);
+
+    ok(&format!("table convert {table} --to safetensors --path {dir}/t.safetensors"));
+    let bytes = read(&format!("{dir}/t.safetensors"));
+    let len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + len]).unwrap();
+    assert_eq!(header["rows"], json!({"dtype": "U8", "shape": [2, 8], "data_offsets": [0, 16]}));
+    assert_eq!(header["__metadata__"]["table"], json!("method=rowwise rows=2 dim=8 params=4,1,1"));
+    assert_eq!(bytes[8 + len..], read(&format!("{dir}/int4")));
+    let again = format!("table convert --db {dir}/db --table again");
+    ok(&format!("{again} --from safetensors --path {dir}/t.safetensors"));
+    ok(&format!("{again} --to torch --path {dir}/back"));
+    assert_eq!(read(&format!("{dir}/back")), read(&format!("{dir}/int4")));
+    write(&format!("{dir}/t.safetensors"), &bytes[..bytes.len() - 1]);
+    let cut =
+        format!("table convert --db {dir}/db --table cut --from safetensors --path {dir}/t.safetensors");
+    refused(3, &cut, &["t.safetensors", "offset 0"]);
+}

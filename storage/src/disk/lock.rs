@@ -57,9 +57,21 @@ pub(crate) fn lock_folder(root: &Path, mode: LockMode) -> Result<FolderLock> {
         LockMode::Exclusive => file.try_lock(),
     };
     match locked {
-        Ok(()) => Ok(FolderLock { _held: Some(Box::new(file)) }),
+        Ok(()) => Ok(FolderLock { _held: Some(Box::new(Locked(file))) }),
         Err(TryLockError::WouldBlock) => Err(StorageError::Locked { dir: root.to_path_buf() }),
         Err(TryLockError::Error(error)) => Err(StorageError::io(&path, "lock", error)),
+    }
+}
+
+/// A file that is locked. It is unlocked in so many words: closing it does so only when no process that is just being
+/// started has a copy of it.
+#[derive(Debug)]
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // It is closed at any rate.
+        let _ = self.0.unlock();
     }
 }
 
@@ -75,4 +87,22 @@ fn open(path: &Path, mode: LockMode) -> io::Result<File> {
 
 fn is_read_only(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_goes_even_if_a_copy_of_its_file_is_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = open(&folder.path().join(LOCK_NAME), LockMode::Exclusive).unwrap();
+        file.try_lock().unwrap();
+        let (copy, locked) = (file.try_clone().unwrap(), Locked(file));
+        assert!(lock_folder(folder.path(), LockMode::Exclusive).is_err());
+        drop(locked);
+        let _lock = lock_folder(folder.path(), LockMode::Exclusive).unwrap();
+        drop(copy);
+        assert!(lock_folder(folder.path(), LockMode::Shared).is_err());
+    }
 }

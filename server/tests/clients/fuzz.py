@@ -214,7 +214,8 @@ REQUESTS = [
         {"ids": [1, 2], "rows": [[1, 2, 3, 4], [0.1, 0, 0, 0]]}, (bytes(48), BYTES)]),
     ("/nearline/v1/tables/{table}/pins", "POST", f"{T}/pins", [None]),
     ("/nearline/v1/tables/{table}/pins/{version}", "DELETE", f"{T}/pins/0", [None]),
-    ("/nearline/v1/tables/{table}/maintenance", "POST", f"{T}/maintenance", [{"action": "compact"}, {"action": "expire"}, {"action": "resize", "levels": 1}]),
+    ("/nearline/v1/tables/{table}/maintenance", "POST", f"{T}/maintenance", [{"action": "compact"}]),
+    ("/nearline/v1/tables/{table}/maintenance", "POST", "/nearline/v1/tables/fuzz5/maintenance", [{"action": "expire"}]),
     ("/nearline/v1/tables/{table}/import", "POST", "/nearline/v1/tables/fuzz3/import?format=torch&dim=4&bits=4&align=1", [
         (bytes(12), BYTES)]),
     ("/nearline/v1/tables/{table}/import", "POST", "/nearline/v1/tables/fuzz3/import?format=safetensors", [
@@ -350,9 +351,10 @@ def populate(connection):
     behaviors = [{"user": 7 + at % 2, "event": at, "time": 1000 + at, "item": at % 3} for at in range(100, 140)]
     ask(connection, "POST", f"{S}/append", json.dumps({"behaviors": behaviors}))
     ask(connection, "POST", f"{S}/snapshots", json.dumps({"name": "kept"}))
-    for name in "fuzz", "fuzz2", "fuzz3", "fuzz4":
+    for name in "fuzz", "fuzz2", "fuzz3", "fuzz4", "fuzz5":
         ask(connection, "DELETE", f"/nearline/v1/tables/{name}")
     ask(connection, "PUT", T, json.dumps(TRAINED))
+    ask(connection, "PUT", "/nearline/v1/tables/fuzz5", json.dumps({**TRAINED, "method": "dynamic", "budget": 4000, "expire_writes": 9}))
     rows = [[at, 1, 2, at / 7] for at in range(30)]
     ask(connection, "POST", "/nearline/v1/tables/fuzz4/fit", json.dumps({"rows": rows, "method": "float", "budget": 10000}))
 

@@ -536,7 +536,7 @@ impl BehaviorSpace {
     /// The space as it is when it is `now` on the clock of the events' times. Only what expires depends on it.
     pub fn at(&self, now: i64) -> BehaviorReader<'_> {
         let epoch = Arc::clone(self.inner.state().epochs.serving());
-        BehaviorReader { inner: &self.inner, epoch, now }
+        BehaviorReader { inner: &self.inner, epoch, is_chosen: false, now }
     }
 
     /// Moves all changes from memory into files, and forgets the log of them. Nobody needs to call it.

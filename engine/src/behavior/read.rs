@@ -26,6 +26,8 @@ pub struct BehaviorReader<'a> {
     pub(super) inner: &'a Inner,
     /// Whose tables answer.
     pub(super) epoch: Arc<Epoch>,
+    /// Whether that was asked for: then no other does when it goes.
+    pub(super) is_chosen: bool,
     /// Milliseconds, on the clock of the events' times.
     pub(super) now: i64,
 }
@@ -37,7 +39,22 @@ impl BehaviorReader<'_> {
     /// [`BehaviorError::UnknownEpoch`] when none of this number answers.
     pub fn epoch(mut self, number: u32) -> Result<Self, BehaviorError> {
         self.epoch = Arc::clone(self.inner.state().epochs.answering(number)?);
+        self.is_chosen = true;
         Ok(self)
+    }
+
+    /// Asks, and asks again if the epoch went meanwhile, with what it needs: another serves by then.
+    fn answered<R>(&self, ask: impl Fn(&Self) -> Result<R, BehaviorError>) -> Result<R, BehaviorError> {
+        let mut reader = self.clone();
+        loop {
+            let answer = ask(&reader);
+            let state = self.inner.state();
+            match state.epochs.answering(reader.epoch.number) {
+                Ok(_) => return answer,
+                Err(gone) if self.is_chosen => return Err(gone),
+                Err(_) => reader.epoch = Arc::clone(state.epochs.serving()),
+            }
+        }
     }
 
     /// How vectors are hashed in the epoch that answers.
@@ -60,6 +77,10 @@ impl BehaviorReader<'_> {
     /// # Errors
     /// As [`BehaviorReader::interest`].
     pub fn interests(&self, questions: &[(u64, Candidates<'_>)]) -> Result<Interests, BehaviorError> {
+        self.answered(|reader| reader.interests_once(questions))
+    }
+
+    fn interests_once(&self, questions: &[(u64, Candidates<'_>)]) -> Result<Interests, BehaviorError> {
         let (shape, family) = (self.epoch.shape(), &self.epoch.family);
         let dim = shape.dim();
         let mut lengths = Vec::with_capacity(questions.len());
@@ -90,6 +111,10 @@ impl BehaviorReader<'_> {
     /// # Errors
     /// When files cannot be read.
     pub fn tables(&self, users: &[u64]) -> Result<Vec<UserTable>, BehaviorError> {
+        self.answered(|reader| reader.tables_once(users))
+    }
+
+    fn tables_once(&self, users: &[u64]) -> Result<Vec<UserTable>, BehaviorError> {
         let empty = || BucketTable::new(self.epoch.family.shape());
         let table = |&user: &u64| {
             let tallied = self.tallied(user)?;
@@ -105,6 +130,10 @@ impl BehaviorReader<'_> {
     /// # Errors
     /// When files cannot be read.
     pub fn behaviors(&self, user: u64, span: Span) -> Result<Vec<Behavior>, BehaviorError> {
+        self.answered(|reader| reader.behaviors_once(user, span))
+    }
+
+    fn behaviors_once(&self, user: u64, span: Span) -> Result<Vec<Behavior>, BehaviorError> {
         let (history, files) = self.inner.history(user)?;
         let cutoff = self.cutoff();
         if let Span::Last(count) = span {
@@ -127,6 +156,15 @@ impl BehaviorReader<'_> {
     /// # Errors
     /// As [`BehaviorReader::interest`].
     pub fn top_k_hamming(
+        &self,
+        user: u64,
+        candidates: &Candidates<'_>,
+        k: usize,
+    ) -> Result<Vec<Vec<SimilarBehavior>>, BehaviorError> {
+        self.answered(|reader| reader.top_k_hamming_once(user, candidates, k))
+    }
+
+    fn top_k_hamming_once(
         &self,
         user: u64,
         candidates: &Candidates<'_>,
@@ -161,6 +199,15 @@ impl BehaviorReader<'_> {
     /// # Errors
     /// As [`BehaviorReader::interest`], and when `scale`, which products are multiplied by, is not finite.
     pub fn exact_attention(
+        &self,
+        user: u64,
+        candidates: &Candidates<'_>,
+        scale: f32,
+    ) -> Result<Vec<f32>, BehaviorError> {
+        self.answered(|reader| reader.exact_attention_once(user, candidates, scale))
+    }
+
+    fn exact_attention_once(
         &self,
         user: u64,
         candidates: &Candidates<'_>,

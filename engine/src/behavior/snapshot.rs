@@ -59,9 +59,10 @@ impl BehaviorSpace {
         let folder = folders::snapshot_folder(root, name)?;
         // It goes at once: half of one must not be found.
         let _writer = locked(&self.inner.writer);
-        let draft = root.join(folders::FOLDER).join(folders::DRAFT);
+        let all = root.join(folders::FOLDER);
+        let draft = all.join(folders::DRAFT);
         let gone = folder::clear(&draft).and_then(|()| folder::rename(&folder, &draft));
-        Ok(gone.and_then(|()| folder::remove(&draft))?)
+        Ok(gone.and_then(|()| folder::sync(&all)).and_then(|()| folder::remove(&draft))?)
     }
 
     /// Makes a folder that is this space as it is now, by links; `number` as for [`BehaviorSpace::set_apart`].

@@ -264,13 +264,18 @@ impl Inner {
         items: &[u64],
         epoch: &Epoch,
     ) -> Result<Vec<Option<Arc<Embedding>>>, BehaviorError> {
-        let (mut found, files, signer) = {
+        // At one moment: what goes from memory into files is in either of them.
+        let (mut found, new, files, signer) = {
             let state = self.state();
-            let new =
-                |item: u64| state.new_items.get(&(epoch.of, item)).filter(|_| epoch.is_signer()).cloned();
-            let known = |&item: &u64| new(item).or_else(|| self.items.get((epoch.number, item)));
-            let signer = state.epochs.signer(epoch.of).cloned();
-            (items.iter().map(known).collect::<Vec<_>>(), Arc::clone(&state.files), signer)
+            let new = |item: u64| state.new_items.get(&(epoch.of, item)).cloned();
+            let known = |&item: &u64| {
+                let new = new(item).filter(|_| epoch.is_signer());
+                new.or_else(|| self.items.get((epoch.number, item)))
+            };
+            let found: Vec<_> = items.iter().map(known).collect();
+            let missing = items.iter().zip(&found).filter(|(_, found)| found.is_none());
+            let new: Vec<_> = missing.filter_map(|(&item, _)| Some((item, new(item)?))).collect();
+            (found, new, Arc::clone(&state.files), state.epochs.signer(epoch.of).cloned())
         };
         let mut missing: Vec<u64> =
             items.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(&item, _)| item).collect();
@@ -279,10 +284,7 @@ impl Inner {
         missing.dedup();
         let mut read = files.embeddings(&missing, epoch.of, signer.shape())?;
         if !epoch.is_signer() {
-            let state = self.state();
-            let new = |&item: &u64| Some((item, Arc::clone(state.new_items.get(&(epoch.of, item))?)));
-            read.extend(missing.iter().filter_map(new));
-            drop(state);
+            read.extend(new);
             let vectors: Vec<f32> =
                 read.iter().flat_map(|(_, embedding)| embedding.vector.iter().copied()).collect();
             let signed = embed(&epoch.family, &vectors)?;

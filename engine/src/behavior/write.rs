@@ -58,8 +58,28 @@ impl Writer {
     }
 }
 
+/// Behaviours with their own vectors hashed by the planes of an epoch.
+fn hashed(behaviors: &[Behavior], signer: &Epoch) -> Result<Vec<(u64, Event)>, BehaviorError> {
+    let (of, dim) = (signer.number, signer.shape().dim());
+    let mut vectors = Vec::new();
+    for vector in behaviors.iter().filter_map(|behavior| behavior.vector.as_ref()) {
+        if vector.len() != dim {
+            let found = format!("{} values", vector.len());
+            return Err(BehaviorError::bad("vector of a behaviour", found, format!("{dim}")));
+        }
+        vectors.extend_from_slice(vector);
+    }
+    let mut embeddings = embed(&signer.family, &vectors)?.into_iter();
+    let event = |behavior: &Behavior| {
+        let Behavior { user, event: id, time, item, .. } = *behavior;
+        let own = behavior.vector.as_ref().and_then(|_| embeddings.next());
+        (user, Event { time, id, item, inline: own.map(|embedding| Inline { of, embedding }) })
+    };
+    Ok(behaviors.iter().map(event).collect())
+}
+
 impl Inner {
-    /// Checks and hashes behaviours.
+    /// Checks and hashes behaviours, and writes them.
     pub(super) fn append(&self, behaviors: Vec<Behavior>, source: Option<SourceOffset>) -> Outcome {
         if let Some(source) = &source {
             self.check_source(source)?;
@@ -68,24 +88,15 @@ impl Inner {
                 return Ok(WriteReport { is_repeated: true, ..WriteReport::default() });
             }
         }
-        let signer = self.signer(None)?;
-        let (of, dim) = (signer.number, signer.shape().dim());
-        let mut vectors = Vec::new();
-        for vector in behaviors.iter().filter_map(|behavior| behavior.vector.as_ref()) {
-            if vector.len() != dim {
-                let found = format!("{} values", vector.len());
-                return Err(BehaviorError::bad("vector of a behaviour", found, format!("{dim}")));
+        loop {
+            let signer = self.signer(None)?;
+            let events = hashed(&behaviors, &signer)?;
+            match self.submit(Write::Append { source: source.clone(), events }) {
+                // Those embeddings went meanwhile: as if it had come after that.
+                Err(BehaviorError::UnknownEpoch { epoch, .. }) if epoch == signer.number => {}
+                done => return done,
             }
-            vectors.extend_from_slice(vector);
         }
-        let mut embeddings = embed(&signer.family, &vectors)?.into_iter();
-        let events = behaviors.into_iter().map(|behavior| {
-            let Behavior { user, event, time, item, vector } = behavior;
-            let own = vector.and_then(|_| embeddings.next());
-            let inline = own.map(|embedding| Inline { of, embedding });
-            (user, Event { time, id: event, item, inline })
-        });
-        self.submit(Write::Append { source, events: events.collect() })
     }
 
     /// By whose planes vectors of an epoch are signed: of the one that serves, unless it is said.

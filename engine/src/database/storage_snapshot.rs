@@ -85,6 +85,7 @@ impl Database {
         let draft = storage_draft(self.inner.disk.root());
         folder::clear(&draft)?;
         folder::rename(&path, &draft)?;
+        path.parent().map_or(Ok(()), folder::sync)?;
         Ok(folder::remove(&draft)?)
     }
 

@@ -142,6 +142,19 @@ impl Content {
     }
 
     /// Refuses a write that could not be applied.
+    /// Refuses rows for which there is no room. What is in a log was written when there was.
+    pub(super) fn check_room(&self, write: &Write) -> Result<(), TableError> {
+        match (self, write) {
+            (Self::Dynamic(table), Write::Put { ids, .. }) if !table.has_room_for(ids) => {
+                let (found, most) = (format!("{} ids", ids.len()), table.rules().rows_max);
+                let expected =
+                    format!("ids that have rows, or fit among {most}: expire some, or create it larger");
+                Err(TableError::bad("rows to put", found, expected))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn check(&self, write: &Write) -> Result<(), TableError> {
         let (name, ids, values) = match write {
             Write::Put { ids, values, .. } => ("rows to put", ids, values),

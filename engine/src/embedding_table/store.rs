@@ -179,7 +179,10 @@ impl Inner {
         if let Some(cause) = &writer.poison {
             return Err(TableError::Poisoned { cause: Arc::clone(cause) });
         }
-        self.version().content.check(write)?;
+        let version = self.version();
+        version.content.check(write)?;
+        version.content.check_room(write)?;
+        drop(version);
         let bytes = write.encode();
         if bytes.len() > MAX_RECORD_BYTES {
             let expected = format!("at most {MAX_RECORD_BYTES} bytes: split it");
@@ -191,7 +194,9 @@ impl Inner {
             let mut version = self.version.write().unwrap_or_else(PoisonError::into_inner);
             // A version that somebody has pinned is copied first.
             let version = Arc::make_mut(&mut version);
-            version.content.apply(write)?;
+            // What is in the log and not in the table would be there once it is opened anew.
+            let applied = version.content.apply(write);
+            applied.map_err(|error| writer.refused(not_applied(&*self.disk, &error), true))?;
             version.lsn = lsn;
         }
         if writer.wal.bytes() >= self.limits.log {
@@ -220,16 +225,12 @@ impl Inner {
         let next = Manifest { store_id, number, lsn: version.lsn, directory };
         next.write(&*self.disk)?;
         let old = std::mem::replace(&mut writer.manifest, next);
-        let content = match &version.content {
-            // What is not in memory is read from the file that is live.
-            Content::Rows(_) | Content::Shared(_) | Content::Levels(_) => {
-                load(&*self.disk, &writer.manifest, self.limits)?
-            }
-            whole => whole.clone(),
-        };
-        drop(version);
-        *self.version.write().unwrap_or_else(PoisonError::into_inner) =
-            Arc::new(Version { lsn: writer.manifest.lsn, content });
+        // What is not in memory is read from the file that is live.
+        if let Content::Rows(_) | Content::Shared(_) | Content::Levels(_) = &version.content {
+            let content = load(&*self.disk, &writer.manifest, self.limits)?;
+            *self.version.write().unwrap_or_else(PoisonError::into_inner) =
+                Arc::new(Version { lsn: writer.manifest.lsn, content });
+        }
         writer.wal.rotate()?;
         writer.wal.trim(writer.manifest.lsn)?;
         Ok(self.disk.remove(&old.file_name())?)
@@ -283,6 +284,15 @@ impl Drop for Inner {
 fn load(disk: &dyn Disk, manifest: &Manifest, limits: Limits) -> Result<Content, TableError> {
     let file = TableFile::open(disk, &manifest.file_name(), manifest.file_id(), manifest.directory)?;
     Content::load(Arc::new(file), limits.resident)
+}
+
+/// Why a write that is in the log is not in the table.
+fn not_applied(disk: &dyn Disk, error: &TableError) -> StorageError {
+    StorageError::io(
+        disk.root(),
+        "apply a write that is in the log",
+        std::io::Error::other(error.to_string()),
+    )
 }
 
 /// Removes what a crash left and nothing names.

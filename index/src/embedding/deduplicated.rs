@@ -80,7 +80,8 @@ impl Deduplicated {
         if block == 0 || block > rows.max(1) {
             return Ok(None);
         }
-        let width = block as usize * dim;
+        let width = usize::try_from(block).ok().and_then(|block| block.checked_mul(dim));
+        let Some(width) = width.filter(|&width| width > 0) else { return Ok(None) };
         let blocks = segments.floats("blocks", segments.len("blocks")?)?;
         let map = segments.words("map", rows.div_ceil(block) as usize)?;
         let unique = blocks.len() / width;

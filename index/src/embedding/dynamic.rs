@@ -1,7 +1,7 @@
 //! Rows of ids that come and go: any number is an id, a row is made once its id was seen often enough, and goes when nobody has
 //! written to it for long.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::error::{IndexError, Result};
 use crate::vector::DIM_MAX;
@@ -135,6 +135,12 @@ impl Dynamic {
         super::table::check_ids(ids, self.rows())?;
         check_len(name, values.len(), ids.len() * self.dim)?;
         check_finite(name, self.dim, values)
+    }
+
+    /// Whether all of these ids have a row or can be given one.
+    pub fn has_room_for(&self, ids: &[u64]) -> bool {
+        let new: HashSet<u64> = ids.iter().copied().filter(|id| !self.places.contains_key(id)).collect();
+        new.len() as u64 <= self.rules.rows_max.saturating_sub(self.own_rows())
     }
 
     /// Writes rows anew, at a time in seconds; ids without a row have one then, if there is room.
@@ -306,7 +312,8 @@ impl Dynamic {
         table.shared_state = segments.floats("shared_state", table.shared_state.len())?;
         let words = segments.len("ids")?;
         let rows = words / 2;
-        if rows as u64 > rows_max || !words.is_multiple_of(2) {
+        // No table is written to so often that its writes could not be counted on.
+        if rows as u64 > rows_max || !words.is_multiple_of(2) || write > u64::MAX / 2 {
             return Ok(None);
         }
         table.ids = numbers(&segments.words("ids", words)?);

@@ -148,23 +148,28 @@ impl Optimizer {
 /// Moves one row.
 pub fn move_row(rule: Rule, steps: u64, row: &mut [f32], gradient: &[f32], state: &mut [f32]) {
     match rule {
-        Rule::Sgd { rate } => row.iter_mut().zip(gradient).for_each(|(w, g)| *w -= rate * g),
+        Rule::Sgd { rate } => row.iter_mut().zip(gradient).for_each(|(w, g)| *w = kept(*w, *w - rate * g)),
         Rule::Adagrad { rate, epsilon } => {
-            state[0] += square_sum(gradient) / row.len() as f32;
+            state[0] = kept(state[0], state[0] + square_sum(gradient) / row.len() as f32);
             let factor = rate / (state[0].sqrt() + epsilon);
-            row.iter_mut().zip(gradient).for_each(|(w, g)| *w -= factor * g);
+            row.iter_mut().zip(gradient).for_each(|(w, g)| *w = kept(*w, *w - factor * g));
         }
         Rule::Adam { rate, beta1, beta2, epsilon } => {
             let steps = i32::try_from(steps).unwrap_or(i32::MAX);
             let (first, second) = (1.0 - beta1.powi(steps), 1.0 - beta2.powi(steps));
             let (means, squares) = state.split_at_mut(row.len());
             for ((w, &g), (m, v)) in row.iter_mut().zip(gradient).zip(means.iter_mut().zip(squares)) {
-                *m = beta1 * *m + (1.0 - beta1) * g;
-                *v = beta2 * *v + (1.0 - beta2) * g * g;
-                *w -= rate * (*m / first) / ((*v / second).sqrt() + epsilon);
+                *m = kept(*m, beta1 * *m + (1.0 - beta1) * g);
+                *v = kept(*v, beta2 * *v + (1.0 - beta2) * g * g);
+                *w = kept(*w, *w - rate * (*m / first) / ((*v / second).sqrt() + epsilon));
             }
         }
     }
+}
+
+/// Where a value moves to: at most to the ends of what numbers reach, nowhere if that is none. What is stored is finite.
+fn kept(from: f32, to: f32) -> f32 {
+    if to.is_nan() { from } else { to.clamp(f32::MIN, f32::MAX) }
 }
 
 /// Eight sums by position, added as a tree.

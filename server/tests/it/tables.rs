@@ -250,6 +250,8 @@ fn what_is_odd_is_refused() {
         ("/t/lookup", json!({ "ids": [20] }), 400, "20 at place 0; expected ids below 20"),
         ("/t/lookup", json!({ "ids": [-1] }), 400, ""),
         ("/t/lookup", json!({ "ids": vec![0; 3_000_000] }), 413, "ask in parts"),
+        ("/t/pool", json!({ "ids": vec![0; 3_000_000], "offsets": [0, 3_000_000] }), 413, "ask in parts"),
+        ("/t/dot", json!({ "query": [1, 2, 3], "ids": vec![0; 3_000_000] }), 413, "ask in parts"),
         ("/t/lookup", json!({}), 400, ""),
         ("/t/pool", json!({ "ids": [1], "offsets": [0, 2, 1] }), 400, "1 after 2 at offset 2"),
         ("/t/pool", json!({ "ids": [1], "offsets": [] }), 400, "offsets"),

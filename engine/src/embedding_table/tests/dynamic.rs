@@ -6,7 +6,8 @@ use super::*;
 fn take(table: &EmbeddingTable, at: usize, step: &(Vec<u64>, Vec<f32>)) -> Result<u64, TableError> {
     let (ids, values) = step;
     match at % 11 {
-        3 => table.put_at(ids, values, at as u64),
+        // There may be no room; then it is training, too.
+        3 => table.put_at(ids, values, at as u64).or_else(|_| table.train_at(ids, values, at as u64)),
         7 => table.expire(),
         _ => table.train_at(ids, values, at as u64),
     }
@@ -16,7 +17,7 @@ fn twin_after(script: &[(Vec<u64>, Vec<f32>)]) -> Dynamic {
     let mut twin = dynamic();
     for (at, (ids, values)) in script.iter().enumerate() {
         match at % 11 {
-            3 => twin.put(ids, values, at as u64).unwrap(),
+            3 if twin.has_room_for(ids) => twin.put(ids, values, at as u64).unwrap(),
             7 => drop(twin.expire()),
             _ => twin.train(ids, values, at as u64).unwrap(),
         }
@@ -93,6 +94,20 @@ fn what_cannot_be_is_refused() {
     }
     assert_eq!(table.pin().number(), 0);
     assert!(table.pin().lookup(&[u64::MAX]).is_err());
+    let ids: Vec<u64> = (0..30).collect();
+    table.put(&ids, &[1.0; 30 * DIM]).unwrap();
+    table.put(&[3, 29], &[2.0; 2 * DIM]).unwrap();
+    let full = table.put(&[29, 30], &[2.0; 2 * DIM]).unwrap_err().to_string();
+    assert!(full.contains("fit among 30") && table.pin().number() == 2, "{full}");
+    // It opens again, however far its rows were pulled.
+    for gradient in [f32::MAX, f32::MIN, 1e20] {
+        table.train(&[3, 99], &[gradient; 2 * DIM]).unwrap();
+    }
+    let pulled = table.pin().lookup(&[3, 99]).unwrap();
+    assert!(pulled.iter().all(|value| value.is_finite()), "{pulled:?}");
+    table.compact().unwrap();
+    drop(table);
+    assert_eq!(open(&disk).unwrap().pin().lookup(&[3, 99]).unwrap(), pulled);
     let served = open(&create_served(23)).unwrap();
     let error = served.expire().unwrap_err().to_string();
     assert!(error.contains("cannot have rows expire"), "{error}");

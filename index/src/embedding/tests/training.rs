@@ -186,3 +186,24 @@ fn networks_learn() {
     let last = (0..300).map(|_| error()).last().unwrap();
     assert!(last < first * 0.05, "{first} {last}");
 }
+
+#[test]
+fn rows_and_what_is_remembered_of_them_stay_numbers() {
+    let rules = [
+        Rule::Sgd { rate: 1e30 },
+        Rule::Adagrad { rate: 1e30, epsilon: 0.0 },
+        Rule::Adam { rate: 1e30, beta1: 0.9, beta2: 0.999, epsilon: 0.0 },
+    ];
+    for rule in rules {
+        let (mut row, mut state) = (vec![1.0; DIM], vec![0.0; rule.state_width(DIM)]);
+        for (step, gradient) in
+            [1e20, f32::MAX, f32::MIN, 0.0, f32::INFINITY, f32::NAN, 1.0].into_iter().enumerate()
+        {
+            optimizer::move_row(rule, step as u64 + 1, &mut row, &[gradient; DIM], &mut state);
+            assert!(
+                row.iter().chain(&state).all(|value| value.is_finite()),
+                "{rule:?}, {gradient}: {row:?}, {state:?}"
+            );
+        }
+    }
+}

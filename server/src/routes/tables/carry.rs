@@ -3,11 +3,12 @@
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use axum::routing::MethodFilter;
+use nearline::embedding::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{of, table};
+use super::{check_budget, of, table};
 use crate::app::Kind;
 use crate::call::{Answer, Call, bytes, raw};
 use crate::content::Content;
@@ -65,6 +66,11 @@ fn import(call: &Call, content: &Content) -> Answer<Value> {
     let ImportParams { format: name, dim, bits, align } = call.params()?;
     let table = import_table(format(&name)?, Shape { dim, bits, align }, content.bytes())
         .map_err(|error| ApiError::wrong_input(format_args!("body: {error}")))?;
+    check_budget(call, table.bytes().total())?;
+    if let (Method::Dynamic, [_, _, _, rows_max, ..]) = (table.method(), &table.params()[..]) {
+        // What it may grow to.
+        check_budget(call, rows_max.saturating_mul(table.dim() as u64 * 4))?;
+    }
     let made = call.app.database().create_embedding_table(call.name("table"), &*table)?.pin();
     Ok(json!({ "version": made.number(), "rows": made.rows(), "dim": made.dim() }).into())
 }

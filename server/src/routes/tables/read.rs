@@ -48,7 +48,7 @@ fn version(call: &Call, number: Option<u64>) -> Result<TableVersion, ApiError> {
     call.app.tables().version(&table(call)?, call.name("table"), number)
 }
 
-/// Refuses what would be answered with more bytes than a body may have.
+/// Refuses what would be answered with more bytes than a body may have, or gathered of more.
 fn check_size(call: &Call, rows: usize, dim: usize) -> Result<(), ApiError> {
     let most = call.app.config().body_bytes / size_of::<f32>();
     if rows.saturating_mul(dim) > most {
@@ -129,7 +129,7 @@ fn pool(call: &Call, content: &Content) -> Result<Response, ApiError> {
     let PoolIn { ids, offsets, weights, pool, version: number } = request;
     let version = version(call, number)?;
     let dim = version.dim();
-    check_size(call, offsets.len(), dim)?;
+    check_size(call, offsets.len().max(ids.len()), dim)?;
     let values = version.pool(&ids, &offsets, weights.as_deref(), pool.into())?;
     respond(
         call,
@@ -183,7 +183,7 @@ fn dot(call: &Call, content: &Content) -> Result<Response, ApiError> {
             (version(call, number)?, query, ids)
         }
     };
-    check_size(call, ids.len(), 1)?;
+    check_size(call, ids.len(), version.dim())?;
     let products = version.dot(&query, &ids)?;
     respond(
         call,

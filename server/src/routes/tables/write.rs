@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use axum::routing::MethodFilter;
-use nearline::embedding::{FitInput, fit_as};
+use nearline::embedding::{DIM_MAX, FitInput, fit_as};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -54,8 +54,8 @@ fn fit(call: &Call, content: &Content) -> Result<Response, ApiError> {
     let (values, dim, request) = match rows::kind(content) {
         Some(BARE | NPY) => {
             let FitParams { dim, method, budget, seed } = call.params()?;
-            if dim == 0 {
-                return Err(ApiError::parameters("dim is 0; expected the values of a row"));
+            if !(1..=DIM_MAX).contains(&dim) {
+                return Err(ApiError::parameters(format_args!("dim is {dim}; expected 1 to {DIM_MAX}")));
             }
             let (frequencies, fields) = (None, Vec::new());
             let request = FitIn { rows: Vec::new(), method, budget, frequencies, fields, seed };

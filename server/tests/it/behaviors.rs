@@ -1,12 +1,9 @@
 //! Behaviour spaces: every route, by JSON and by bytes; what is odd about a request.
 
-use axum::http::Request;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Server, answer};
+use crate::support::{BARE, NPY, Server, bytes, numbers, send};
 
-const BARE: &str = "application/octet-stream";
-const NPY: &str = "application/x-npy";
 /// Two planes a group, as the axes: what collides can be counted by hand.
 const PLANES: [f32; 16] = [1., 0., 0., 0., 0., 1., 0., 0., 1., -1., 0., 0., 0., 0., 1., -2.];
 const HISTORY: [[f32; 4]; 5] =
@@ -31,22 +28,6 @@ fn with_history(normalize: &str) -> Server {
     let written = server.post(&of("/append"), json!({ "behaviors": behaviors })).result();
     assert_eq!(written["appended"], 5);
     server
-}
-
-fn send(server: &Server, method: &str, path: &str, kinds: [&str; 2], body: Vec<u8>) -> Answer {
-    let [kind, accept] = kinds;
-    let request =
-        Request::builder().method(method).uri(path).header("content-type", kind).header("accept", accept);
-    server.runtime().block_on(answer(server.router(), request.body(body.into()).unwrap()))
-}
-
-fn bytes(numbers: &[f32]) -> Vec<u8> {
-    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
-}
-
-fn numbers(answer: &Answer) -> Vec<f32> {
-    assert_eq!(answer.status.as_u16(), 200, "{answer:?}");
-    answer.bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }
 
 #[test]

@@ -19,6 +19,9 @@ pub(crate) struct Server {
     _folder: TempDir,
 }
 
+pub(crate) const BARE: &str = "application/octet-stream";
+pub(crate) const NPY: &str = "application/x-npy";
+
 /// What was answered.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -129,4 +132,22 @@ pub(crate) async fn answer(router: Router, request: Request<Body>) -> Answer {
 /// The ids of points, in their order.
 pub(crate) fn ids(points: &Value) -> Vec<Value> {
     points.as_array().unwrap_or_else(|| panic!("{points}")).iter().map(|point| point["id"].clone()).collect()
+}
+
+/// A request whose body and answer are of these kinds.
+pub(crate) fn send(server: &Server, method: &str, path: &str, kinds: [&str; 2], body: Vec<u8>) -> Answer {
+    let [kind, accept] = kinds;
+    let request =
+        Request::builder().method(method).uri(path).header("content-type", kind).header("accept", accept);
+    server.runtime().block_on(answer(server.router(), request.body(body.into()).unwrap()))
+}
+
+pub(crate) fn bytes(numbers: &[f32]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+}
+
+/// The numbers of an answer in bytes.
+pub(crate) fn numbers(answer: &Answer) -> Vec<f32> {
+    assert_eq!(answer.status.as_u16(), 200, "{answer:?}");
+    answer.bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }

@@ -1,12 +1,8 @@
 //! Embedding tables: every route, by JSON and by bytes; what is odd about a request.
 
-use axum::http::Request;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Server, answer};
-
-const BARE: &str = "application/octet-stream";
-const NPY: &str = "application/x-npy";
+use crate::support::{BARE, NPY, Server, bytes, numbers, send};
 
 fn of(rest: &str) -> String {
     format!("/nearline/v1/tables/t{rest}")
@@ -36,24 +32,8 @@ fn trained() -> Server {
     server
 }
 
-fn send(server: &Server, method: &str, path: &str, kinds: [&str; 2], body: Vec<u8>) -> Answer {
-    let [kind, accept] = kinds;
-    let request =
-        Request::builder().method(method).uri(path).header("content-type", kind).header("accept", accept);
-    server.runtime().block_on(answer(server.router(), request.body(body.into()).unwrap()))
-}
-
-fn bytes(numbers: &[f32]) -> Vec<u8> {
-    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
-}
-
 fn words(numbers: &[u64]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
-}
-
-fn numbers(answer: &Answer) -> Vec<f32> {
-    assert_eq!(answer.status.as_u16(), 200, "{answer:?}");
-    answer.bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }
 
 #[test]
@@ -273,6 +253,11 @@ fn what_is_odd_is_refused() {
         assert_eq!(answer.status.as_u16(), status, "{path}: {answer:?}");
         assert!(answer.error().contains(part), "{path}: {}", answer.error());
     }
+}
+
+#[test]
+fn tables_that_cannot_be_are_not_made() {
+    let server = Server::start();
     let optimizer = json!({ "rule": "adagrad", "rate": 0.1 });
     for (name, value, part) in [
         ("rows", json!(0), "rows"),
@@ -286,12 +271,15 @@ fn what_is_odd_is_refused() {
         let mut table =
             json!({ "method": "hash", "rows": 9, "dim": 3, "budget": 99, "optimizer": optimizer.clone() });
         table[name] = value;
-        let answer = server.put(&format!("{base}/u"), table);
+        let answer = server.put("/nearline/v1/tables/u", table);
         assert_eq!(answer.status.as_u16(), 400, "{name}: {answer:?}");
         assert!(answer.error().contains(part), "{name}: {}", answer.error());
     }
-    let raw =
-        |path: &str, body: Vec<u8>| send(&server, "POST", &format!("{base}{path}"), [BARE, "*/*"], body);
+}
+
+#[test]
+fn bytes_that_do_not_fit_are_refused() {
+    let server = fitted();
     for (path, body) in [
         ("/t/lookup", vec![1; 7]),
         ("/t/lookup?version=x", words(&[1])),
@@ -306,9 +294,13 @@ fn what_is_odd_is_refused() {
         ("/u/import?format=torch&dim=8&bits=5", vec![0; 12]),
         ("/u/import?format=torch&dim=8&bits=8&align=3", vec![0; 12]),
     ] {
-        let answer = raw(path, body);
+        let answer = send(&server, "POST", &format!("/nearline/v1/tables{path}"), [BARE, "*/*"], body);
         assert_eq!(answer.status.as_u16(), 400, "{path}: {answer:?}");
     }
+}
+
+#[test]
+fn writes_that_are_refused_change_nothing() {
     let server = trained();
     let nan = send(
         &server,

@@ -41,7 +41,7 @@ pub(super) fn run(space: &BehaviorSpace, script: &[Call], twin: &Twin) -> Vec<Tw
     moments
 }
 
-fn reopen(disk: &SimDisk, random: &mut Random, cuts: u64) -> BehaviorSpace {
+pub(super) fn reopen(disk: &SimDisk, random: &mut Random, cuts: u64) -> BehaviorSpace {
     for _ in 0..cuts {
         disk.crash_at(disk.operations() + 1 + random.below(40));
         drop(open(disk));

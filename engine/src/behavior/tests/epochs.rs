@@ -4,7 +4,7 @@ use nearline_index::sdim::Normalize;
 use nearline_storage::Disk;
 
 use super::super::{Behavior, BehaviorError, BehaviorOptions, Candidates, EpochStage, Span, TableValues};
-use super::crash::run;
+use super::crash::{reopen, run};
 use super::twin::{Call, Twin};
 use super::{DIM, Random, create, open, vector_of};
 
@@ -80,12 +80,7 @@ fn the_power_goes_at_every_operation_of_a_change() {
         let moments = open(&disk)
             .map_or_else(|_| vec![Twin::default()], |space| run(&space, &script, &Twin::default()));
         disk.crash(random.next());
-        for _ in 0..at % 3 {
-            disk.crash_at(disk.operations() + 1 + random.below(40));
-            drop(open(&disk));
-            disk.crash(random.next());
-        }
-        let space = open(&disk).unwrap();
+        let space = reopen(&disk, &mut random, at % 3);
         let twin = moments.iter().find(|twin| twin.holds(&space));
         let twin = twin.unwrap_or_else(|| panic!("no moment after a crash at operation {at}"));
         twin.compare(&space, &mut random, 1_030);

@@ -264,39 +264,7 @@ impl Twin {
     pub(super) fn apply(&mut self, call: &Call) -> Option<WriteReport> {
         let mut report = WriteReport::default();
         match call {
-            Call::Append(source, behaviors) => {
-                if let Some(source) = source {
-                    let mark = self.marks.get(&(source.source.clone(), source.partition));
-                    report.is_repeated = mark.is_some_and(|&mark| mark >= source.offset);
-                    if report.is_repeated {
-                        return Some(report);
-                    }
-                }
-                let Made { of, dim, .. } = *self.serving();
-                let cut = |mut one: Behavior| {
-                    one.vector.iter_mut().for_each(|vector| vector.truncate(dim));
-                    (one, of)
-                };
-                let behaviors: Vec<(Behavior, u32)> = behaviors.iter().cloned().map(cut).collect();
-                let counting =
-                    self.epochs.iter().filter(|made| matches!(made.stage, EpochStage::Serving | BUILDING));
-                if !counting.clone().all(|made| behaviors.iter().all(|one| self.counts(made, one))) {
-                    return None;
-                }
-                source.iter().for_each(|source| {
-                    self.marks.insert((source.source.clone(), source.partition), source.offset);
-                });
-                for (one, of) in behaviors {
-                    let there = self.users.entry(one.user).or_default();
-                    if there.iter().any(|(there, _)| there.event == one.event) {
-                        report.duplicates += 1;
-                    } else {
-                        report.appended += 1;
-                        there.push((one, of));
-                        there.sort_by_key(|(one, _)| (one.time, one.event));
-                    }
-                }
-            }
+            Call::Append(source, behaviors) => return self.append(source.as_ref(), behaviors),
             Call::Delete(user, ids) => {
                 report.deleted = self.retain(*user, &|_, one| !ids.contains(&one.event))
             }
@@ -330,6 +298,43 @@ impl Twin {
                 let gone = others.get(*which as usize % (others.len() + 1)).copied();
                 self.epochs.retain(|made| Some(made.number) != gone);
                 self.drop_unused();
+            }
+        }
+        Some(report)
+    }
+
+    /// `None` if an epoch that counts lacks a vector.
+    fn append(&mut self, source: Option<&SourceOffset>, behaviors: &[Behavior]) -> Option<WriteReport> {
+        let mut report = WriteReport::default();
+        if let Some(source) = source {
+            let mark = self.marks.get(&(source.source.clone(), source.partition));
+            report.is_repeated = mark.is_some_and(|&mark| mark >= source.offset);
+            if report.is_repeated {
+                return Some(report);
+            }
+        }
+        let Made { of, dim, .. } = *self.serving();
+        let cut = |mut one: Behavior| {
+            one.vector.iter_mut().for_each(|vector| vector.truncate(dim));
+            (one, of)
+        };
+        let behaviors: Vec<(Behavior, u32)> = behaviors.iter().cloned().map(cut).collect();
+        let mut counting =
+            self.epochs.iter().filter(|made| matches!(made.stage, EpochStage::Serving | BUILDING));
+        if !counting.all(|made| behaviors.iter().all(|one| self.counts(made, one))) {
+            return None;
+        }
+        if let Some(source) = source {
+            self.marks.insert((source.source.clone(), source.partition), source.offset);
+        }
+        for (one, of) in behaviors {
+            let there = self.users.entry(one.user).or_default();
+            if there.iter().any(|(there, _)| there.event == one.event) {
+                report.duplicates += 1;
+            } else {
+                report.appended += 1;
+                there.push((one, of));
+                there.sort_by_key(|(one, _)| (one.time, one.event));
             }
         }
         Some(report)

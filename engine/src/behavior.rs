@@ -1,7 +1,8 @@
 //! Behaviour spaces: what each user did, and what of it collides with a candidate (SDIM).
 //!
 //! A space is a folder. Its **log** and files have every behaviour as it came; the **tables** that answers come from,
-//! sums by bucket, are worked out of them, kept while there is memory, and never written. The mathematics are those of
+//! sums by bucket, are worked out of them, kept while there is memory, and written for long histories only, to be
+//! worked out anew where they are lost. The mathematics are those of
 //! [`nearline_index::sdim`].
 //!
 //! - `epochs` and `build`: how vectors are hashed and summed up, and how another way takes the place of one.

@@ -144,8 +144,8 @@ impl Database {
 /// given. They are not believed: all of them are read and checked first. The database appears in one step.
 ///
 /// # Errors
-/// When there is something at `to` already, `fill` fails, a file is damaged, missing or one too many, or the disk fails. Then nothing is
-/// left of it.
+/// When there is something at `to` already, `fill` fails, a file is damaged or missing, there is a folder too many, or the disk
+/// fails. Then nothing is left of it. Logs, and what tables have in their segments, are checked when they are opened.
 pub fn restore_storage(
     to: &Path,
     fill: impl FnOnce(&Path) -> Result<(), OpenError>,

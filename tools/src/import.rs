@@ -24,7 +24,7 @@ use crate::{args, interrupt, print, size};
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "A new collection of many vectors is built as an index is, and is there once that is done. Otherwise points are \
+    after_help = "A new or empty collection of many vectors is built as an index is, and is there once that is done. Otherwise points are \
     written in batches, durably, in the order of the files. Interrupted, or stopped by a bad \
     line? Run the same command again: points that are there already, just as the files have them, are passed over. Of \
     other points that are there, what the files say is replaced, and what they do not say stays: several runs can give \
@@ -55,7 +55,7 @@ pub(crate) struct Args {
     /// Make the database and the collection if they are not there
     #[arg(long)]
     create: bool,
-    /// Whether a new collection of one vector a point is made by the builder of indexes: faster, and its lists are there at
+    /// Whether a new or empty collection of one vector a point is made by the builder of indexes: faster, and its lists are there at
     /// once. Auto: from 20,000 vectors on
     #[arg(long, value_enum, default_value_t)]
     offline: Offline,
@@ -92,13 +92,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(schema) = wanted.as_ref().filter(|_| args.create && !is_there(args, &database))
         && offline::is_wanted(args, &source)
     {
-        let (collection, counts) = offline::run(args, &database, schema, exported.as_ref())?;
+        let (collection, counts) = offline::create(args, &database, schema, exported.as_ref())?;
         return show(args, &collection, &counts, started.elapsed().as_secs_f64());
     }
-    let collection = open_collection(args, &database, wanted.as_ref())?;
+    let mut collection = open_collection(args, &database, wanted.as_ref())?;
     check_schema(args, &collection, wanted.as_ref(), &mut source)?;
-    let counts = write(args, &collection, &mut source)?;
-    collection.flush()?;
+    let is_one = collection.schema().vectors().count() == 1;
+    let counts = if is_one && collection.count(None)? == 0 && offline::is_wanted(args, &source) {
+        let counts;
+        (collection, counts) = offline::fill(args, &database, &collection, exported.as_ref())?;
+        counts
+    } else {
+        let counts = write(args, &collection, &mut source)?;
+        collection.flush()?;
+        counts
+    };
     show(args, &collection, &counts, started.elapsed().as_secs_f64())
 }
 

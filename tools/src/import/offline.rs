@@ -1,7 +1,7 @@
-//! An import into a new collection, through the builder of indexes: many vectors become lists at once.
+//! An import into a new or empty collection, through the builder of indexes: many vectors become lists at once.
 //!
 //! The index is built in a folder of its own beside the collections, which goes on where an interrupted import ended. Then it
-//! becomes the collection in one step.
+//! becomes the collection in one step; one that is there already, and empty, by way of a draft that takes its place.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::{args, build, interrupt};
 /// Vectors from which on it pays: with fewer, a collection compares them one by one anyway.
 const ROWS_MIN: u64 = 20_000;
 
-/// Whether an import into a collection that is not there yet goes this way.
+/// Whether an import into a collection without points goes this way.
 pub(super) fn is_wanted(args: &Args, source: &Source) -> bool {
     let [column] = &source.columns[..] else { return false };
     let enough = match args.offline {
@@ -31,13 +31,40 @@ pub(super) fn is_wanted(args: &Args, source: &Source) -> bool {
 }
 
 /// Makes the collection. Mistakes in ids and payloads are found before anything is built.
-pub(super) fn run(
+pub(super) fn create(
     args: &Args,
     database: &Database,
     schema: &Schema,
     exported: Option<&Exported>,
 ) -> anyhow::Result<(Collection, Counts)> {
-    make(args, database, schema, exported).map_err(|error| match interrupt::requested() {
+    interruptible(args, || make(args, database, &args.to.collection, schema, exported))
+}
+
+/// Fills a collection that has no points: another takes its place, with its name, aliases, snapshots, metadata and field indexes.
+pub(super) fn fill(
+    args: &Args,
+    database: &Database,
+    empty: &Collection,
+    exported: Option<&Exported>,
+) -> anyhow::Result<(Collection, Counts)> {
+    let name = empty.name();
+    let is_free =
+        |draft: &String| !database.collections().contains(draft) && !database.aliases().contains_key(draft);
+    let draft = (0_u64..).map(|number| format!("draft {number}")).find(is_free).unwrap_or_default();
+    interruptible(args, || {
+        let (filled, counts) = make(args, database, &draft, empty.schema(), exported)?;
+        let metadata = empty.metadata()?;
+        filled.update_metadata(|to| *to = metadata)?;
+        for index in empty.field_indexes() {
+            filled.create_field_index(&index.path, index.field_type)?;
+        }
+        database.replace_collection(&name, &draft)?;
+        Ok((filled, counts))
+    })
+}
+
+fn interruptible<T>(args: &Args, make: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    make().map_err(|error| match interrupt::requested() {
         true => {
             let name = &args.to.collection;
             exit::fail(
@@ -52,6 +79,7 @@ pub(super) fn run(
 fn make(
     args: &Args,
     database: &Database,
+    collection: &str,
     schema: &Schema,
     exported: Option<&Exported>,
 ) -> anyhow::Result<(Collection, Counts)> {
@@ -72,7 +100,7 @@ fn make(
         .vector_name(name)
         .points(std::iter::from_fn(|| next().transpose()))
         .progress(|points| reporter.set(points));
-    let collection = database.create_from_index(&args.to.collection, index)?;
+    let collection = database.create_from_index(collection, index)?;
     reporter.finish();
     // What cannot be removed now is of no use, and no harm.
     let _ = fs::remove_dir_all(&folder);

@@ -193,6 +193,38 @@ fn an_interrupted_import_by_the_builder_goes_on() {
 }
 
 #[test]
+fn an_empty_collection_is_filled_by_the_builder() {
+    shared();
+    let dir = scratch("filled");
+    let import = |more: &str| {
+        format!("import --db {dir}/db --collection c --vectors base.fbin {more} --progress none")
+    };
+    {
+        let database = nearline::Database::open(root().join(format!("{dir}/db"))).unwrap();
+        let schema = nearline::Schema::single(24, nearline::Metric::L2);
+        let empty = database.create_collection("c", schema).unwrap();
+        empty.create_field_index("n", nearline::FieldType::Integer).unwrap();
+        empty.update_metadata(|metadata| drop(metadata.insert("model", "m"))).unwrap();
+        database.set_alias("also", "c").unwrap();
+    }
+    let done = report(&import("--offline always --json"));
+    assert_eq!(
+        (&done["written"], &done["points"], &done["collection"]),
+        (&json!(2000), &json!(2000), &json!("c"))
+    );
+    let database = nearline::Database::open(root().join(format!("{dir}/db"))).unwrap();
+    assert_eq!(database.collections(), ["c"]);
+    let filled = database.collection("also").unwrap();
+    assert_eq!(filled.metadata().unwrap().get("model"), Some(&"m".into()));
+    assert_eq!(filled.field_indexes()[0].path, "n");
+    // It is an index from the first moment on.
+    assert_eq!((filled.stats().indexed, filled.stats().segments), (2000, 1));
+    drop((filled, database));
+    ok(&format!("verify {dir}/db --progress none"));
+    assert_eq!(&report(&import("--offline always --json"))["unchanged"], &json!(2000));
+}
+
+#[test]
 fn an_interrupted_import_goes_on() {
     large();
     let dir = scratch("stopped");

@@ -73,11 +73,12 @@ pub use rowwise::{Dialect, RowwiseCodec};
 pub use segment::{Dtype, Segment, Segments, SizeReport};
 pub use sparse::Sparse;
 pub use step::{StepCodec, StepTraining};
-pub use table::{Bags, Method, Pool, Table};
+pub use table::{AHEAD, Bags, Method, Pool, Table};
 pub use tensor_train::{DigitOrder, TensorTrain};
 pub use tiered::{Tiered, TieredTraining};
 pub use uniform::UniformCodec;
 
+pub use crate::kernel::Bag;
 pub use crate::vector::DIM_MAX;
 
 use crate::error::{IndexError, Result};

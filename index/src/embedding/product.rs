@@ -1,7 +1,7 @@
 //! Product quantisation: each part of a row is one of a few centroids.
 
 use crate::error::{IndexError, Result};
-use crate::kernel::{CentroidRows, Kernel};
+use crate::kernel::{Bag, CentroidRows, Kernel};
 use crate::random::Random;
 
 use super::lloyd::{assign, centroids, nearest};
@@ -297,7 +297,7 @@ impl RowCodec for ProductCodec {
         }
     }
 
-    fn add(&self, rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
+    fn add(&self, rows: &[u8], bag: &Bag<'_>, out: &mut [f32]) {
         let rows = CentroidRows {
             codes: rows,
             stride: self.row_bytes(),
@@ -306,7 +306,7 @@ impl RowCodec for ProductCodec {
             per_part: self.book.per_part,
             width: self.book.width(),
         };
-        Kernel::best().pool_centroids(&rows, ids, weights, out);
+        Kernel::best().pool_centroids(&rows, bag, out);
     }
 
     /// Without decoding: one look-up a part in a table made once for the query.

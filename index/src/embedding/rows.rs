@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::error::{IndexError, Result};
-use crate::kernel::Kernel;
+use crate::kernel::{Bag, Kernel};
 
 use super::segment::Segment;
-use super::table::{Bags, Method, Pool, Table, check_ids, dot, finish};
+use super::table::{AHEAD, Bags, Method, Pool, Table, add_row, check_ids, dot, finish};
 use super::{FitInput, check_finite, check_len};
 
 /// How one row becomes bytes and back. What rows share is in the codec.
@@ -29,12 +29,11 @@ pub trait RowCodec: Send + Sync + std::fmt::Debug {
     fn decode(&self, row: &[u8], values: &mut [f32]);
 
     /// As [`Table::add`], the rows lying back to back.
-    fn add(&self, rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
+    fn add(&self, rows: &[u8], bag: &Bag<'_>, out: &mut [f32]) {
         let mut values = vec![0.0; self.dim()];
-        for (i, &id) in ids.iter().enumerate() {
+        for (i, &id) in bag.ids.iter().enumerate() {
             self.decode(row_of(rows, self.row_bytes(), id), &mut values);
-            let weight = weights.map(|weights| &weights[i..=i]);
-            Kernel::best().pool_f32(bytemuck::cast_slice(&values), &[0], weight, out);
+            add_row(&values, bag, i, out);
         }
     }
 
@@ -108,6 +107,11 @@ impl<C: RowCodec> Rows<C> {
         row_of(&self.bytes, self.codec.row_bytes(), id)
     }
 
+    /// Asks the processor for the rows of some ids. Those that are not here are passed over.
+    pub fn prefetch(&self, ids: &[u64]) {
+        Kernel::best().prefetch_rows(&self.bytes, self.codec.row_bytes(), ids);
+    }
+
     /// Writes a row anew.
     ///
     /// # Errors
@@ -153,27 +157,35 @@ impl<C: RowCodec> Table for Rows<C> {
         self.codec.decode(self.row(id), out);
     }
 
-    fn add(&self, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
-        self.codec.add(&self.bytes, ids, weights, out);
+    fn add(&self, bag: &Bag<'_>, out: &mut [f32]) {
+        self.codec.add(&self.bytes, bag, out);
     }
 
     fn products(&self, query: &[f32], ids: &[u64], out: &mut [f32]) {
         self.codec.products(&self.bytes, query, ids, out);
     }
 
-    /// Asks for the rows of the next bag while one is summed.
+    /// Asks for rows some ids before they are read.
+    fn lookup(&self, ids: &[u64], out: &mut [f32]) -> Result<()> {
+        check_ids(ids, self.rows())?;
+        check_len("rows to fill", out.len(), ids.len() * self.dim())?;
+        self.prefetch(&ids[..AHEAD.min(ids.len())]);
+        for (at, (&id, out)) in ids.iter().zip(out.chunks_exact_mut(self.dim())).enumerate() {
+            self.prefetch(ids.get(at + AHEAD..=at + AHEAD).unwrap_or_default());
+            self.read(id, out);
+        }
+        Ok(())
+    }
+
+    /// Asks for rows some ids before they are added.
     fn pool(&self, bags: &Bags<'_>, pool: Pool, out: &mut [f32]) -> Result<()> {
         check_ids(bags.ids(), self.rows())?;
         check_len("bags to fill", out.len(), bags.len() * self.dim())?;
-        let kernel = Kernel::best();
         out.fill(0.0);
-        let mut coming = bags.iter().skip(1);
-        for ((ids, weights), out) in bags.iter().zip(out.chunks_exact_mut(self.dim())) {
-            if let Some((next, _)) = coming.next() {
-                kernel.prefetch_rows(&self.bytes, self.codec.row_bytes(), next);
-            }
-            self.codec.add(&self.bytes, ids, weights, out);
-            finish(pool, ids.len(), out);
+        self.prefetch(bags.first());
+        for (bag, out) in bags.iter().zip(out.chunks_exact_mut(self.dim())) {
+            self.add(&bag, out);
+            finish(pool, bag.ids.len(), out);
         }
         Ok(())
     }
@@ -208,8 +220,8 @@ impl<C: RowCodec + ?Sized> RowCodec for Arc<C> {
         (**self).decode(row, values);
     }
 
-    fn add(&self, rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
-        (**self).add(rows, ids, weights, out);
+    fn add(&self, rows: &[u8], bag: &Bag<'_>, out: &mut [f32]) {
+        (**self).add(rows, bag, out);
     }
 
     fn products(&self, rows: &[u8], query: &[f32], ids: &[u64], out: &mut [f32]) {

@@ -3,6 +3,7 @@
 mod golden;
 mod laws;
 mod methods;
+mod pooling;
 mod training;
 mod vectors;
 

@@ -56,8 +56,13 @@ pub(super) fn row_of(rows: &[u8], row_bytes: usize, id: u64) -> &[u8] {
 #[derive(Debug)]
 pub struct Rows<C> {
     codec: C,
+    /// Rows from `start` on, where a line of the cache begins: so as few lines as can be are fetched for one.
     bytes: Vec<u8>,
+    start: usize,
 }
+
+/// Bytes of a line of the cache.
+const LINE: usize = 64;
 
 impl<C: RowCodec> Rows<C> {
     /// Rows that are bytes already.
@@ -69,7 +74,18 @@ impl<C: RowCodec> Rows<C> {
             let expected = format!("whole rows of {}", codec.row_bytes());
             return Err(IndexError::input("rows", format!("{} bytes", bytes.len()), expected));
         }
-        Ok(Self { codec, bytes })
+        Ok(Self::aligned(codec, bytes))
+    }
+
+    /// Moves rows to where a line begins, without a second copy of them.
+    fn aligned(codec: C, mut bytes: Vec<u8>) -> Self {
+        let len = bytes.len();
+        bytes.reserve_exact(LINE);
+        // Where it cannot be told it does not matter.
+        let start = bytes.as_ptr().align_offset(LINE) % LINE;
+        bytes.resize(len + start, 0);
+        bytes.copy_within(..len, start);
+        Self { codec, bytes, start }
     }
 
     /// Encodes rows, back to back.
@@ -83,7 +99,7 @@ impl<C: RowCodec> Rows<C> {
         let mut bytes = vec![0; values.len() / dim * row_bytes];
         let pairs = values.chunks_exact(dim).zip(bytes.chunks_exact_mut(row_bytes));
         pairs.for_each(|(values, row)| codec.encode(values, row));
-        Ok(Self { codec, bytes })
+        Ok(Self::aligned(codec, bytes))
     }
 
     /// Encodes the rows of a fit, if they fit into its budget.
@@ -100,16 +116,16 @@ impl<C: RowCodec> Rows<C> {
 
     /// The rows, back to back.
     pub fn row_bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[self.start..]
     }
 
     pub(super) fn row(&self, id: u64) -> &[u8] {
-        row_of(&self.bytes, self.codec.row_bytes(), id)
+        row_of(self.row_bytes(), self.codec.row_bytes(), id)
     }
 
     /// Asks the processor for the rows of some ids. Those that are not here are passed over.
     pub fn prefetch(&self, ids: &[u64]) {
-        Kernel::best().prefetch_rows(&self.bytes, self.codec.row_bytes(), ids);
+        Kernel::best().prefetch_rows(self.row_bytes(), self.codec.row_bytes(), ids);
     }
 
     /// Writes a row anew.
@@ -121,12 +137,12 @@ impl<C: RowCodec> Rows<C> {
         check_len("row to put", values.len(), self.codec.dim())?;
         check_finite("row to put", self.codec.dim(), values)?;
         let row_bytes = self.codec.row_bytes();
-        self.codec.encode(values, &mut self.bytes[id as usize * row_bytes..][..row_bytes]);
+        self.codec.encode(values, &mut self.bytes[self.start + id as usize * row_bytes..][..row_bytes]);
         Ok(())
     }
 
     pub(super) fn parts_mut(&mut self) -> (&C, &mut [u8]) {
-        (&self.codec, &mut self.bytes)
+        (&self.codec, &mut self.bytes[self.start..])
     }
 }
 
@@ -136,7 +152,7 @@ impl<C: RowCodec> Table for Rows<C> {
     }
 
     fn rows(&self) -> u64 {
-        (self.bytes.len() / self.codec.row_bytes()) as u64
+        (self.row_bytes().len() / self.codec.row_bytes()) as u64
     }
 
     fn dim(&self) -> usize {
@@ -148,7 +164,7 @@ impl<C: RowCodec> Table for Rows<C> {
     }
 
     fn segments(&self) -> Vec<Segment<'_>> {
-        let mut segments = vec![Segment::bytes("rows", self.codec.row_bytes(), &self.bytes)];
+        let mut segments = vec![Segment::bytes("rows", self.codec.row_bytes(), self.row_bytes())];
         segments.extend(self.codec.shared());
         segments
     }
@@ -158,11 +174,11 @@ impl<C: RowCodec> Table for Rows<C> {
     }
 
     fn add(&self, bag: &Bag<'_>, out: &mut [f32]) {
-        self.codec.add(&self.bytes, bag, out);
+        self.codec.add(self.row_bytes(), bag, out);
     }
 
     fn products(&self, query: &[f32], ids: &[u64], out: &mut [f32]) {
-        self.codec.products(&self.bytes, query, ids, out);
+        self.codec.products(self.row_bytes(), query, ids, out);
     }
 
     /// Asks for rows some ids before they are read.

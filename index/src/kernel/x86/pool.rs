@@ -76,13 +76,13 @@ pub(super) fn pool_codes_from(first: usize, rows: &CodeRows<'_>, bag: &Bag<'_>, 
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn pool_centroids(rows: &CentroidRows<'_>, bag: &Bag<'_>, out: &mut [f32]) {
-    let first = match (rows.width, rows.is_packed) {
-        (4, false) => by_registers!(0, out, add_centroids::<4, false>(rows, bag)),
-        (8, false) => by_registers!(0, out, add_centroids::<8, false>(rows, bag)),
-        (16, false) => by_registers!(0, out, add_centroids::<16, false>(rows, bag)),
-        (4, true) => by_registers!(0, out, add_centroids::<4, true>(rows, bag)),
-        (8, true) => by_registers!(0, out, add_centroids::<8, true>(rows, bag)),
-        (16, true) => by_registers!(0, out, add_centroids::<16, true>(rows, bag)),
+    let first = match (rows.width, rows.per_part, rows.is_packed) {
+        (4, 256, false) => by_registers!(0, out, add_centroids::<4, 256>(rows, bag)),
+        (8, 256, false) => by_registers!(0, out, add_centroids::<8, 256>(rows, bag)),
+        (16, 256, false) => by_registers!(0, out, add_centroids::<16, 256>(rows, bag)),
+        (4, 16, true) => by_registers!(0, out, add_centroids::<4, 16>(rows, bag)),
+        (8, 16, true) => by_registers!(0, out, add_centroids::<8, 16>(rows, bag)),
+        (16, 16, true) => by_registers!(0, out, add_centroids::<16, 16>(rows, bag)),
         _ => 0,
     };
     generic::pool_centroids_from(first, rows, bag, out);
@@ -142,23 +142,27 @@ fn add_codes<const BITS: usize, const IS_WIDE: bool, const N: usize>(
     store_sums(sums, first, out);
 }
 
-/// `out_j = fma(w, x_j, out_j)`, `x` being the centroids' values.
+/// `out_j = fma(w, x_j, out_j)`, `x` being the values of centroids: `PER_PART` of them for `WIDTH` values, in codes of 8 bits,
+/// or of 4 bits if there are 16. Steps begin where a byte of codes does.
 #[target_feature(enable = "avx2,fma,f16c")]
-fn add_centroids<const WIDTH: usize, const IS_PACKED: bool, const N: usize>(
+fn add_centroids<const WIDTH: usize, const PER_PART: usize, const N: usize>(
     rows: &CentroidRows<'_>,
     bag: &Bag<'_>,
     first: usize,
     out: &mut [f32],
 ) {
-    let rows = &CentroidRows { width: WIDTH, is_packed: IS_PACKED, ..*rows };
+    // Of known lengths, so that no code can lead out of them.
+    let per_byte = if PER_PART == 16 { 2 } else { 1 };
+    let (begin, len) = (first / WIDTH / per_byte, (16 * N / WIDTH).div_ceil(per_byte));
+    let centroids = &rows.centroids[first * PER_PART..][..16 * N * PER_PART];
     let mut sums = load_sums::<N>(first, out);
     for (i, &id) in bag.ids.iter().enumerate() {
         ask(rows.codes, rows.stride, bag.coming.get(i), 0, 1);
         let weight = _mm256_set1_ps(bag.weights.map_or(1.0, |weights| weights[i]));
-        let row = rows.row(id);
+        let codes = &rows.row(id)[begin..][..len];
         for (k, sums) in sums.iter_mut().enumerate() {
-            let low = eight::<WIDTH>(rows, row, first / WIDTH + 16 * k / WIDTH, 0);
-            let high = eight::<WIDTH>(rows, row, first / WIDTH + (16 * k + 8) / WIDTH, 8 % WIDTH);
+            let low = eight::<WIDTH, PER_PART>(centroids, codes, 16 * k);
+            let high = eight::<WIDTH, PER_PART>(centroids, codes, 16 * k + 8);
             *sums = [_mm256_fmadd_ps(weight, low, sums[0]), _mm256_fmadd_ps(weight, high, sums[1])];
         }
     }
@@ -169,9 +173,9 @@ fn add_centroids<const WIDTH: usize, const IS_PACKED: bool, const N: usize>(
 #[inline]
 fn load_sums<const N: usize>(first: usize, out: &[f32]) -> [Sixteen; N] {
     let mut sums = [[_mm256_setzero_ps(); 2]; N];
-    for (sums, out) in sums.iter_mut().zip(out[first..].as_chunks::<16>().0) {
-        let (halves, _) = out.as_chunks();
-        *sums = [load_f32(&halves[0]), load_f32(&halves[1])];
+    let (halves, _) = out[first..][..N * 16].as_chunks();
+    for (k, sums) in sums.iter_mut().enumerate() {
+        *sums = [load_f32(&halves[2 * k]), load_f32(&halves[2 * k + 1])];
     }
     sums
 }
@@ -179,10 +183,10 @@ fn load_sums<const N: usize>(first: usize, out: &[f32]) -> [Sixteen; N] {
 #[target_feature(enable = "avx2")]
 #[inline]
 fn store_sums<const N: usize>(sums: [Sixteen; N], first: usize, out: &mut [f32]) {
-    for (sums, out) in sums.iter().zip(out[first..].as_chunks_mut::<16>().0) {
-        let (halves, _) = out.as_chunks_mut();
-        store_f32(sums[0], &mut halves[0]);
-        store_f32(sums[1], &mut halves[1]);
+    let (halves, _) = out[first..][..N * 16].as_chunks_mut();
+    for (k, sums) in sums.iter().enumerate() {
+        store_f32(sums[0], &mut halves[2 * k]);
+        store_f32(sums[1], &mut halves[2 * k + 1]);
     }
 }
 
@@ -236,22 +240,31 @@ fn unpack<const BITS: usize>(codes: &[u8]) -> Sixteen {
 #[inline]
 fn params<const IS_WIDE: bool>(bytes: &[u8]) -> [__m256; 2] {
     if IS_WIDE {
-        let both = word::<8>(bytes);
-        let lanes = |bits: u64| _mm256_set1_ps(f32::from_bits(bits as u32));
-        return [lanes(both), lanes(both >> 32)];
+        let lanes = |bytes: &[u8]| _mm256_set1_ps(f32::from_bits(word::<4>(bytes) as u32));
+        return [lanes(bytes), lanes(&bytes[4..])];
     }
     let both = _mm256_cvtph_ps(_mm_set1_epi32(word::<4>(bytes) as i32));
     [_mm256_moveldup_ps(both), _mm256_movehdup_ps(both)]
 }
 
-/// Eight values from `at` on of the centroids of a part and, if that has but four, of the next.
+/// Eight values from `at` on.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn eight<const WIDTH: usize>(rows: &CentroidRows<'_>, row: &[u8], part: usize, at: usize) -> __m256 {
+fn eight<const WIDTH: usize, const PER_PART: usize>(centroids: &[f32], codes: &[u8], at: usize) -> __m256 {
     if WIDTH >= 8 {
-        return load_f32(&rows.centroid(row, part).as_chunks().0[at / 8]);
+        return load_f32(&centroids[place::<WIDTH, PER_PART>(codes, at)..].as_chunks().0[0]);
     }
-    let (low, high) = (rows.centroid(row, part), rows.centroid(row, part + 1));
-    let four = |values: &[f32]| load_half(&bytemuck::cast_slice(values).as_chunks().0[0]);
-    _mm256_castsi256_ps(_mm256_set_m128i(four(high), four(low)))
+    let four = |at: usize| {
+        let values = &centroids[place::<WIDTH, PER_PART>(codes, at)..][..4];
+        load_half(&bytemuck::cast_slice(values).as_chunks().0[0])
+    };
+    _mm256_castsi256_ps(_mm256_set_m128i(four(at + 4), four(at)))
+}
+
+/// Where among the centroids a value is.
+#[inline(always)]
+fn place<const WIDTH: usize, const PER_PART: usize>(codes: &[u8], at: usize) -> usize {
+    let part = at / WIDTH;
+    let code = if PER_PART == 16 { (codes[part / 2] >> (part % 2 * 4)) & 15 } else { codes[part] };
+    (part * PER_PART + usize::from(code)) * WIDTH + at % WIDTH
 }

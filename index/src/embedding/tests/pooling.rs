@@ -27,7 +27,7 @@ fn bag_of(seed: u64, count: usize) -> (Vec<u64>, Option<Vec<f32>>, Vec<u64>) {
     let random = Random::new(seed, 12);
     let ids = (0..count as u64).map(|i| random.at(i) % ROWS as u64).collect();
     let coming = (0..count as u64 / 2).map(|i| random.at(1000 + i) >> (i % 64)).collect();
-    (ids, (seed % 2 == 0).then(|| values(seed, count)), coming)
+    (ids, seed.is_multiple_of(2).then(|| values(seed, count)), coming)
 }
 
 /// Adds the rows of a bag value by value: `term` is given a row, the place of a value in it, its weight and the sum so far.

@@ -201,7 +201,7 @@ impl TableVersion {
     }
 
     /// Ids that have rows of their own, sorted: `0..rows`, or, where ids come and go, those that have come.
-    pub fn ids(&self) -> Vec<u64> {
+    pub fn ids(&self) -> impl Iterator<Item = u64> + use<> {
         self.version.content.ids()
     }
 

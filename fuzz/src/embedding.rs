@@ -87,7 +87,7 @@ fn answers(table: &dyn Table) {
 pub fn exchange_any(data: &[u8]) {
     if let Ok(table) = read_faiss_pq(data) {
         answers(&table);
-        let again = read_faiss_pq(&write_faiss_pq(table.codec().codebook(), &table));
+        let again = read_faiss_pq(&write_faiss_pq(&table));
         assert_eq!(again.expect("what is written is read").row_bytes(), table.row_bytes());
     }
     let Some((&dim, rest)) = data.split_first() else { return };

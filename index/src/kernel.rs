@@ -24,6 +24,8 @@ use std::sync::OnceLock;
 
 use half::f16;
 
+pub use pool::{Bag, CentroidRows, CodeRows};
+
 /// Centroids that are laid side by side in one panel.
 pub const PANEL: usize = 16;
 /// Panels that one call of [`Kernel::tile`] works through.
@@ -70,68 +72,6 @@ pub struct SignTerms {
     pub error: f32,
     /// How far the estimates may be off if the product is right.
     pub spread: f32,
-}
-
-/// Rows of integer codes, each with a scale and a bias, back to back.
-#[derive(Debug, Clone, Copy)]
-pub struct CodeRows<'a> {
-    /// All rows.
-    pub bytes: &'a [u8],
-    /// Bytes of a row.
-    pub stride: usize,
-    /// Bits of a code: 8, 4 or 2.
-    pub bits: usize,
-    /// Where in a row the codes begin, the first in the lowest bits.
-    pub codes: usize,
-    /// Where in a row the scale is; the bias is behind it.
-    pub params: usize,
-    /// Both in `f32`, or both in `f16`.
-    pub is_wide: bool,
-}
-
-impl CodeRows<'_> {
-    #[inline(always)]
-    fn row(&self, id: u64) -> &[u8] {
-        &self.bytes[id as usize * self.stride..][..self.stride]
-    }
-
-    /// Scale and bias of a row.
-    #[inline(always)]
-    fn params(&self, row: &[u8]) -> (f32, f32) {
-        let half = |at: usize| generic::widen_one(f16::from_le_bytes([row[at], row[at + 1]]));
-        let wide = |at: usize| f32::from_le_bytes([row[at], row[at + 1], row[at + 2], row[at + 3]]);
-        match self.is_wide {
-            true => (wide(self.params), wide(self.params + 4)),
-            false => (half(self.params), half(self.params + 2)),
-        }
-    }
-}
-
-/// Rows of codes that name a centroid for each part.
-#[derive(Debug, Clone, Copy)]
-pub struct CentroidRows<'a> {
-    /// All rows.
-    pub codes: &'a [u8],
-    /// Bytes of a row.
-    pub stride: usize,
-    /// Two codes a byte, the first in the lower half; else one.
-    pub is_packed: bool,
-    /// `[part][centroid][width]`.
-    pub centroids: &'a [f32],
-    /// Centroids of a part.
-    pub per_part: usize,
-    /// Values of a part.
-    pub width: usize,
-}
-
-impl CentroidRows<'_> {
-    /// The centroid of a part of a row.
-    #[inline(always)]
-    fn centroid(&self, id: u64, part: usize) -> &[f32] {
-        let row = &self.codes[id as usize * self.stride..][..self.stride];
-        let code = if self.is_packed { (row[part / 2] >> (part % 2 * 4)) & 15 } else { row[part] };
-        &self.centroids[(part * self.per_part + usize::from(code)) * self.width..][..self.width]
-    }
 }
 
 /// The instruction sets there are wrappers for.
@@ -380,39 +320,33 @@ impl Kernel {
         dispatch!(self.prefetch(bytes));
     }
 
-    /// Adds rows of `f32` values, back to back, to `out`, in the order of `ids`: `out_j = fma(w, x_j, out_j)`, `w` being 1
-    /// without weights.
+    /// Adds rows of `f32` values, back to back, to `out`, in the order of a bag's ids: `out_j = fma(w, x_j, out_j)`, `w` being
+    /// 1 without weights. Meanwhile the rows that come are asked for.
     ///
     /// # Panics
     /// When there is no row of one of the ids, or too few weights (as for the next five).
-    pub fn pool_f32(self, rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
-        dispatch!(self.pool_f32(rows, ids, weights, out));
+    pub fn pool_f32(self, rows: &[u8], bag: &Bag<'_>, out: &mut [f32]) {
+        dispatch!(self.pool_f32(rows, bag, out));
     }
 
     /// The same of `f16` values.
-    pub fn pool_f16(self, rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
-        dispatch!(self.pool_f16(rows, ids, weights, out));
+    pub fn pool_f16(self, rows: &[u8], bag: &Bag<'_>, out: &mut [f32]) {
+        dispatch!(self.pool_f16(rows, bag, out));
     }
 
     /// The same of `bf16` values.
-    pub fn pool_bf16(self, rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
-        dispatch!(self.pool_bf16(rows, ids, weights, out));
+    pub fn pool_bf16(self, rows: &[u8], bag: &Bag<'_>, out: &mut [f32]) {
+        dispatch!(self.pool_bf16(rows, bag, out));
     }
 
-    /// Adds rows of codes to `out`, in the order of `ids`: `out_j = fma(w·scale, code_j, out_j + w·bias)`.
-    pub fn pool_codes(self, rows: &CodeRows<'_>, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
-        dispatch!(self.pool_codes(rows, ids, weights, out));
+    /// Adds rows of codes to `out`, in their order: `out_j = fma(w·scale, code_j, out_j + w·bias)`.
+    pub fn pool_codes(self, rows: &CodeRows<'_>, bag: &Bag<'_>, out: &mut [f32]) {
+        dispatch!(self.pool_codes(rows, bag, out));
     }
 
-    /// Adds rows of centroids to `out`, in the order of `ids`: `out_j = fma(w, x_j, out_j)`.
-    pub fn pool_centroids(
-        self,
-        rows: &CentroidRows<'_>,
-        ids: &[u64],
-        weights: Option<&[f32]>,
-        out: &mut [f32],
-    ) {
-        dispatch!(self.pool_centroids(rows, ids, weights, out));
+    /// Adds rows of centroids to `out`, in their order: `out_j = fma(w, x_j, out_j)`.
+    pub fn pool_centroids(self, rows: &CentroidRows<'_>, bag: &Bag<'_>, out: &mut [f32]) {
+        dispatch!(self.pool_centroids(rows, bag, out));
     }
 
     /// Products of a query with rows of codes: `scale·Σ q_j·code_j + bias·Σ q_j`.
@@ -420,10 +354,7 @@ impl Kernel {
         dispatch!(self.code_products(rows, ids, query, out));
     }
 
-    /// Asks the processor to fetch rows of `stride` bytes. Changes nothing else.
-    ///
-    /// # Panics
-    /// When there is no row of one of the ids.
+    /// Asks the processor to fetch rows of `stride` bytes, of ids that have one. Changes nothing else.
     pub fn prefetch_rows(self, rows: &[u8], stride: usize, ids: &[u64]) {
         dispatch!(self.prefetch_rows(rows, stride, ids));
     }

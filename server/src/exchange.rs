@@ -201,7 +201,7 @@ pub fn export_table(format: Format, version: &TableVersion) -> Result<Vec<u8>, E
             let codes = segments.iter().find(|segment| segment.name == "rows");
             let codes = codes.map_or_else(Vec::new, |segment| segment.bytes.to_vec());
             let rows = Rows::from_bytes(codec, codes)?;
-            Ok(write_faiss_pq(rows.codec().codebook(), &rows))
+            Ok(write_faiss_pq(&rows))
         }
         Format::FaissPq => Err(refused),
         Format::Torch | Format::TorchByte | Format::Tbe | Format::TbeCast => {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! NEARLINE_DATASETS=FOLDER cargo run --release -p nearline-benches --example ctr -- [frappe|ml-100k] [fm|dlrm] [SEEDS]
+//! cargo run --release -p nearline-benches --example ctr -- plot < PRINTED > PICTURE.svg
 //! ```
 //!
 //! A table of 16 values a row is the only thing compressed, and all of it is counted: codes, scales, codebooks, remaps. The
@@ -12,7 +13,9 @@
 mod data;
 mod methods;
 mod model;
+mod plot;
 mod score;
+mod search;
 
 use anyhow::{Result, bail};
 use nearline::embedding::{Hash, Table};
@@ -21,6 +24,7 @@ use rayon::prelude::*;
 use methods::{FITTED, TRAINED};
 use model::Kind;
 use score::{Score, Summary};
+use search::SEARCHED;
 
 /// Values of a row.
 const DIM: usize = 16;
@@ -33,6 +37,11 @@ fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let arg = |at: usize, usual: &'static str| args.get(at).map_or(usual, String::as_str).to_owned();
     let data = match arg(0, "frappe").as_str() {
+        "plot" => {
+            let printed = std::io::read_to_string(std::io::stdin())?;
+            print!("{}", plot::svg(&printed)?);
+            return Ok(());
+        }
         "frappe" => data::frappe()?,
         "ml-100k" => data::ml_100k()?,
         other => bail!("{other}: no such set; frappe or ml-100k"),
@@ -77,6 +86,15 @@ fn main() -> Result<()> {
                 Ok((score(&*trained.table, &trained.model), trained.table.bytes().total()))
             });
             report(method.name, ratio, plain, runs.collect());
+        }
+    }
+    for (name, search) in SEARCHED {
+        for ratio in RATIOS {
+            let runs = (0..seeds).into_par_iter().map(|seed| {
+                let found = search(kind, &data, plain / ratio, rate, seed)?;
+                Ok((score(&found.table, &found.model), found.table.bytes().total()))
+            });
+            report(name, ratio, plain, runs.collect());
         }
     }
     Ok(())

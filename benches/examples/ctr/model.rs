@@ -5,10 +5,12 @@ use nearline::embedding::{Optimizer, Rule, Table, Train, train};
 use crate::data::Data;
 use crate::score::loss;
 
-const BATCH: usize = 128;
-const EPOCHS: usize = 20;
+/// Rows of a step.
+pub(crate) const BATCH: usize = 128;
+/// Epochs at most.
+pub(crate) const EPOCHS: usize = 20;
 /// Epochs without a better loss on validation, before training ends.
-const PATIENCE: usize = 2;
+pub(crate) const PATIENCE: usize = 2;
 const HIDDEN: usize = 32;
 
 /// What is made of the rows of a sample's ids.
@@ -41,22 +43,17 @@ pub(crate) struct Trained {
 
 /// Trains until validation gets no better.
 pub(crate) fn fit(kind: Kind, data: &Data, first: &dyn Train, rate: f32, seed: u64) -> Trained {
-    let rule = Rule::Adam { rate, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
-    let mut table = first.boxed();
-    let mut optimizer = Optimizer::new(rule, table.shapes()).expect("the constants are right");
-    let mut model = Model::new(kind, table.dim(), data.fields.len(), seed);
-    let labels: Vec<bool> = data.valid.iter().map(|&row| data.labels[row]).collect();
-    let mut best = Trained { table: table.boxed(), model: model.clone(), valid: f64::INFINITY };
+    let mut training = Training::new(kind, data, first, rate, seed);
+    let (table, model) = (training.table.boxed(), training.model.clone());
+    let mut best = Trained { table, model, valid: f64::INFINITY };
     let mut waited = 0;
     for epoch in 0..EPOCHS {
-        let mut order = data.train.clone();
-        order.sort_by_key(|&row| mix(row as u64 ^ mix(seed << 20 | epoch as u64)));
-        for batch in order.chunks(BATCH) {
-            step(&mut model, &mut *table, &mut optimizer, data, batch, rate);
+        for batch in shuffled(&data.train, seed, epoch).chunks(BATCH) {
+            training.step(data, batch);
         }
-        let valid = loss(&model.predict(data, &*table, &data.valid), &labels);
+        let valid = training.model.valid(data, &*training.table);
         if valid < best.valid {
-            best = Trained { table: table.boxed(), model: model.clone(), valid };
+            best = Trained { table: training.table.boxed(), model: training.model.clone(), valid };
             waited = 0;
         } else {
             waited += 1;
@@ -68,34 +65,58 @@ pub(crate) fn fit(kind: Kind, data: &Data, first: &dyn Train, rate: f32, seed: u
     best
 }
 
+/// The rows of an epoch, in an order by chance.
+pub(crate) fn shuffled(rows: &[usize], seed: u64, epoch: usize) -> Vec<usize> {
+    let mut order = rows.to_vec();
+    order.sort_by_key(|&row| mix(row as u64 ^ mix(seed << 20 | epoch as u64)));
+    order
+}
+
 fn mix(x: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_add(1).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x ^ (x >> 31)
 }
 
-/// One batch: rows, forward, back, both moved.
-fn step(
-    model: &mut Model,
-    table: &mut dyn Train,
-    optimizer: &mut Optimizer,
-    data: &Data,
-    batch: &[usize],
+/// A model and a table on their way.
+pub(crate) struct Training {
+    pub(crate) model: Model,
+    pub(crate) table: Box<dyn Train>,
+    optimizer: Optimizer,
     rate: f32,
-) {
-    let ids: Vec<u64> = batch.iter().flat_map(|&row| data.row(row)).copied().collect();
-    let mut rows = vec![0.0; ids.len() * model.dim];
-    table.lookup(&ids, &mut rows).expect("ids of the data are the table's");
-    let mut of_rows = vec![0.0; rows.len()];
-    let mut of_weights = vec![0.0; model.weights.len()];
-    let width = data.fields.len() * model.dim;
-    for ((&row, rows), of_rows) in batch.iter().zip(rows.chunks(width)).zip(of_rows.chunks_mut(width)) {
-        let logit = model.forward(rows);
-        let label = if data.labels[row] { 1.0 } else { 0.0 };
-        let slope = (1.0 / (1.0 + (-logit).exp()) - label) / batch.len() as f32;
-        model.back(rows, slope, of_rows, &mut of_weights);
+    /// Steps so far.
+    pub(crate) steps: u64,
+}
+
+impl Training {
+    pub(crate) fn new(kind: Kind, data: &Data, first: &dyn Train, rate: f32, seed: u64) -> Self {
+        let rule = Rule::Adam { rate, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+        let table = first.boxed();
+        let optimizer = Optimizer::new(rule, table.shapes()).expect("the constants are right");
+        let model = Model::new(kind, table.dim(), data.fields.len(), seed);
+        Self { model, table, optimizer, rate, steps: 0 }
     }
-    model.step(&of_weights, rate);
-    train(table, &ids, &of_rows, optimizer).expect("gradients are finite");
+
+    /// The ids of a batch, and their rows.
+    pub(crate) fn rows(&self, data: &Data, batch: &[usize]) -> (Vec<u64>, Vec<f32>) {
+        let ids: Vec<u64> = batch.iter().flat_map(|&row| data.row(row)).copied().collect();
+        let mut rows = vec![0.0; ids.len() * self.model.dim];
+        self.table.lookup(&ids, &mut rows).expect("ids of the data are the table's");
+        (ids, rows)
+    }
+
+    /// One batch: rows, forward, back, both moved.
+    pub(crate) fn step(&mut self, data: &Data, batch: &[usize]) {
+        let (ids, rows) = self.rows(data, batch);
+        let (of_rows, of_weights) = self.model.gradients(data, batch, &rows);
+        self.move_by(&ids, &of_rows, &of_weights);
+    }
+
+    /// Moves both by their gradients.
+    pub(crate) fn move_by(&mut self, ids: &[u64], of_rows: &[f32], of_weights: &[f32]) {
+        self.steps += 1;
+        self.model.step(of_weights, self.rate);
+        train(&mut *self.table, ids, of_rows, &mut self.optimizer).expect("gradients are finite");
+    }
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -111,6 +132,26 @@ impl Model {
         let mut weights: Vec<f32> = (0..count).map(|i| uniform(i) * scale).collect();
         weights[0] = 0.0;
         Self { kind, dim, means: vec![0.0; count], squares: vec![0.0; count], weights, steps: 0 }
+    }
+
+    /// Gradients of the rows of a batch, and of the weights.
+    pub(crate) fn gradients(&self, data: &Data, batch: &[usize], rows: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let mut of_rows = vec![0.0; rows.len()];
+        let mut of_weights = vec![0.0; self.weights.len()];
+        let width = data.fields.len() * self.dim;
+        for ((&row, rows), of_rows) in batch.iter().zip(rows.chunks(width)).zip(of_rows.chunks_mut(width)) {
+            let logit = self.forward(rows);
+            let label = if data.labels[row] { 1.0 } else { 0.0 };
+            let slope = (1.0 / (1.0 + (-logit).exp()) - label) / batch.len() as f32;
+            self.back(rows, slope, of_rows, &mut of_weights);
+        }
+        (of_rows, of_weights)
+    }
+
+    /// Log-loss on validation.
+    pub(crate) fn valid(&self, data: &Data, table: &dyn Table) -> f64 {
+        let labels: Vec<bool> = data.valid.iter().map(|&row| data.labels[row]).collect();
+        loss(&self.predict(data, table, &data.valid), &labels)
     }
 
     /// Logits of rows of the data.

@@ -7,7 +7,7 @@ use nearline_index::embedding::{Dynamic, RowCodec, Rule, Table, Train};
 use nearline_storage::{Disk, OsDisk, StorageError};
 
 use super::{CLOSING, Database, Inner, check_name, locked, store_id};
-use crate::catalog::Entry;
+use crate::catalog::{Catalog, Entry};
 use crate::embedding_table::{EmbeddingTable, Inner as Store, Limits, Source, TableError};
 use crate::error::OpenError;
 
@@ -69,20 +69,22 @@ impl Database {
         check_name(WHAT, name)?;
         let inner = &self.inner;
         let mut catalog = locked(&inner.catalog);
-        if catalog.tables.contains_key(name) {
-            return Err(OpenError::Exists { what: WHAT, name: name.to_owned() });
-        }
+        check_free(&catalog, name)?;
         let number = catalog.take_number();
+        // Writing it may take long, and others go on meanwhile.
+        drop(catalog);
         let path = inner.disk.root().join(table_folder_name(number));
         let made = (|| {
             fs::create_dir(&path).map_err(|error| StorageError::io(&path, "make a folder", error))?;
             make(&OsDisk::new(&path, inner.options.io)?, store_id(number))?;
             Ok::<_, TableError>(inner.disk.sync_dir()?)
         })();
-        if let Err(error) = made {
+        let mut catalog = locked(&inner.catalog);
+        // Whoever was done first has the name.
+        if let Err(error) = made.map_err(wrong_table).and_then(|()| check_free(&catalog, name)) {
             // What cannot be removed now is, when the database opens.
             let _ = fs::remove_dir_all(&path);
-            return Err(wrong_table(error));
+            return Err(error);
         }
         inner.adopt(&mut catalog, |catalog| {
             catalog.tables.insert(name.to_owned(), Entry { number });
@@ -160,6 +162,14 @@ impl Inner {
         let log = (memory / LOG_SHARE).min(LOG_BYTES_MAX);
         let limits = Limits { resident: memory / RESIDENT_SHARE, log, log_segment: log / 4 };
         Store::open(disk, limits, Some(Arc::clone(&self.lock)))
+    }
+}
+
+/// Refuses a name that a table has.
+fn check_free(catalog: &Catalog, name: &str) -> Result<(), OpenError> {
+    match catalog.tables.contains_key(name) {
+        true => Err(OpenError::Exists { what: WHAT, name: name.to_owned() }),
+        false => Ok(()),
     }
 }
 

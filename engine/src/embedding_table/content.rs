@@ -84,11 +84,14 @@ impl Content {
     }
 
     /// Ids that have rows of their own, sorted.
-    pub(super) fn ids(&self) -> Vec<u64> {
-        let Self::Dynamic(table) = self else { return (0..self.rows()).collect() };
-        let mut ids = table.ids().to_vec();
+    pub(super) fn ids(&self) -> impl Iterator<Item = u64> + use<> {
+        // Of all others they are but counted: of a hashed table there may be more than memory holds.
+        let (mut ids, rows) = match self {
+            Self::Dynamic(table) => (table.ids().to_vec(), 0),
+            _ => (Vec::new(), self.rows()),
+        };
         ids.sort_unstable();
-        ids
+        ids.into_iter().chain(0..rows)
     }
 
     pub(super) fn dim(&self) -> usize {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use nearline_index::embedding::{RowCodec, Rows, Table};
+use nearline_index::embedding::{AHEAD, RowCodec, Rows, Table};
 use nearline_storage::StorageError;
 
 use super::error::TableError;
@@ -79,6 +79,7 @@ impl RowStore {
         let mut bytes = vec![0; ids.len() * row_bytes];
         let mut cold = Vec::new();
         for (at, (&id, out)) in ids.iter().zip(bytes.chunks_exact_mut(row_bytes)).enumerate() {
+            self.hot.prefetch(ids.get(at + AHEAD..=at + AHEAD).unwrap_or_default());
             match self.changed.get(&id) {
                 Some(row) => out.copy_from_slice(row),
                 None if id < self.hot.rows() => {

@@ -9,4 +9,5 @@ mod fixture;
 mod from_index;
 mod indexed;
 mod lifecycle;
+mod tables;
 mod upkeep;

@@ -213,9 +213,15 @@ impl Dynamic {
     }
 
     fn sweep(&mut self) {
-        if self.now.write.is_multiple_of(SWEEP) {
+        if self.is_due() {
             self.expire();
         }
+    }
+
+    /// Whether rows may have expired that are to go with this write. Where none ever do, nobody looks at all of them.
+    fn is_due(&self) -> bool {
+        let expires = self.rules.expire_writes > 0 || self.rules.expire_seconds > 0;
+        expires && self.now.write.is_multiple_of(SWEEP)
     }
 
     fn tick(&mut self, seconds: u64) {
@@ -422,6 +428,22 @@ mod tests {
     const RULES: DynamicRules =
         DynamicRules { admit_after: 3, expire_writes: 10, expire_seconds: 100, rows_max: 5 };
     const RULE: Rule = Rule::Adagrad { rate: 0.5, epsilon: 1e-6 };
+
+    #[test]
+    fn nobody_looks_for_expired_rows_where_none_expire() {
+        let due = |rules: DynamicRules| -> Vec<u64> {
+            let mut table = Dynamic::new(vec![0.0], rules, RULE).unwrap();
+            let writes = 1..=2 * SWEEP + 1;
+            writes
+                .filter(|write| table.put(&[*write % 5], &[1.0], 0).map(|()| table.is_due()).unwrap())
+                .collect()
+        };
+        let none = DynamicRules { expire_writes: 0, expire_seconds: 0, ..RULES };
+        assert_eq!(due(none), []);
+        for rules in [DynamicRules { expire_writes: 1, ..none }, DynamicRules { expire_seconds: 1, ..none }] {
+            assert_eq!(due(rules), [SWEEP, 2 * SWEEP]);
+        }
+    }
 
     /// The same, said as plainly as can be: a row is (values, state, write, seconds).
     #[derive(Default)]

@@ -106,8 +106,10 @@ pub fn read_faiss_pq(bytes: &[u8]) -> Result<Rows<ProductCodec>> {
 }
 
 /// The same as Faiss would write it, with the metric L2.
-pub fn write_faiss_pq<C: RowCodec>(book: &Codebook, rows: &Rows<C>) -> Vec<u8> {
-    let (dim, bits) = (book.dim() as u64, book.per_part().next_power_of_two().trailing_zeros());
+pub fn write_faiss_pq(rows: &Rows<ProductCodec>) -> Vec<u8> {
+    // Faiss keeps codes of so many bits as such tables do: there are 16 centroids or 256.
+    let book = rows.codec().codebook();
+    let (dim, bits) = (book.dim() as u64, book.per_part().trailing_zeros());
     let mut out = FAISS.to_vec();
     out.extend_from_slice(&(dim as u32).to_le_bytes());
     for number in [rows.rows(), DUMMY, DUMMY] {
@@ -168,6 +170,7 @@ pub fn rows_by_key<'a>(keys: &[u8], values: &'a [u8], dim: usize) -> Result<Cow<
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::{Method, Segments, open};
     use super::*;
 
     /// Written by Faiss 1.15 (`benches/scripts/embedding_files.py`).
@@ -191,7 +194,7 @@ mod tests {
             let ids: Vec<u64> = (0..table.rows()).collect();
             table.lookup(&ids, &mut out).unwrap();
             assert_eq!(out.iter().map(|x| x.to_bits()).collect::<Vec<_>>(), expected);
-            assert_eq!(write_faiss_pq(table.codec().codebook(), &table), bytes);
+            assert_eq!(write_faiss_pq(&table), bytes);
         }
     }
 
@@ -214,16 +217,29 @@ mod tests {
 
     proptest! {
         #[test]
-        fn faiss_and_back(parts in 1usize..5, width in 1usize..4, packed: bool, seed: u64, rows in 0usize..20) {
-            let per_part = if packed { 16 } else { 256 };
+        fn faiss_and_back(
+            parts in 1usize..5, width in 1usize..4, seed: u64, rows in 0usize..20,
+            per_part in prop::sample::select(vec![1usize, 3, 10, 16, 17, 100, 255, 256]),
+        ) {
             let dim = parts * width;
             let values = crate::embedding::uniform_values(seed, 1, per_part * dim, 3.0);
-            let codec = ProductCodec::new(Codebook::new(dim, parts, per_part, values).unwrap());
+            let book = Codebook::new(dim, parts, per_part, values).unwrap();
             let values = crate::embedding::uniform_values(seed, 2, rows * dim, 3.0);
-            let table = Rows::encode(codec, &values).unwrap();
-            let back = read_faiss_pq(&write_faiss_pq(table.codec().codebook(), &table)).unwrap();
+            let table = Rows::encode(ProductCodec::new(book.clone()), &values).unwrap();
+            let back = read_faiss_pq(&write_faiss_pq(&table)).unwrap();
             prop_assert_eq!(back.row_bytes(), table.row_bytes());
             prop_assert_eq!(back.codec(), table.codec());
+            let segments = table.segments();
+            let opened = open(Method::Product, rows as u64, dim, &table.params(), Segments(&segments)).unwrap();
+            let (mut codes, mut expected, mut found) = (vec![0; parts], vec![0.0; dim], vec![0.0; dim]);
+            for (id, values) in values.chunks_exact(dim).enumerate() {
+                book.encode(values, per_part, &mut codes);
+                book.decode(&codes, &mut expected);
+                opened.read(id as u64, &mut found);
+                prop_assert_eq!(&found, &expected);
+                back.read(id as u64, &mut found);
+                prop_assert_eq!(&found, &expected);
+            }
         }
 
         #[test]

@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 
 use crate::error::Result;
-use crate::kernel::Kernel;
+use crate::kernel::{Bag, Kernel};
 
 use super::FitInput;
 use super::rows::{RowCodec, Rows};
@@ -86,15 +86,15 @@ impl RowCodec for FloatCodec {
     fn decode(&self, row: &[u8], values: &mut [f32]) {
         // 1·x − 0 is x, down to the sign of a zero.
         values.fill(-0.0);
-        self.add(row, &[0], None, values);
+        self.add(row, &Bag::new(&[0], None), values);
     }
 
-    fn add(&self, rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
+    fn add(&self, rows: &[u8], bag: &Bag<'_>, out: &mut [f32]) {
         let kernel = Kernel::best();
         match self.kind {
-            FloatType::F32 => kernel.pool_f32(rows, ids, weights, out),
-            FloatType::F16 => kernel.pool_f16(rows, ids, weights, out),
-            FloatType::Bf16 => kernel.pool_bf16(rows, ids, weights, out),
+            FloatType::F32 => kernel.pool_f32(rows, bag, out),
+            FloatType::F16 => kernel.pool_f16(rows, bag, out),
+            FloatType::Bf16 => kernel.pool_bf16(rows, bag, out),
         }
     }
 }

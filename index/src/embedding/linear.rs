@@ -1,6 +1,6 @@
 //! Small dense linear algebra, in `f64` and in a fixed order.
 
-use crate::kernel::Kernel;
+use crate::kernel::{Bag, Kernel};
 
 /// Sweeps of rotations at most: convergence is quadratic, so a dozen is plenty.
 const SWEEPS: usize = 30;
@@ -80,6 +80,6 @@ pub(super) fn combine(factors: &[f32], directions: &[f32], out: &mut [f32]) {
 pub(super) fn add_rows(factors: &[f32], rows: &[f32], out: &mut [f32]) {
     let (kernel, bytes) = (Kernel::best(), bytemuck::cast_slice(rows));
     for (row, factor) in (0..).zip(factors.chunks(1)) {
-        kernel.pool_f32(bytes, &[row], Some(factor), out);
+        kernel.pool_f32(bytes, &Bag::new(&[row], Some(factor)), out);
     }
 }

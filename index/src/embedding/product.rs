@@ -1,7 +1,7 @@
 //! Product quantisation: each part of a row is one of a few centroids.
 
 use crate::error::{IndexError, Result};
-use crate::kernel::{CentroidRows, Kernel};
+use crate::kernel::{Bag, CentroidRows, Kernel};
 use crate::random::Random;
 
 use super::lloyd::{assign, centroids, nearest};
@@ -58,6 +58,22 @@ impl Codebook {
             all.append(&mut found);
         }
         Self::new(input.dim(), parts, per_part, all)
+    }
+
+    /// The same with 16 centroids a part, or 256, the last of a part as often as it takes.
+    fn filled(self) -> Self {
+        let (width, per_part) = (self.width(), if self.per_part <= 16 { 16 } else { 256 });
+        if per_part == self.per_part {
+            return self;
+        }
+        let mut centroids = Vec::with_capacity(per_part * self.dim);
+        for part in 0..self.parts {
+            let own = self.part(part);
+            centroids.extend_from_slice(own);
+            let last = &own[own.len() - width..];
+            (self.per_part..per_part).for_each(|_| centroids.extend_from_slice(last));
+        }
+        Self { per_part, centroids, ..self }
     }
 
     /// Values of a row.
@@ -153,9 +169,10 @@ pub struct ProductCodec {
 }
 
 impl ProductCodec {
-    /// Rows by these centroids.
+    /// Rows by these centroids. Where a part has another number than 16 or 256, its last one stands for those that are
+    /// missing, and is not chosen in their place.
     pub fn new(book: Codebook) -> Self {
-        Self { book }
+        Self { book: book.filled() }
     }
 
     /// Centroids fitted to the rows, each row counting as often as it is asked for: as many parts of 8 bits as the budget
@@ -195,7 +212,7 @@ impl ProductCodec {
         let book = Codebook::train(input, &input.weights(), parts, per_part)?;
         if per_part > 16 {
             // All rows at once, on all threads.
-            let codec = Self { book };
+            let codec = Self::new(book);
             input.check_budget(
                 "codes and centroids",
                 (input.rows() * parts + per_part * input.dim() * 4) as u64,
@@ -208,7 +225,7 @@ impl ProductCodec {
             let codes = (0..input.rows()).flat_map(|row| columns.iter().map(move |column| column[row]));
             return Rows::from_bytes(codec.clone(), codes.collect());
         }
-        Rows::fitted(Self { book }, input)
+        Rows::fitted(Self::new(book), input)
     }
 
     /// The centroids.
@@ -297,7 +314,7 @@ impl RowCodec for ProductCodec {
         }
     }
 
-    fn add(&self, rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
+    fn add(&self, rows: &[u8], bag: &Bag<'_>, out: &mut [f32]) {
         let rows = CentroidRows {
             codes: rows,
             stride: self.row_bytes(),
@@ -306,7 +323,7 @@ impl RowCodec for ProductCodec {
             per_part: self.book.per_part,
             width: self.book.width(),
         };
-        Kernel::best().pool_centroids(&rows, ids, weights, out);
+        Kernel::best().pool_centroids(&rows, bag, out);
     }
 
     /// Without decoding: one look-up a part in a table made once for the query.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::error::{IndexError, Result};
-use crate::kernel::Kernel;
+use crate::kernel::{Bag, Kernel};
 
 use super::segment::Segment;
-use super::table::{Bags, Method, Pool, Table, check_ids, dot, finish};
+use super::table::{AHEAD, Bags, Method, Pool, Table, add_row, check_ids, dot, finish};
 use super::{FitInput, check_finite, check_len};
 
 /// How one row becomes bytes and back. What rows share is in the codec.
@@ -29,12 +29,11 @@ pub trait RowCodec: Send + Sync + std::fmt::Debug {
     fn decode(&self, row: &[u8], values: &mut [f32]);
 
     /// As [`Table::add`], the rows lying back to back.
-    fn add(&self, rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
+    fn add(&self, rows: &[u8], bag: &Bag<'_>, out: &mut [f32]) {
         let mut values = vec![0.0; self.dim()];
-        for (i, &id) in ids.iter().enumerate() {
+        for (i, &id) in bag.ids.iter().enumerate() {
             self.decode(row_of(rows, self.row_bytes(), id), &mut values);
-            let weight = weights.map(|weights| &weights[i..=i]);
-            Kernel::best().pool_f32(bytemuck::cast_slice(&values), &[0], weight, out);
+            add_row(&values, bag, i, out);
         }
     }
 
@@ -57,8 +56,13 @@ pub(super) fn row_of(rows: &[u8], row_bytes: usize, id: u64) -> &[u8] {
 #[derive(Debug)]
 pub struct Rows<C> {
     codec: C,
+    /// Rows from `start` on, where a line of the cache begins: so as few lines as can be are fetched for one.
     bytes: Vec<u8>,
+    start: usize,
 }
+
+/// Bytes of a line of the cache.
+const LINE: usize = 64;
 
 impl<C: RowCodec> Rows<C> {
     /// Rows that are bytes already.
@@ -70,7 +74,18 @@ impl<C: RowCodec> Rows<C> {
             let expected = format!("whole rows of {}", codec.row_bytes());
             return Err(IndexError::input("rows", format!("{} bytes", bytes.len()), expected));
         }
-        Ok(Self { codec, bytes })
+        Ok(Self::aligned(codec, bytes))
+    }
+
+    /// Moves rows to where a line begins, without a second copy of them.
+    fn aligned(codec: C, mut bytes: Vec<u8>) -> Self {
+        let len = bytes.len();
+        bytes.reserve_exact(LINE);
+        // Where it cannot be told it does not matter.
+        let start = bytes.as_ptr().align_offset(LINE) % LINE;
+        bytes.resize(len + start, 0);
+        bytes.copy_within(..len, start);
+        Self { codec, bytes, start }
     }
 
     /// Encodes rows, back to back.
@@ -84,7 +99,7 @@ impl<C: RowCodec> Rows<C> {
         let mut bytes = vec![0; values.len() / dim * row_bytes];
         let pairs = values.chunks_exact(dim).zip(bytes.chunks_exact_mut(row_bytes));
         pairs.for_each(|(values, row)| codec.encode(values, row));
-        Ok(Self { codec, bytes })
+        Ok(Self::aligned(codec, bytes))
     }
 
     /// Encodes the rows of a fit, if they fit into its budget.
@@ -101,11 +116,16 @@ impl<C: RowCodec> Rows<C> {
 
     /// The rows, back to back.
     pub fn row_bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[self.start..]
     }
 
     pub(super) fn row(&self, id: u64) -> &[u8] {
-        row_of(&self.bytes, self.codec.row_bytes(), id)
+        row_of(self.row_bytes(), self.codec.row_bytes(), id)
+    }
+
+    /// Asks the processor for the rows of some ids. Those that are not here are passed over.
+    pub fn prefetch(&self, ids: &[u64]) {
+        Kernel::best().prefetch_rows(self.row_bytes(), self.codec.row_bytes(), ids);
     }
 
     /// Writes a row anew.
@@ -117,12 +137,12 @@ impl<C: RowCodec> Rows<C> {
         check_len("row to put", values.len(), self.codec.dim())?;
         check_finite("row to put", self.codec.dim(), values)?;
         let row_bytes = self.codec.row_bytes();
-        self.codec.encode(values, &mut self.bytes[id as usize * row_bytes..][..row_bytes]);
+        self.codec.encode(values, &mut self.bytes[self.start + id as usize * row_bytes..][..row_bytes]);
         Ok(())
     }
 
     pub(super) fn parts_mut(&mut self) -> (&C, &mut [u8]) {
-        (&self.codec, &mut self.bytes)
+        (&self.codec, &mut self.bytes[self.start..])
     }
 }
 
@@ -132,7 +152,7 @@ impl<C: RowCodec> Table for Rows<C> {
     }
 
     fn rows(&self) -> u64 {
-        (self.bytes.len() / self.codec.row_bytes()) as u64
+        (self.row_bytes().len() / self.codec.row_bytes()) as u64
     }
 
     fn dim(&self) -> usize {
@@ -144,7 +164,7 @@ impl<C: RowCodec> Table for Rows<C> {
     }
 
     fn segments(&self) -> Vec<Segment<'_>> {
-        let mut segments = vec![Segment::bytes("rows", self.codec.row_bytes(), &self.bytes)];
+        let mut segments = vec![Segment::bytes("rows", self.codec.row_bytes(), self.row_bytes())];
         segments.extend(self.codec.shared());
         segments
     }
@@ -153,27 +173,35 @@ impl<C: RowCodec> Table for Rows<C> {
         self.codec.decode(self.row(id), out);
     }
 
-    fn add(&self, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
-        self.codec.add(&self.bytes, ids, weights, out);
+    fn add(&self, bag: &Bag<'_>, out: &mut [f32]) {
+        self.codec.add(self.row_bytes(), bag, out);
     }
 
     fn products(&self, query: &[f32], ids: &[u64], out: &mut [f32]) {
-        self.codec.products(&self.bytes, query, ids, out);
+        self.codec.products(self.row_bytes(), query, ids, out);
     }
 
-    /// Asks for the rows of the next bag while one is summed.
+    /// Asks for rows some ids before they are read.
+    fn lookup(&self, ids: &[u64], out: &mut [f32]) -> Result<()> {
+        check_ids(ids, self.rows())?;
+        check_len("rows to fill", out.len(), ids.len() * self.dim())?;
+        self.prefetch(&ids[..AHEAD.min(ids.len())]);
+        for (at, (&id, out)) in ids.iter().zip(out.chunks_exact_mut(self.dim())).enumerate() {
+            self.prefetch(ids.get(at + AHEAD..=at + AHEAD).unwrap_or_default());
+            self.read(id, out);
+        }
+        Ok(())
+    }
+
+    /// Asks for rows some ids before they are added.
     fn pool(&self, bags: &Bags<'_>, pool: Pool, out: &mut [f32]) -> Result<()> {
         check_ids(bags.ids(), self.rows())?;
         check_len("bags to fill", out.len(), bags.len() * self.dim())?;
-        let kernel = Kernel::best();
         out.fill(0.0);
-        let mut coming = bags.iter().skip(1);
-        for ((ids, weights), out) in bags.iter().zip(out.chunks_exact_mut(self.dim())) {
-            if let Some((next, _)) = coming.next() {
-                kernel.prefetch_rows(&self.bytes, self.codec.row_bytes(), next);
-            }
-            self.codec.add(&self.bytes, ids, weights, out);
-            finish(pool, ids.len(), out);
+        self.prefetch(bags.first());
+        for (bag, out) in bags.iter().zip(out.chunks_exact_mut(self.dim())) {
+            self.add(&bag, out);
+            finish(pool, bag.ids.len(), out);
         }
         Ok(())
     }
@@ -208,8 +236,8 @@ impl<C: RowCodec + ?Sized> RowCodec for Arc<C> {
         (**self).decode(row, values);
     }
 
-    fn add(&self, rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
-        (**self).add(rows, ids, weights, out);
+    fn add(&self, rows: &[u8], bag: &Bag<'_>, out: &mut [f32]) {
+        (**self).add(rows, bag, out);
     }
 
     fn products(&self, rows: &[u8], query: &[f32], ids: &[u64], out: &mut [f32]) {

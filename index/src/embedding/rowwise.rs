@@ -3,7 +3,7 @@
 use half::f16;
 
 use crate::error::{IndexError, Result};
-use crate::kernel::{CodeRows, Kernel};
+use crate::kernel::{Bag, CodeRows, Kernel};
 
 use super::FitInput;
 use super::rows::{RowCodec, Rows};
@@ -180,11 +180,11 @@ impl RowCodec for RowwiseCodec {
 
     fn decode(&self, row: &[u8], values: &mut [f32]) {
         values.fill(0.0);
-        self.add(row, &[0], None, values);
+        self.add(row, &Bag::new(&[0], None), values);
     }
 
-    fn add(&self, rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
-        Kernel::best().pool_codes(&self.layout(rows), ids, weights, out);
+    fn add(&self, rows: &[u8], bag: &Bag<'_>, out: &mut [f32]) {
+        Kernel::best().pool_codes(&self.layout(rows), bag, out);
     }
 
     /// Without decoding: `scale·Σ q_j·code_j + bias·Σ q_j`.

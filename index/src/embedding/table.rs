@@ -1,7 +1,7 @@
 //! What all tables answer.
 
 use crate::error::{IndexError, Result};
-use crate::kernel::Kernel;
+use crate::kernel::{Bag, Kernel};
 
 use super::check_len;
 use super::segment::{Segment, SizeReport};
@@ -144,6 +144,9 @@ pub enum Pool {
     Mean,
 }
 
+/// Rows are asked for so many ids before they are added: from 24 on memory answers soon enough, and caches still hold them.
+pub const AHEAD: usize = 24;
+
 /// Bags of ids, one after another.
 #[derive(Clone, Copy, Debug)]
 pub struct Bags<'a> {
@@ -196,13 +199,20 @@ impl<'a> Bags<'a> {
         self.ids
     }
 
-    /// Ids and weights of each bag.
-    pub fn iter(&self) -> impl Iterator<Item = (&'a [u64], Option<&'a [f32]>)> {
+    /// Each bag, and with it the ids [`AHEAD`] places later.
+    pub fn iter(&self) -> impl Iterator<Item = Bag<'a>> {
         let (ids, weights) = (self.ids, self.weights);
+        let later = |at: usize| (at + AHEAD).min(ids.len());
         self.offsets.windows(2).map(move |pair| {
             let range = pair[0] as usize..pair[1] as usize;
-            (&ids[range.clone()], weights.map(|weights| &weights[range]))
+            let coming = &ids[later(range.start)..later(range.end)];
+            Bag { ids: &ids[range.clone()], weights: weights.map(|weights| &weights[range]), coming }
         })
+    }
+
+    /// The ids that come before any of [`Bags::iter`].
+    pub(super) fn first(&self) -> &'a [u64] {
+        &self.ids[..AHEAD.min(self.ids.len())]
     }
 }
 
@@ -223,12 +233,11 @@ pub trait Table: Send + Sync {
 
     /// Adds the rows of one bag to `out`, in their order: `acc_j = fma(w, x_j, acc_j)`, but for row-wise integers (see
     /// [`super::RowwiseCodec`]). The ids are the table's.
-    fn add(&self, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
+    fn add(&self, bag: &Bag<'_>, out: &mut [f32]) {
         let mut row = vec![0.0; self.dim()];
-        for (i, &id) in ids.iter().enumerate() {
+        for (i, &id) in bag.ids.iter().enumerate() {
             self.read(id, &mut row);
-            let weight = weights.map(|weights| &weights[i..=i]);
-            Kernel::best().pool_f32(bytemuck::cast_slice(&row), &[0], weight, out);
+            add_row(&row, bag, i, out);
         }
     }
 
@@ -270,9 +279,9 @@ pub trait Table: Send + Sync {
         check_ids(bags.ids(), self.rows())?;
         check_len("bags to fill", out.len(), bags.len() * self.dim())?;
         out.fill(0.0);
-        for ((ids, weights), out) in bags.iter().zip(out.chunks_exact_mut(self.dim())) {
-            self.add(ids, weights, out);
-            finish(pool, ids.len(), out);
+        for (bag, out) in bags.iter().zip(out.chunks_exact_mut(self.dim())) {
+            self.add(&bag, out);
+            finish(pool, bag.ids.len(), out);
         }
         Ok(())
     }
@@ -288,6 +297,12 @@ pub trait Table: Send + Sync {
         self.products(query, ids, out);
         Ok(())
     }
+}
+
+/// Adds the row of a bag's id `i`.
+pub(super) fn add_row(row: &[f32], bag: &Bag<'_>, i: usize, out: &mut [f32]) {
+    let weight = bag.weights.map(|weights| &weights[i..=i]);
+    Kernel::best().pool_f32(bytemuck::cast_slice(row), &Bag::new(&[0], weight), out);
 }
 
 /// The product of two rows, added in order.

@@ -3,6 +3,8 @@
 mod golden;
 mod laws;
 mod methods;
+mod pooling;
+mod search;
 mod training;
 mod vectors;
 

@@ -1,130 +1,184 @@
-//! Rows of compressed tables, summed without being written out in between.
+//! Rows of compressed tables, summed without being written out in between: what they are, and the scalar twins of the
+//! loops that are written by hand for x86.
 
 use half::f16;
 
 use super::generic::{LANES, fold, widen_one};
-use super::{CentroidRows, CodeRows};
 
-/// Values that stay in registers while the rows of a bag go by.
-const WIDE: usize = 4 * LANES;
+/// The ids of one bag, whose rows are added.
+#[derive(Debug, Clone, Copy)]
+pub struct Bag<'a> {
+    /// Numbers of rows, in the order in which these are added.
+    pub ids: &'a [u64],
+    /// A weight for each id; 1 if there are none.
+    pub weights: Option<&'a [f32]>,
+    /// Rows wanted soon: the processor is asked for one of them with each of the bag.
+    pub coming: &'a [u64],
+}
 
-#[inline(always)]
-pub(super) fn pool_f32(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
-    pool_values::<4>(rows, ids, weights, out, f32::from_le_bytes);
+impl<'a> Bag<'a> {
+    /// A bag that no others come after.
+    pub fn new(ids: &'a [u64], weights: Option<&'a [f32]>) -> Self {
+        Self { ids, weights, coming: &[] }
+    }
+
+    /// Ids and weights in order.
+    #[inline(always)]
+    fn weighted(&self) -> impl Iterator<Item = (u64, f32)> {
+        let weight = |i: usize| self.weights.map_or(1.0, |weights| weights[i]);
+        self.ids.iter().enumerate().map(move |(i, &id)| (id, weight(i)))
+    }
+}
+
+/// Rows of integer codes, each with a scale and a bias, back to back.
+#[derive(Debug, Clone, Copy)]
+pub struct CodeRows<'a> {
+    /// All rows.
+    pub bytes: &'a [u8],
+    /// Bytes of a row.
+    pub stride: usize,
+    /// Bits of a code: 8, 4 or 2.
+    pub bits: usize,
+    /// Where in a row the codes begin, the first in the lowest bits.
+    pub codes: usize,
+    /// Where in a row the scale is; the bias is behind it.
+    pub params: usize,
+    /// Both in `f32`, or both in `f16`.
+    pub is_wide: bool,
+}
+
+impl CodeRows<'_> {
+    /// One of them.
+    #[inline(always)]
+    pub(super) fn row(&self, id: u64) -> &[u8] {
+        &self.bytes[id as usize * self.stride..][..self.stride]
+    }
+
+    /// Scale and bias of a row.
+    #[inline(always)]
+    pub(super) fn params(&self, row: &[u8]) -> (f32, f32) {
+        let half = |at: usize| widen_one(f16::from_le_bytes([row[at], row[at + 1]]));
+        let wide = |at: usize| f32::from_le_bytes([row[at], row[at + 1], row[at + 2], row[at + 3]]);
+        match self.is_wide {
+            true => (wide(self.params), wide(self.params + 4)),
+            false => (half(self.params), half(self.params + 2)),
+        }
+    }
+}
+
+/// Rows of codes that name a centroid for each part.
+#[derive(Debug, Clone, Copy)]
+pub struct CentroidRows<'a> {
+    /// All rows.
+    pub codes: &'a [u8],
+    /// Bytes of a row.
+    pub stride: usize,
+    /// Two codes a byte, the first in the lower half; else one.
+    pub is_packed: bool,
+    /// `[part][centroid][width]`.
+    pub centroids: &'a [f32],
+    /// Centroids of a part.
+    pub per_part: usize,
+    /// Values of a part.
+    pub width: usize,
+}
+
+impl CentroidRows<'_> {
+    /// The codes of one of them.
+    #[inline(always)]
+    pub(super) fn row(&self, id: u64) -> &[u8] {
+        &self.codes[id as usize * self.stride..][..self.stride]
+    }
+
+    /// The centroid of a part of a row.
+    #[inline(always)]
+    pub(super) fn centroid(&self, row: &[u8], part: usize) -> &[f32] {
+        let code = if self.is_packed { (row[part / 2] >> (part % 2 * 4)) & 15 } else { row[part] };
+        &self.centroids[(part * self.per_part + usize::from(code)) * self.width..][..self.width]
+    }
 }
 
 #[inline(always)]
-pub(super) fn pool_f16(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
-    pool_values::<2>(rows, ids, weights, out, |bytes| widen_one(f16::from_le_bytes(bytes)));
+pub(super) fn pool_f32(rows: &[u8], bag: &Bag<'_>, out: &mut [f32]) {
+    pool_f32_from(0, rows, bag, out);
 }
 
 #[inline(always)]
-pub(super) fn pool_bf16(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
-    pool_values::<2>(rows, ids, weights, out, |bytes| {
-        f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)
-    });
+pub(super) fn pool_f16(rows: &[u8], bag: &Bag<'_>, out: &mut [f32]) {
+    pool_f16_from(0, rows, bag, out);
+}
+
+#[inline(always)]
+pub(super) fn pool_bf16(rows: &[u8], bag: &Bag<'_>, out: &mut [f32]) {
+    pool_bf16_from(0, rows, bag, out);
+}
+
+/// Values of rows from `first` on (as of all whose names end so).
+#[inline(always)]
+pub(super) fn pool_f32_from(first: usize, rows: &[u8], bag: &Bag<'_>, out: &mut [f32]) {
+    pool_values(first, rows, bag, out, f32::from_le_bytes);
+}
+
+#[inline(always)]
+pub(super) fn pool_f16_from(first: usize, rows: &[u8], bag: &Bag<'_>, out: &mut [f32]) {
+    pool_values(first, rows, bag, out, |bytes| widen_one(f16::from_le_bytes(bytes)));
+}
+
+#[inline(always)]
+pub(super) fn pool_bf16_from(first: usize, rows: &[u8], bag: &Bag<'_>, out: &mut [f32]) {
+    pool_values(first, rows, bag, out, |bytes| f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16));
 }
 
 /// `out_j = fma(w, x_j, out_j)` for each id in order, so that no instruction set changes a bit.
 #[inline(always)]
 fn pool_values<const N: usize>(
+    first: usize,
     rows: &[u8],
-    ids: &[u64],
-    weights: Option<&[f32]>,
+    bag: &Bag<'_>,
     out: &mut [f32],
     widen: impl Fn([u8; N]) -> f32,
 ) {
-    let stride = out.len() * N;
-    let (wide, tail) = out.as_chunks_mut::<WIDE>();
-    for (chunk, out) in wide.iter_mut().enumerate() {
-        let mut sums = *out;
-        for (i, &id) in ids.iter().enumerate() {
-            let weight = weights.map_or(1.0, |weights| weights[i]);
-            let row = &rows[id as usize * stride..][..stride];
-            let values = &row[chunk * WIDE * N..][..WIDE * N].as_chunks::<N>().0;
-            for lane in 0..WIDE {
-                sums[lane] = weight.mul_add(widen(values[lane]), sums[lane]);
-            }
-        }
-        *out = sums;
+    if first == out.len() {
+        return;
     }
-    let first = wide.len() * WIDE * N;
-    for (i, &id) in ids.iter().enumerate() {
-        let weight = weights.map_or(1.0, |weights| weights[i]);
+    let stride = out.len() * N;
+    for (id, weight) in bag.weighted() {
         let row = &rows[id as usize * stride..][..stride];
-        let values = row[first..].as_chunks::<N>().0;
-        for (out, &value) in tail.iter_mut().zip(values) {
+        for (out, &value) in out[first..].iter_mut().zip(&row.as_chunks().0[first..]) {
             *out = weight.mul_add(widen(value), *out);
         }
     }
 }
 
 #[inline(always)]
-pub(super) fn pool_codes(rows: &CodeRows<'_>, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
+pub(super) fn pool_codes(rows: &CodeRows<'_>, bag: &Bag<'_>, out: &mut [f32]) {
+    pool_codes_from(0, rows, bag, out);
+}
+
+#[inline(always)]
+pub(super) fn pool_codes_from(first: usize, rows: &CodeRows<'_>, bag: &Bag<'_>, out: &mut [f32]) {
     match rows.bits {
-        8 => pool_bits::<8>(rows, ids, weights, out),
-        4 => pool_bits::<4>(rows, ids, weights, out),
-        2 => pool_bits::<2>(rows, ids, weights, out),
+        8 => pool_bits::<8>(first, rows, bag, out),
+        4 => pool_bits::<4>(first, rows, bag, out),
+        2 => pool_bits::<2>(first, rows, bag, out),
         bits => panic!("rows of {bits} bits a value"),
     }
 }
 
 /// `out_j = fma(w·scale, code_j, out_j + w·bias)` for each id in order.
 #[inline(always)]
-fn pool_bits<const BITS: usize>(rows: &CodeRows<'_>, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
-    let (wide, tail) = out.as_chunks_mut::<WIDE>();
-    for (chunk, out) in wide.iter_mut().enumerate() {
-        let mut sums = *out;
-        for (i, &id) in ids.iter().enumerate() {
-            let weight = weights.map_or(1.0, |weights| weights[i]);
-            let row = rows.row(id);
-            let (scale, bias) = rows.params(row);
-            let (scale, bias) = (weight * scale, weight * bias);
-            let codes = &row[rows.codes + chunk * WIDE * BITS / 8..][..WIDE * BITS / 8];
-            let values = unpack_wide::<BITS>(codes);
-            for lane in 0..WIDE {
-                sums[lane] = scale.mul_add(values[lane], sums[lane] + bias);
-            }
-        }
-        *out = sums;
-    }
-    pool_tail::<BITS>(rows, ids, weights, wide.len() * WIDE, tail);
-}
-
-/// The same for the last values of rows, from `first` on.
-#[inline(always)]
-fn pool_tail<const BITS: usize>(
-    rows: &CodeRows<'_>,
-    ids: &[u64],
-    weights: Option<&[f32]>,
-    first: usize,
-    tail: &mut [f32],
-) {
-    if tail.is_empty() {
+fn pool_bits<const BITS: usize>(first: usize, rows: &CodeRows<'_>, bag: &Bag<'_>, out: &mut [f32]) {
+    if first == out.len() {
         return;
     }
-    for (i, &id) in ids.iter().enumerate() {
-        let weight = weights.map_or(1.0, |weights| weights[i]);
+    for (id, weight) in bag.weighted() {
         let row = rows.row(id);
         let (scale, bias) = rows.params(row);
         let (scale, bias) = (weight * scale, weight * bias);
-        let codes = &row[rows.codes + first * BITS / 8..];
-        for (j, out) in tail.iter_mut().enumerate() {
+        let codes = &row[rows.codes..];
+        for (j, out) in out.iter_mut().enumerate().skip(first) {
             *out = scale.mul_add(code::<BITS>(codes, j), *out + bias);
         }
-    }
-}
-
-/// What whole steps of [`WIDE`] values leave over.
-#[inline(always)]
-pub(super) fn pool_codes_tail(rows: &CodeRows<'_>, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
-    let first = out.len() / WIDE * WIDE;
-    let tail = &mut out[first..];
-    match rows.bits {
-        8 => pool_tail::<8>(rows, ids, weights, first, tail),
-        4 => pool_tail::<4>(rows, ids, weights, first, tail),
-        2 => pool_tail::<2>(rows, ids, weights, first, tail),
-        bits => panic!("rows of {bits} bits a value"),
     }
 }
 
@@ -133,27 +187,6 @@ pub(super) fn pool_codes_tail(rows: &CodeRows<'_>, ids: &[u64], weights: Option<
 fn code<const BITS: usize>(codes: &[u8], j: usize) -> f32 {
     let byte = codes[j * BITS / 8];
     f32::from((byte >> (j * BITS % 8)) & (0xFF >> (8 - BITS)))
-}
-
-/// The next codes, by whole words so that lanes differ in the shift alone.
-#[inline(always)]
-fn unpack_wide<const BITS: usize>(codes: &[u8]) -> [f32; WIDE] {
-    let mut values = [0.0; WIDE];
-    if BITS == 8 {
-        for lane in 0..WIDE {
-            values[lane] = f32::from(codes[lane]);
-        }
-        return values;
-    }
-    let per_word = 32 / BITS;
-    let words = codes.as_chunks::<4>().0;
-    for (word, values) in words.iter().zip(values.chunks_exact_mut(per_word)) {
-        let word = u32::from_le_bytes(*word);
-        for (lane, value) in values.iter_mut().enumerate() {
-            *value = ((word >> (lane * BITS)) & (0xFF >> (8 - BITS))) as i32 as f32;
-        }
-    }
-    values
 }
 
 #[inline(always)]
@@ -191,42 +224,23 @@ fn lanes_sum(query: &[f32], term: impl Fn(usize) -> f32) -> f32 {
 }
 
 #[inline(always)]
-pub(super) fn pool_centroids(rows: &CentroidRows<'_>, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
-    match rows.width {
-        4 => pool_parts::<4>(rows, ids, weights, out),
-        8 => pool_parts::<8>(rows, ids, weights, out),
-        16 => pool_parts::<16>(rows, ids, weights, out),
-        width => {
-            for (part, out) in out.chunks_exact_mut(width).enumerate() {
-                for (i, &id) in ids.iter().enumerate() {
-                    let weight = weights.map_or(1.0, |weights| weights[i]);
-                    for (out, &x) in out.iter_mut().zip(rows.centroid(id, part)) {
-                        *out = weight.mul_add(x, *out);
-                    }
-                }
-            }
-        }
-    }
+pub(super) fn pool_centroids(rows: &CentroidRows<'_>, bag: &Bag<'_>, out: &mut [f32]) {
+    pool_centroids_from(0, rows, bag, out);
 }
 
-/// The same for a width that is known: a part's sums stay in registers, and its centroids in the nearest cache.
+/// `out_j = fma(w, x_j, out_j)` for each id in order. `first` is where a part begins.
 #[inline(always)]
-fn pool_parts<const WIDTH: usize>(
-    rows: &CentroidRows<'_>,
-    ids: &[u64],
-    weights: Option<&[f32]>,
-    out: &mut [f32],
-) {
-    for (part, out) in out.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
-        let mut sums = *out;
-        for (i, &id) in ids.iter().enumerate() {
-            let weight = weights.map_or(1.0, |weights| weights[i]);
-            let centroid = rows.centroid(id, part);
-            for lane in 0..WIDTH {
-                sums[lane] = weight.mul_add(centroid[lane], sums[lane]);
+pub(super) fn pool_centroids_from(first: usize, rows: &CentroidRows<'_>, bag: &Bag<'_>, out: &mut [f32]) {
+    if first == out.len() {
+        return;
+    }
+    for (id, weight) in bag.weighted() {
+        let row = rows.row(id);
+        for (part, out) in out.chunks_exact_mut(rows.width).enumerate().skip(first / rows.width) {
+            for (out, &x) in out.iter_mut().zip(rows.centroid(row, part)) {
+                *out = weight.mul_add(x, *out);
             }
         }
-        *out = sums;
     }
 }
 

@@ -11,9 +11,11 @@ use half::f16;
 
 use super::lanes::{nibble_bits, signs, turns, word};
 use super::{
-    CODE_BLOCK, CentroidRows, CodeRows, GRID_STEPS, GridSums, SignTerms, Sums, TILE_PANELS, TILE_QUERIES,
-    Tile, generic,
+    Bag, CODE_BLOCK, CentroidRows, CodeRows, GRID_STEPS, GridSums, SignTerms, Sums, TILE_PANELS,
+    TILE_QUERIES, Tile, generic,
 };
+
+mod pool;
 
 macro_rules! isa {
     ($(#[$doc:meta])* $isa:ident, $module:ident, $by_hand:ident, $features:literal, [$($feature:tt),+]) => {
@@ -47,7 +49,8 @@ macro_rules! isa {
             }
 
             pub(super) fn prefetch_rows(self, rows: &[u8], stride: usize, ids: &[u64]) {
-                ids.iter().for_each(|&id| prefetch(&rows[id as usize * stride..][..stride]));
+                let row = |&id: &u64| rows.get((id as usize).checked_mul(stride)?..)?.get(..stride);
+                ids.iter().filter_map(row).for_each(prefetch);
             }
 
             wrap!($module, rotate(factors: &[f32], first: usize, x: &mut [f32]));
@@ -61,17 +64,18 @@ macro_rules! isa {
             wrap!($module, up_to(values: &[f32; CODE_BLOCK], limit: f32) -> u32);
             wrap!($module, residual(vector: &[f32], centroid: &[f32], residual: &mut [f32], magnitudes: &mut [f32]));
             wrap!($module, grid_points(codes: &[u8], bits: usize, points: &mut [f32], signs: &mut [f32]));
-            wrap!($module, pool_f32(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
-            wrap!($module, pool_f16(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
-            wrap!($module, pool_bf16(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
-            wrap!($module, pool_codes(rows: &CodeRows<'_>, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
-            wrap!($module, pool_centroids(rows: &CentroidRows<'_>, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
+            wrap!($module, pool_f32(rows: &[u8], bag: &Bag<'_>, out: &mut [f32]));
+            wrap!($module, pool_f16(rows: &[u8], bag: &Bag<'_>, out: &mut [f32]));
+            wrap!($module, pool_bf16(rows: &[u8], bag: &Bag<'_>, out: &mut [f32]));
+            wrap!($module, pool_codes(rows: &CodeRows<'_>, bag: &Bag<'_>, out: &mut [f32]));
+            wrap!($module, pool_centroids(rows: &CentroidRows<'_>, bag: &Bag<'_>, out: &mut [f32]));
             wrap!($module, code_products(rows: &CodeRows<'_>, ids: &[u64], query: &[f32], out: &mut [f32]));
         }
 
         mod $module {
             use super::*;
             pub(super) use super::$by_hand::{code_dot, fastscan, pool_codes, rotate, up_to};
+            pub(super) use super::pool::{pool_bf16, pool_centroids, pool_f16, pool_f32};
             compiled!($features, tile(panels: &[f32], queries: &[&[f32]; TILE_QUERIES], out: &mut Tile<TILE_PANELS, TILE_QUERIES>));
             compiled!($features, row(panels: &[f32], query: &[f32], out: &mut [f32]));
             compiled!($features, l2_f32(q: &[f32], x: &[f32]) -> f64);
@@ -93,10 +97,6 @@ macro_rules! isa {
             compiled!($features, sign_estimates(sums: &[u32; CODE_BLOCK], factors: &[u8; 4 * CODE_BLOCK], terms: &SignTerms, estimates: &mut [f32; CODE_BLOCK], lower: &mut [f32; CODE_BLOCK]));
             compiled!($features, residual(vector: &[f32], centroid: &[f32], residual: &mut [f32], magnitudes: &mut [f32]));
             compiled!($features, grid_points(codes: &[u8], bits: usize, points: &mut [f32], signs: &mut [f32]));
-            compiled!($features, pool_f32(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
-            compiled!($features, pool_f16(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
-            compiled!($features, pool_bf16(rows: &[u8], ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
-            compiled!($features, pool_centroids(rows: &CentroidRows<'_>, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]));
             compiled!($features, code_products(rows: &CodeRows<'_>, ids: &[u64], query: &[f32], out: &mut [f32]));
         }
     };
@@ -133,13 +133,16 @@ isa!(
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// Part of what every x86-64 processor can.
 #[inline(always)]
 fn prefetch(bytes: &[u8]) {
-    for line in bytes.chunks(LINE).chain(bytes.last_chunk::<1>().map(<[u8; 1]>::as_slice)) {
-        // SAFETY: prefetching changes nothing, whatever the address, and SSE is always there.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
-    }
+    (0..bytes.len()).step_by(LINE).chain(bytes.len().checked_sub(1)).for_each(|at| prefetch_at(bytes, at));
+}
+
+/// Part of what every x86-64 processor can.
+#[inline(always)]
+fn prefetch_at(bytes: &[u8], at: usize) {
+    // SAFETY: prefetching changes nothing, whatever the address, and SSE is always there.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(at).cast()) }
 }
 
 /// Groups whose bytes, of 255 at most, add up within 16 bits: 256 of them have 4 KiB of codes.
@@ -188,35 +191,32 @@ mod avx512_by_hand {
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), sums) }
     }
 
-    /// 64 sums stay in registers while the rows of a bag go by; what is left over of a row goes the generic way.
+    /// 64 sums stay in registers while the rows of a bag go by; what is left over of a row goes the way of AVX2.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-    pub(super) fn pool_codes(rows: &CodeRows<'_>, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
+    pub(super) fn pool_codes(rows: &CodeRows<'_>, bag: &Bag<'_>, out: &mut [f32]) {
         match rows.bits {
-            8 => pool_wide::<8>(rows, ids, weights, out),
-            4 => pool_wide::<4>(rows, ids, weights, out),
-            _ => pool_wide::<2>(rows, ids, weights, out),
+            8 => pool_wide::<8>(rows, bag, out),
+            4 => pool_wide::<4>(rows, bag, out),
+            _ => pool_wide::<2>(rows, bag, out),
         }
-        generic::pool_codes_tail(rows, ids, weights, out);
+        pool::pool_codes_from(out.len() / 64 * 64, rows, bag, out);
     }
 
     #[target_feature(enable = "avx512f")]
     #[inline]
-    fn pool_wide<const BITS: usize>(
-        rows: &CodeRows<'_>,
-        ids: &[u64],
-        weights: Option<&[f32]>,
-        out: &mut [f32],
-    ) {
+    fn pool_wide<const BITS: usize>(rows: &CodeRows<'_>, bag: &Bag<'_>, out: &mut [f32]) {
         for (chunk, out) in out.as_chunks_mut::<64>().0.iter_mut().enumerate() {
             let parts = out.as_chunks_mut::<16>().0;
             let mut sums =
                 [load_f32(&parts[0]), load_f32(&parts[1]), load_f32(&parts[2]), load_f32(&parts[3])];
-            for (i, &id) in ids.iter().enumerate() {
-                let weight = weights.map_or(1.0, |weights| weights[i]);
+            let first = rows.codes + chunk * 8 * BITS;
+            for (i, &id) in bag.ids.iter().enumerate() {
+                pool::ask(rows.bytes, rows.stride, bag.coming.get(i), first, 8 * BITS);
+                let weight = bag.weights.map_or(1.0, |weights| weights[i]);
                 let row = rows.row(id);
                 let (scale, bias) = rows.params(row);
                 let (scale, bias) = (_mm512_set1_ps(weight * scale), _mm512_set1_ps(weight * bias));
-                let codes = &row[rows.codes + chunk * 8 * BITS..][..8 * BITS];
+                let codes = &row[first..][..8 * BITS];
                 for (part, sum) in sums.iter_mut().enumerate() {
                     let values = _mm512_cvtepi32_ps(lanes::<BITS>(&codes[part * 2 * BITS..][..2 * BITS]));
                     *sum = _mm512_fmadd_ps(scale, values, _mm512_add_ps(*sum, bias));
@@ -382,25 +382,35 @@ mod avx512_by_hand {
 }
 
 mod avx2_by_hand {
+    pub(super) use super::pool::pool_codes;
     use super::*;
-
-    #[target_feature(enable = "avx2,fma,f16c")]
-    pub(super) fn pool_codes(rows: &CodeRows<'_>, ids: &[u64], weights: Option<&[f32]>, out: &mut [f32]) {
-        generic::pool_codes(rows, ids, weights, out);
-    }
 
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn load(bytes: &[u8; 32]) -> __m256i {
+    pub(super) fn load(bytes: &[u8; 32]) -> __m256i {
         // SAFETY: the 32 bytes are there; the instruction asks for no alignment.
         unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
     }
 
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn load_f32(values: &[f32; 8]) -> __m256 {
+    pub(super) fn load_f32(values: &[f32; 8]) -> __m256 {
         // SAFETY: as above, of 8 values.
         unsafe { _mm256_loadu_ps(values.as_ptr()) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub(super) fn load_half(bytes: &[u8; 16]) -> __m128i {
+        // SAFETY: as above, of 16 bytes.
+        unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub(super) fn store_f32(values: __m256, out: &mut [f32; 8]) {
+        // SAFETY: there is room for 8 values; the instruction asks for no alignment.
+        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), values) }
     }
 
     #[target_feature(enable = "avx2")]
@@ -514,7 +524,7 @@ mod avx2_by_hand {
 
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn load_i32(values: &[i32; 8]) -> __m256i {
+    pub(super) fn load_i32(values: &[i32; 8]) -> __m256i {
         // SAFETY: the 8 values are there; the instruction asks for no alignment.
         unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }
     }
@@ -545,10 +555,7 @@ mod avx2_by_hand {
         let (halves, _) = row.as_chunks_mut::<8>();
         let (low, high) = (eight(load_f32(&halves[0])), eight(load_f32(&halves[1])));
         let both = [_mm256_add_ps(low, high), _mm256_sub_ps(low, high)];
-        for (half, x) in halves.iter_mut().zip(both) {
-            // SAFETY: 8 values are there to be written.
-            unsafe { _mm256_storeu_ps(half.as_mut_ptr(), x) }
-        }
+        halves.iter_mut().zip(both).for_each(|(half, x)| store_f32(x, half));
     }
 
     /// Adds to every value its partner's, or takes it from that: a product with ±1 is exact, so the fused

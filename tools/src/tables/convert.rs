@@ -145,7 +145,15 @@ fn each_step(
     version: &TableVersion,
     mut take: impl FnMut(&[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    version.ids().chunks(STEP).try_for_each(|ids| take(bytemuck::cast_slice(&version.lookup(ids)?)))
+    let (mut ids, mut all) = (Vec::with_capacity(STEP), version.ids());
+    loop {
+        ids.clear();
+        ids.extend(all.by_ref().take(STEP));
+        if ids.is_empty() {
+            return Ok(());
+        }
+        take(bytemuck::cast_slice(&version.lookup(&ids)?))?;
+    }
 }
 
 fn write_npy(version: &TableVersion, path: &Path) -> anyhow::Result<()> {
@@ -160,7 +168,7 @@ fn write_pair(version: &TableVersion, to: Kind, path: &Path) -> anyhow::Result<(
     if to == Kind::Hps {
         fs::create_dir_all(path).with_context(|| path.display().to_string())?;
     }
-    write_numbers(&keys, version.ids().into_iter())?;
+    write_numbers(&keys, version.ids())?;
     if to == Kind::DeepRec {
         let each = |number| (0..version.rows()).map(move |_| number);
         write_numbers(&beside(path, "-freqs"), each(0))?;

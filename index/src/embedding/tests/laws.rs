@@ -4,7 +4,6 @@ use proptest::prelude::*;
 
 use super::super::*;
 use super::values;
-use crate::kernel::{CentroidRows, CodeRows, Kernel};
 
 #[test]
 fn bags_are_refused_for_what_is_wrong_with_them() {
@@ -57,110 +56,8 @@ fn budgets_say_what_would_do() {
     assert!(StepCodec::fit(&input(199)).is_err());
 }
 
-/// The order of the sums, word by word.
-fn naive_pool(rows: &CodeRows<'_>, ids: &[u64], weights: &[f32], out: &mut [f32]) {
-    for (&id, &w) in ids.iter().zip(weights) {
-        let row = &rows.bytes[id as usize * rows.stride..][..rows.stride];
-        let half = |at: usize| half::f16::from_le_bytes([row[at], row[at + 1]]).to_f32();
-        let wide = |at: usize| f32::from_le_bytes(row[at..at + 4].try_into().unwrap());
-        let (scale, bias) = match rows.is_wide {
-            true => (wide(rows.params), wide(rows.params + 4)),
-            false => (half(rows.params), half(rows.params + 2)),
-        };
-        for (j, out) in out.iter_mut().enumerate() {
-            let byte = row[rows.codes + j * rows.bits / 8];
-            let code = (byte >> (j * rows.bits % 8)) & (0xFF >> (8 - rows.bits));
-            *out = (w * scale).mul_add(f32::from(code), *out + w * bias);
-        }
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-
-    #[test]
-    fn every_kernel_pools_codes_like_the_definition(
-        seed: u64, bits in prop::sample::select(vec![8usize, 4, 2]), dim in 1usize..200, count in 0usize..9, is_first: bool,
-    ) {
-        let dialect = if is_first { Dialect::Tbe } else { Dialect::Fused16 };
-        let codec = RowwiseCodec::new(dim, bits, dialect).unwrap();
-        let table = Rows::encode(codec, &values(seed, 5 * dim)).unwrap();
-        let ids: Vec<u64> = (0..count as u64).map(|i| (i * 3 + seed % 5) % 5).collect();
-        let weights = values(seed ^ 1, count);
-        let codes = (dim * bits).div_ceil(8);
-        let rows = CodeRows {
-            bytes: table.row_bytes(), stride: codes + 4, bits,
-            codes: if is_first { 4 } else { 0 }, params: if is_first { 0 } else { codes }, is_wide: false,
-        };
-        let mut expected = vec![0.0; dim];
-        naive_pool(&rows, &ids, &weights, &mut expected);
-        let query = values(seed ^ 2, dim);
-        let mut products = vec![0.0; count];
-        Kernel::available()[0].code_products(&rows, &ids, &query, &mut products);
-        for kernel in Kernel::available() {
-            let mut out = vec![0.0; dim];
-            kernel.pool_codes(&rows, &ids, Some(&weights), &mut out);
-            prop_assert_eq!(&out, &expected, "{}", kernel.name());
-            let mut here = vec![0.0; count];
-            kernel.code_products(&rows, &ids, &query, &mut here);
-            prop_assert_eq!(&here, &products, "{}", kernel.name());
-        }
-        let bags = Bags::new(&ids, &[0, 0, 0], None);
-        prop_assert_eq!(bags.is_ok(), count == 0);
-        let offsets = [0, ids.len() as u64];
-        let mut pooled = vec![1.0; dim];
-        table.pool(&Bags::new(&ids, &offsets, Some(&weights)).unwrap(), Pool::Sum, &mut pooled).unwrap();
-        prop_assert_eq!(pooled, expected);
-    }
-
-    #[test]
-    fn every_kernel_pools_plain_values_like_the_definition(seed: u64, dim in 1usize..150, count in 0usize..9) {
-        let ids: Vec<u64> = (0..count as u64).map(|i| (i * 3 + seed % 5) % 5).collect();
-        let weights = values(seed ^ 1, count);
-        for kind in [FloatType::F32, FloatType::F16, FloatType::Bf16] {
-            let table = Rows::encode(FloatCodec::new(dim, kind), &values(seed, 5 * dim)).unwrap();
-            let mut row = vec![0.0; dim];
-            let mut expected = vec![0.0; dim];
-            for (&id, &w) in ids.iter().zip(&weights) {
-                table.read(id, &mut row);
-                expected.iter_mut().zip(&row).for_each(|(acc, &x)| *acc = w.mul_add(x, *acc));
-            }
-            for kernel in Kernel::available() {
-                let mut out = vec![0.0; dim];
-                let rows = table.row_bytes();
-                match kind {
-                    FloatType::F32 => kernel.pool_f32(rows, &ids, Some(&weights), &mut out),
-                    FloatType::F16 => kernel.pool_f16(rows, &ids, Some(&weights), &mut out),
-                    FloatType::Bf16 => kernel.pool_bf16(rows, &ids, Some(&weights), &mut out),
-                }
-                prop_assert_eq!(&out, &expected, "{} {:?}", kernel.name(), kind);
-            }
-        }
-    }
-
-    #[test]
-    fn every_kernel_pools_centroids_like_the_definition(
-        seed: u64, width in prop::sample::select(vec![1usize, 3, 4, 8, 16]), parts in 1usize..6, is_packed: bool,
-    ) {
-        let (per_part, dim) = (if is_packed { 16 } else { 256 }, width * parts);
-        let book = Codebook::new(dim, parts, per_part, values(seed, per_part * dim)).unwrap();
-        let table = Rows::encode(ProductCodec::new(book), &values(seed ^ 1, 7 * dim)).unwrap();
-        let (ids, weights) = ([3, 0, 6, 3], values(seed ^ 2, 4));
-        let (mut row, mut expected) = (vec![0.0; dim], vec![0.0; dim]);
-        for (&id, w) in ids.iter().zip(&weights) {
-            table.read(id, &mut row);
-            expected.iter_mut().zip(&row).for_each(|(acc, &x)| *acc = w.mul_add(x, *acc));
-        }
-        let rows = CentroidRows {
-            codes: table.row_bytes(), stride: table.row_bytes().len() / 7, is_packed,
-            centroids: table.codec().codebook().centroids(), per_part, width,
-        };
-        for kernel in Kernel::available() {
-            let mut out = vec![0.0; dim];
-            kernel.pool_centroids(&rows, &ids, Some(&weights), &mut out);
-            prop_assert_eq!(&out, &expected, "{}", kernel.name());
-        }
-    }
 
     #[test]
     fn no_code_is_further_off_than_half_a_step(seed: u64, dim in 1usize..40) {

@@ -1,0 +1,118 @@
+//! A picture of AUC against bytes, of what a run has printed.
+
+use std::fmt::Write;
+
+use anyhow::{Context, Result};
+
+const WIDTH: f64 = 1000.0;
+const HEIGHT: f64 = 620.0;
+/// Where the panel is, and where names are.
+const LEFT: f64 = 70.0;
+const RIGHT: f64 = 740.0;
+const TOP: f64 = 70.0;
+const BOTTOM: f64 = 560.0;
+const LINE: f64 = 17.0;
+/// Of the way from what plain rows reach down to chance, so much is shown.
+const SHOWN: f64 = 0.4;
+const COLORS: [&str; 9] =
+    ["#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e377c2", "#7f7f7f"];
+const DASHES: [&str; 3] = ["none", "7 3", "2 3"];
+
+/// A method: bytes and AUC at each ratio.
+struct Series {
+    name: String,
+    points: Vec<(f64, f64)>,
+}
+
+/// Draws the lines of a run, the first of which with figures is that of plain rows.
+pub(crate) fn svg(printed: &str) -> Result<String> {
+    let title = printed.lines().next().context("nothing was printed")?;
+    let mut all = series(printed);
+    anyhow::ensure!(all.len() > 1, "no figures of a method");
+    let plain = all.remove(0).points[0];
+    let (low, high) = (plain.1 - (plain.1 - 0.5) * SHOWN, plain.1 + 0.004);
+    let (least, most) = ((plain.0 / 120.0).log2(), (plain.0 * 1.1).log2());
+    let x = |bytes: f64| LEFT + (bytes.log2() - least) / (most - least) * (RIGHT - LEFT);
+    let y = |auc: f64| BOTTOM - (auc - low) / (high - low) * (BOTTOM - TOP);
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
+         role=\"img\" font-family=\"system-ui, sans-serif\" font-size=\"12\">\n<title>AUC against bytes</title>\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
+         <text x=\"{LEFT}\" y=\"30\" font-size=\"17\" font-weight=\"600\">AUC on test rows against bytes of the table</text>\n\
+         <text x=\"{LEFT}\" y=\"50\" fill=\"#555\">{title}; dashed line: plain f32</text>\n\
+         <clipPath id=\"panel\"><rect x=\"{LEFT}\" y=\"{TOP}\" width=\"{}\" height=\"{}\"/></clipPath>\n",
+        RIGHT - LEFT,
+        BOTTOM - TOP
+    );
+    for ratio in [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0] {
+        let at = x(plain.0 / ratio);
+        let label = format!("{} ({ratio}x)", bytes(plain.0 / ratio));
+        writeln!(out, "<path d=\"M{at:.1} {TOP}V{BOTTOM}\" stroke=\"#eee\"/>")?;
+        writeln!(out, "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{label}</text>", BOTTOM + 18.0)?;
+    }
+    for step in (low * 50.0).ceil() as i32..=(high * 50.0) as i32 {
+        let (auc, at) = (f64::from(step) / 50.0, y(f64::from(step) / 50.0));
+        writeln!(out, "<path d=\"M{LEFT} {at:.1}H{RIGHT}\" stroke=\"#eee\"/>")?;
+        writeln!(
+            out,
+            "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{auc:.2}</text>",
+            LEFT - 8.0,
+            at + 4.0
+        )?;
+    }
+    let at = y(plain.1);
+    writeln!(out, "<path d=\"M{LEFT} {at:.1}H{RIGHT}\" stroke=\"#222\" stroke-dasharray=\"9 5\"/>")?;
+    for (number, series) in all.iter().enumerate() {
+        draw(&mut out, number, series, &x, &y)?;
+    }
+    out.push_str("</svg>\n");
+    Ok(out)
+}
+
+/// The methods that have figures, in their order.
+fn series(printed: &str) -> Vec<Series> {
+    let mut all: Vec<Series> = Vec::new();
+    for line in printed.lines() {
+        let Some((name, figures)) = line.split_at_checked(24) else { continue };
+        let figures: Vec<&str> = figures.split_whitespace().collect();
+        let number = |at: usize| figures.get(at).and_then(|text| text.parse::<f64>().ok());
+        // Ratio, bytes, AUC and its deviation.
+        let (Some(bytes), Some(auc), Some(true)) =
+            (number(1), number(2), figures.get(3).map(|deviation| deviation.starts_with('±')))
+        else {
+            continue;
+        };
+        match all.last_mut() {
+            Some(last) if last.name == name.trim() => last.points.push((bytes, auc)),
+            _ => all.push(Series { name: name.trim().to_owned(), points: vec![(bytes, auc)] }),
+        }
+    }
+    all
+}
+
+/// A line through its points, cut off at the panel, and its name beside that.
+fn draw(
+    out: &mut String,
+    number: usize,
+    series: &Series,
+    x: &impl Fn(f64) -> f64,
+    y: &impl Fn(f64) -> f64,
+) -> Result<()> {
+    let (color, dash) = (COLORS[number % COLORS.len()], DASHES[number / COLORS.len() % DASHES.len()]);
+    let style = format!("stroke=\"{color}\" stroke-width=\"1.6\" stroke-dasharray=\"{dash}\" fill=\"none\"");
+    let points: Vec<String> =
+        series.points.iter().map(|&(bytes, auc)| format!("{:.1},{:.1}", x(bytes), y(auc))).collect();
+    writeln!(out, "<g clip-path=\"url(#panel)\"><title>{}</title>", series.name)?;
+    writeln!(out, "<polyline points=\"{}\" {style}/>", points.join(" "))?;
+    for &(bytes, auc) in &series.points {
+        writeln!(out, "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"2.6\" fill=\"{color}\"/>", x(bytes), y(auc))?;
+    }
+    let (at, left) = (TOP + 6.0 + LINE * number as f64, RIGHT + 20.0);
+    writeln!(out, "</g>\n<path d=\"M{left} {at}h30\" {style}/>")?;
+    writeln!(out, "<text x=\"{}\" y=\"{}\">{}</text>", left + 38.0, at + 4.0, series.name)?;
+    Ok(())
+}
+
+fn bytes(count: f64) -> String {
+    if count < 10_000.0 { format!("{:.1} kB", count / 1000.0) } else { format!("{:.0} kB", count / 1000.0) }
+}

@@ -1,0 +1,123 @@
+//! Tables of zeros: which values are kept is searched while the model is trained (DeepLight, AutoSrh).
+
+use anyhow::{Context, Result};
+use nearline::embedding::{FitInput, Hash, Pruning, Saliency, Sparse, Table};
+
+use crate::data::Data;
+use crate::model::{BATCH, EPOCHS, Kind, Model, PATIENCE, Training, shuffled};
+use crate::{DIM, FIRST_SCALE};
+
+/// Epochs without zeros or factors.
+const WARM_UP: usize = 2;
+/// Epochs in which nearly all that are to be become zeros, or factors move.
+const SEARCHED_EPOCHS: usize = 4;
+/// Steps between prunings, and groups of rows, as in the comparison of the methods.
+const EVERY: u64 = 10;
+const GROUPS: usize = 6;
+/// How factors move; the pull is that of L1.
+const FACTOR_RATE: f32 = 0.05;
+const PULL: f32 = 1e-5;
+
+/// What a search has found: the best on validation.
+pub(crate) struct Found {
+    pub(crate) table: Sparse,
+    pub(crate) model: Model,
+    valid: f64,
+    waited: usize,
+}
+
+/// A search: kind of model, data, bytes, rate, seed.
+pub(crate) type Run = fn(Kind, &Data, u64, f32, u64) -> Result<Found>;
+
+/// All searches, by their methods' names.
+pub(crate) const SEARCHED: [(&str, Run); 2] = [("DeepLight", deep_light), ("AutoSrh", auto_srh)];
+
+/// Values that a table of so many bytes keeps.
+fn kept(data: &Data, budget: u64) -> Result<usize> {
+    let values = vec![1.0; data.ids as usize * DIM];
+    Ok(Sparse::fit(&FitInput::new(&values, DIM, None, budget, 0)?)?.kept())
+}
+
+fn plain(data: &Data, seed: u64) -> Result<Hash> {
+    Ok(Hash::new(data.ids, DIM, data.ids * DIM as u64 * 4, FIRST_SCALE, seed)?)
+}
+
+fn rows_of(table: &dyn Table) -> Result<Vec<f32>> {
+    let ids: Vec<u64> = (0..table.rows()).collect();
+    let mut rows = vec![0.0; ids.len() * DIM];
+    table.lookup(&ids, &mut rows)?;
+    Ok(rows)
+}
+
+/// Keeps the better of what was found and what is now; tells whether to stop.
+fn is_over(best: &mut Option<Found>, table: Sparse, model: &Model, data: &Data) -> bool {
+    let valid = model.valid(data, &table);
+    match best {
+        Some(best) if valid >= best.valid => {
+            best.waited += 1;
+            best.waited == PATIENCE
+        }
+        _ => {
+            *best = Some(Found { table, model: model.clone(), valid, waited: 0 });
+            false
+        }
+    }
+}
+
+/// The least values become zero, more and more; of the epochs in which nearly all have, the best on validation counts.
+fn deep_light(kind: Kind, data: &Data, budget: u64, rate: f32, seed: u64) -> Result<Found> {
+    let kept = kept(data, budget)?;
+    let share = 1.0 - kept as f64 / (data.ids as f64 * DIM as f64);
+    let steps = data.train.len().div_ceil(BATCH) as u64;
+    let period = (SEARCHED_EPOCHS as u64 * steps / 460).max(1);
+    let pruning = Pruning::new(share, WARM_UP as u64 * steps, EVERY, period)?;
+    let mut training = Training::new(kind, data, &plain(data, seed)?, rate, seed);
+    let mut best = None;
+    for epoch in 0..EPOCHS {
+        for batch in shuffled(&data.train, seed, epoch).chunks(BATCH) {
+            training.step(data, batch);
+            pruning.prune(&mut *training.table, training.steps);
+        }
+        if pruning.share_after(training.steps) >= share * 0.99 {
+            let table = Sparse::prune(&rows_of(&*training.table)?, DIM, kept)?;
+            if is_over(&mut best, table, &training.model, data) {
+                break;
+            }
+        }
+    }
+    best.context("no epoch with so many zeros")
+}
+
+/// Rows learn from training data, for some epochs their factors from validation; then rows alone, until that gets no better.
+fn auto_srh(kind: Kind, data: &Data, budget: u64, rate: f32, seed: u64) -> Result<Found> {
+    let kept = kept(data, budget)?;
+    let mut training = Training::new(kind, data, &plain(data, seed)?, rate, seed);
+    let mut saliency = Saliency::new(&data.frequencies, DIM, GROUPS)?;
+    let mut best = None;
+    for epoch in 0..EPOCHS {
+        let valid = shuffled(&data.valid, seed, epoch);
+        let mut of_factors = valid.chunks(BATCH).cycle();
+        for batch in shuffled(&data.train, seed, epoch).chunks(BATCH) {
+            let (ids, mut rows) = training.rows(data, batch);
+            saliency.scale(&ids, &mut rows)?;
+            let (mut of_rows, of_weights) = training.model.gradients(data, batch, &rows);
+            saliency.scale(&ids, &mut of_rows)?;
+            training.move_by(&ids, &of_rows, &of_weights);
+            if (WARM_UP..WARM_UP + SEARCHED_EPOCHS).contains(&epoch) {
+                let batch = of_factors.next().context("no rows for validation")?;
+                let (ids, rows) = training.rows(data, batch);
+                let mut products = rows.clone();
+                saliency.scale(&ids, &mut products)?;
+                let (of_rows, _) = training.model.gradients(data, batch, &products);
+                saliency.step(&ids, &rows, &of_rows, FACTOR_RATE, PULL)?;
+            }
+        }
+        if epoch >= WARM_UP + SEARCHED_EPOCHS {
+            let rows = saliency.fold(&rows_of(&*training.table)?)?;
+            if is_over(&mut best, Sparse::prune(&rows, DIM, kept)?, &training.model, data) {
+                break;
+            }
+        }
+    }
+    best.context("no epoch after the search")
+}

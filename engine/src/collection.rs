@@ -3,6 +3,7 @@
 //! Writes go to the log, then into memory; readers hold an immutable state and never wait. In the background, points in
 //! memory are flushed into segments, and segments merged.
 
+mod calibrate;
 mod codes;
 mod facet;
 mod fields;
@@ -42,6 +43,7 @@ use crate::manifest::Manifest;
 use crate::schema::Schema;
 use crate::state::State;
 
+pub use calibrate::CalibrationReport;
 pub use facet::{FACET_VALUES_MAX, Facet, FacetHit};
 pub use fields::FieldIndex;
 pub(crate) use flush::{live_ids, orphans};
@@ -253,6 +255,7 @@ impl Collection {
             segments: Vec::new(),
             fields: Vec::new(),
             indexes: Vec::new(),
+            questions: Vec::new(),
         };
         Ok(manifest.write(disk)?)
     }

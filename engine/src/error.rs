@@ -132,6 +132,16 @@ pub enum WriteError {
         /// Field indexes at most.
         max: usize,
     },
+    /// Questions to calibrate with that are none.
+    #[error("{what}: {found}; expected {expected}")]
+    Questions {
+        /// What about them.
+        what: &'static str,
+        /// What it is.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
     /// A name that cannot be one, or is taken.
     #[error(transparent)]
     Name(Arc<OpenError>),

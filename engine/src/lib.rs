@@ -45,6 +45,7 @@ mod manifest;
 mod path;
 mod point;
 mod point_id;
+mod questions;
 mod record;
 mod schema;
 mod segment;
@@ -61,11 +62,11 @@ pub use behavior::{
     UserTable, WriteReport as BehaviorReport,
 };
 pub use collection::{
-    Collection, Durability, EXAMPLES_MAX, Example, FACET_VALUES_MAX, Facet, FacetHit, FieldIndex,
-    FilterReport, Fusion, Groups, GroupsAnswer, Job, K_MAX, MATRIX_SAMPLE_MAX, MMR_CANDIDATES_MAX, Matrix,
-    MatrixAnswer, Mmr, OrderBy, PREFETCH_DEPTH_MAX, PREFETCHES_MAX, Page, PointGroup, Query, QueryAnswer,
-    QueryReport, Recommend, RecommendStrategy, ScoredPoint, Scroll, Selector, SnapshotFile, SnapshotInfo,
-    Stats, Strategy, UpdateMode, Version, WriteReport,
+    CalibrationReport, Collection, Durability, EXAMPLES_MAX, Example, FACET_VALUES_MAX, Facet, FacetHit,
+    FieldIndex, FilterReport, Fusion, Groups, GroupsAnswer, Job, K_MAX, MATRIX_SAMPLE_MAX,
+    MMR_CANDIDATES_MAX, Matrix, MatrixAnswer, Mmr, OrderBy, PREFETCH_DEPTH_MAX, PREFETCHES_MAX, Page,
+    PointGroup, Query, QueryAnswer, QueryReport, Recommend, RecommendStrategy, ScoredPoint, Scroll, Selector,
+    SnapshotFile, SnapshotInfo, Stats, Strategy, UpdateMode, Version, WriteReport,
 };
 pub use database::{
     AliasChange, Damage, Database, DatabaseBuilder, DatabaseReport, FromIndex, restore_storage,
@@ -74,6 +75,7 @@ pub use embedding_table::{EmbeddingTable, TableError, TableStats, TableVersion};
 pub use error::{OpenError, QueryError, WriteError};
 pub use live_tier::LiveTierState;
 pub use point::{Point, Vector};
+pub use questions::{QUESTIONS_K_MAX, QUESTIONS_MAX, QUESTIONS_MIN};
 pub use schema::{Schema, VECTOR_NAME_BYTES_MAX, VECTORS_MAX, VectorConfig};
 
 pub use field::{FIELD_INDEXES_MAX, FieldType};
@@ -89,9 +91,9 @@ pub use nearline_index::embedding;
 pub use nearline_index::sdim;
 pub use nearline_index::{
     Answer, BuildOptions, BuildReport, CALIBRATED_K, CALIBRATED_TARGETS, Calibration, Codec, CopyRule, Cost,
-    DIM_MAX, ElementType, FileInfo, Hit, IdSource, Index, IndexError, Info, Metric, OpenOptions, Pin, Pinned,
-    Plan, Probe, Problem, Progress, Rerank, Residency, Result, RouterSetting, RowId, RowStream, Scorer,
-    SearchOptions, Searcher, Setting, Shape, Silent, SourceError, Stage, VectorSlice, VectorSource,
+    DIM_MAX, ElementType, FileInfo, Hit, IdSource, Index, IndexError, Info, Measured, Metric, OpenOptions,
+    Pin, Pinned, Plan, Probe, Problem, Progress, Rerank, Residency, Result, RouterSetting, RowId, RowStream,
+    Scorer, SearchOptions, Searcher, Setting, Shape, Silent, SourceError, Stage, VectorSlice, VectorSource,
     VerifyReport, build, plan, verify,
 };
 pub use nearline_storage::{IoMode, StorageError};

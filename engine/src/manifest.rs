@@ -10,6 +10,7 @@ use nearline_storage::{
 use roaring::RoaringBitmap;
 
 use crate::field::{FIELD_INDEXES_MAX, FieldIndexInfo};
+use crate::questions::QuestionsInfo;
 use crate::schema::Schema;
 use crate::segment::SegmentInfo;
 use crate::vector_index::VectorIndexInfo;
@@ -22,8 +23,9 @@ const KIND_1: [u8; 4] = *b"COLL";
 const DEAD_KIND: [u8; 4] = *b"DEAD";
 const BITMAP_EXTENT_KIND: u16 = 31;
 /// The version of what follows in a manifest, and the oldest that is read, too: its vector indexes kept vectors of their own.
-/// They are passed over, and built anew. Version 4 knew no segments made of an index.
-const VERSION: u16 = 5;
+/// They are passed over, and built anew. Version 4 knew no segments made of an index, version 5 no questions, and one factor for
+/// all recalls.
+const VERSION: u16 = 6;
 const OLDEST: u16 = 3;
 /// Segments at most: more than merging ever leaves.
 const SEGMENTS_MAX: usize = 1 << 16;
@@ -49,6 +51,8 @@ pub(crate) struct Manifest {
     pub(crate) fields: Vec<FieldIndexInfo>,
     /// Vector indexes, at most one for each name of vectors.
     pub(crate) indexes: Vec<VectorIndexInfo>,
+    /// Questions that are kept, at most one file of them for each name of vectors.
+    pub(crate) questions: Vec<QuestionsInfo>,
 }
 
 impl Manifest {
@@ -56,7 +60,8 @@ impl Manifest {
     pub(crate) fn files(&self) -> Vec<String> {
         let segments = self.segments.iter().flat_map(SegmentInfo::files);
         let indexes = self.indexes.iter().flat_map(VectorIndexInfo::files);
-        segments.chain(self.dead.map(dead_name)).chain(indexes).collect()
+        let questions = self.questions.iter().map(QuestionsInfo::file);
+        segments.chain(self.dead.map(dead_name)).chain(indexes).chain(questions).collect()
     }
 
     /// The name of a file of tombstones.
@@ -75,6 +80,8 @@ impl Manifest {
         self.segments.iter().for_each(|segment| segment.encode(&mut out));
         out.u32(self.indexes.len() as u32);
         self.indexes.iter().for_each(|index| index.encode(&mut out));
+        out.u32(self.questions.len() as u32);
+        self.questions.iter().for_each(|questions| questions.encode(&mut out));
         replace_record(disk, MANIFEST, KIND, out.as_bytes())
     }
 
@@ -110,6 +117,7 @@ impl Manifest {
         let segment = |_| SegmentInfo::decode(decoder, &schema, found == OLDEST);
         let segments = (0..count).map(segment).collect::<Result<_, _>>()?;
         let indexes = decode_indexes(decoder, &schema, found)?;
+        let questions = if found < 6 { Vec::new() } else { decode_questions(decoder, &schema)? };
         Ok(Self {
             store_id,
             schema,
@@ -121,6 +129,7 @@ impl Manifest {
             segments,
             fields,
             indexes,
+            questions,
         })
     }
 }
@@ -153,7 +162,16 @@ fn decode_indexes(
         (0..count).try_for_each(|_| VectorIndexInfo::skip_3(decoder))?;
         return Ok(Vec::new());
     }
-    (0..count).map(|_| VectorIndexInfo::decode(decoder, schema.len())).collect()
+    (0..count).map(|_| VectorIndexInfo::decode(decoder, schema.len(), version)).collect()
+}
+
+fn decode_questions(decoder: &mut Decoder<'_>, schema: &Schema) -> Result<Vec<QuestionsInfo>, StorageError> {
+    let at = decoder.offset();
+    let count = decoder.u32()? as usize;
+    if count > schema.len() {
+        return Err(decoder.wrong(at, "names of vectors with questions", count as u64, schema.len() as u64));
+    }
+    (0..count).map(|_| QuestionsInfo::decode(decoder, schema.len())).collect()
 }
 
 fn dead_name(number: u64) -> String {
@@ -263,6 +281,7 @@ mod tests {
             segments: Vec::new(),
             fields,
             indexes: Vec::new(),
+            questions: vec![QuestionsInfo { number: 2, at: 0, count: 60, k: 10, bytes: 8_192 }],
         };
         let disk = SimDisk::new(0);
         manifest.write(&disk).unwrap();

@@ -38,13 +38,12 @@ impl Vector {
 
     /// The stored bytes, or what of the vector does not fit.
     pub(crate) fn to_bytes(&self, element: ElementType) -> Result<Vec<u8>, String> {
-        let wide = |values: &mut dyn Iterator<Item = f32>| float_bytes(values, element);
         match (self, element) {
             (Self::U8(values), ElementType::U8) => Ok(values.clone()),
             (Self::I8(values), ElementType::I8) => Ok(values.iter().map(|x| x.cast_unsigned()).collect()),
-            (Self::F32(values), _) => wide(&mut values.iter().copied()),
-            (Self::U8(values), _) => wide(&mut values.iter().map(|&x| x.into())),
-            (Self::I8(values), _) => wide(&mut values.iter().map(|&x| x.into())),
+            (Self::F32(values), _) => float_bytes(values.iter().copied(), element),
+            (Self::U8(values), _) => float_bytes(values.iter().map(|&x| x.into()), element),
+            (Self::I8(values), _) => float_bytes(values.iter().map(|&x| x.into()), element),
         }
     }
 
@@ -64,16 +63,25 @@ impl Vector {
 }
 
 /// Numbers as elements of a type.
-fn float_bytes(values: &mut dyn Iterator<Item = f32>, element: ElementType) -> Result<Vec<u8>, String> {
-    let mut out = Vec::new();
-    for value in values {
-        let in_range = |low: f32, high: f32| value.fract() == 0.0 && (low..=high).contains(&value);
-        match element {
-            ElementType::F32 => out.extend_from_slice(&value.to_le_bytes()),
-            ElementType::F16 => out.extend_from_slice(&f16::from_f32(value).to_le_bytes()),
-            ElementType::U8 if in_range(0.0, 255.0) => out.push(value as u8),
-            ElementType::I8 if in_range(-128.0, 127.0) => out.push((value as i8).cast_unsigned()),
-            _ => return Err(format!("{value}, which is no {element}")),
+fn float_bytes(values: impl ExactSizeIterator<Item = f32>, element: ElementType) -> Result<Vec<u8>, String> {
+    let mut out = vec![0; values.len() * element.bytes()];
+    match element {
+        ElementType::F32 => {
+            out.as_chunks_mut().0.iter_mut().zip(values).for_each(|(to, value)| *to = value.to_le_bytes());
+        }
+        ElementType::F16 => {
+            let half = |value: f32| f16::from_f32(value).to_le_bytes();
+            out.as_chunks_mut().0.iter_mut().zip(values).for_each(|(to, value)| *to = half(value));
+        }
+        ElementType::U8 | ElementType::I8 => {
+            let (low, high) = if element == ElementType::U8 { (0.0, 255.0) } else { (-128.0, 127.0) };
+            for (to, value) in out.iter_mut().zip(values) {
+                if value.fract() != 0.0 || !(low..=high).contains(&value) {
+                    return Err(format!("{value}, which is no {element}"));
+                }
+                // Whole numbers below 0 are signed bytes.
+                *to = (value as i16).cast_unsigned() as u8;
+            }
         }
     }
     Ok(out)

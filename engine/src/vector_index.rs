@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nearline_index::{
     Answer, Delta, Filter, Flat, Index, IndexError, Live, OpenOptions, Pin, Probe, Problem, Rerank, RowFiles,
-    RowId, SearchOptions, Searcher,
+    RowId, SearchOptions, Searcher, Widen,
 };
 use nearline_storage::{Decoder, Disk, Encoder, PartDisk, StorageError};
 use roaring::RoaringBitmap;
@@ -37,8 +37,10 @@ pub(crate) struct VectorIndexInfo {
     pub(crate) built_rows: u64,
     /// Vectors that it had when `widen` was measured.
     pub(crate) measured_rows: u64,
-    /// By which factor more lists are looked at than were when it was built.
-    pub(crate) widen: f32,
+    /// By which factors more lists are looked at than were when it was built.
+    pub(crate) widen: Widen,
+    /// The largest of them right after it was built as a whole.
+    pub(crate) built_widen: f32,
     /// Bytes of all files.
     pub(crate) bytes: u64,
     /// The names of all files, behind the prefix.
@@ -48,15 +50,23 @@ pub(crate) struct VectorIndexInfo {
 impl VectorIndexInfo {
     pub(crate) fn encode(&self, out: &mut Encoder) {
         out.u64(self.number).u32(self.at as u32).u64(self.rows).u32(self.last.0);
-        out.u64(self.built_rows).u64(self.measured_rows).f32(self.widen).u64(self.bytes);
+        out.u64(self.built_rows).u64(self.measured_rows);
+        self.widen.factors().iter().for_each(|factor| {
+            out.f32(*factor);
+        });
+        out.f32(self.built_widen).u64(self.bytes);
         out.u32(self.names.len() as u32);
         self.names.iter().for_each(|name| {
             out.str(name);
         });
     }
 
-    /// `vectors` is the number of names in the schema.
-    pub(crate) fn decode(decoder: &mut Decoder<'_>, vectors: usize) -> Result<Self, StorageError> {
+    /// `vectors` is the number of names in the schema, `version` that of the manifest.
+    pub(crate) fn decode(
+        decoder: &mut Decoder<'_>,
+        vectors: usize,
+        version: u16,
+    ) -> Result<Self, StorageError> {
         let number = decoder.u64()?;
         let place = decoder.offset();
         let at = decoder.u32()? as usize;
@@ -65,7 +75,14 @@ impl VectorIndexInfo {
         }
         let (rows, last) = (decoder.u64()?, RowId(decoder.u32()?));
         let (built_rows, measured_rows) = (decoder.u64()?, decoder.u64()?);
-        let (widen, bytes) = (decoder.f32()?, decoder.u64()?);
+        let (widen, built_widen) = match version {
+            ..6 => (Widen::all(factor(decoder)?), 1.0),
+            _ => {
+                let widen = [factor(decoder)?, factor(decoder)?, factor(decoder)?];
+                (Widen::new(widen), factor(decoder)?)
+            }
+        };
+        let bytes = decoder.u64()?;
         let place = decoder.offset();
         let count = decoder.u32()? as usize;
         if count > FILES_MAX {
@@ -75,7 +92,7 @@ impl VectorIndexInfo {
         for _ in 0..count {
             names.push(decoder.str()?.to_owned());
         }
-        Ok(Self { number, at, rows, last, built_rows, measured_rows, widen, bytes, names })
+        Ok(Self { number, at, rows, last, built_rows, measured_rows, widen, built_widen, bytes, names })
     }
 
     /// Reads over what version 3 knew of an index, which kept vectors of its own.
@@ -92,6 +109,16 @@ impl VectorIndexInfo {
     pub(crate) fn files(&self) -> impl Iterator<Item = String> {
         let prefix = prefix(self.number, self.at);
         self.names.iter().map(move |name| format!("{prefix}{name}"))
+    }
+}
+
+/// A factor by which more lists are looked at.
+fn factor(decoder: &mut Decoder<'_>) -> Result<f32, StorageError> {
+    let place = decoder.offset();
+    let found = decoder.f32()?;
+    match found.is_finite() && found >= 1.0 {
+        true => Ok(found),
+        false => Err(decoder.wrong(place, "factor of lists", found.to_bits().into(), 1f32.to_bits().into())),
     }
 }
 
@@ -215,6 +242,11 @@ impl VectorIndex {
             return Err(StorageError::corrupt(&file, 0, "vectors of an index", found, info.rows).into());
         }
         Ok(Self { unmeasured: info.rows, info, index, searchers: Mutex::default() })
+    }
+
+    /// The same index, of which something else is known now.
+    pub(crate) fn known_as(&self, info: VectorIndexInfo) -> Self {
+        Self { info, index: self.index.clone(), unmeasured: 0, searchers: Mutex::default() }
     }
 
     /// What a search goes by while nothing was added.

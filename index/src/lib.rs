@@ -63,7 +63,9 @@ pub use error::{IndexError, Result, SourceError};
 pub use flat::{
     AllowedRows, CodeAsk, Flat, FlatSummary, FlatWalk, FlatWriter, Nearest, Picked, RowCodes, RowSet,
 };
-pub use live::{Delta, FoldOptions, FoldReport, Grown, Live, RowFiles, fold, measure};
+pub use live::{
+    Delta, FoldOptions, FoldReport, Grown, Live, Measured, RowFiles, Widen, fold, measure, measure_questions,
+};
 pub use metric::{Distances, Metric, Scorer};
 pub use posting::Codec;
 pub use search::{

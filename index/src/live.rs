@@ -9,13 +9,16 @@ mod fold;
 mod measure;
 mod place;
 mod row_files;
+mod truth;
+mod widen;
 
 use std::sync::Arc;
 
 pub use delta::{Delta, Grown};
 pub use fold::{FoldOptions, FoldReport, fold};
-pub use measure::measure;
+pub use measure::{Measured, measure, measure_questions};
 pub use row_files::RowFiles;
+pub use widen::Widen;
 
 /// What a search of an index that changes goes by, beside the index.
 #[derive(Debug, Clone)]
@@ -24,6 +27,6 @@ pub struct Live {
     pub rows: Arc<RowFiles>,
     /// What was added to the lists.
     pub delta: Arc<Delta>,
-    /// By which factor more lists are looked at than were when the index was calibrated ([`measure`]).
-    pub widen: f32,
+    /// By which factors more lists are looked at than were when the index was calibrated ([`measure`]).
+    pub widen: Widen,
 }

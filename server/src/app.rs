@@ -19,6 +19,7 @@ use crate::content::{bytes_of, units};
 use crate::edge::edge;
 use crate::error::ApiError;
 use crate::guard::guard;
+use crate::kept::Kept;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::openapi;
@@ -54,7 +55,7 @@ struct Inner {
     /// Collections that were asked for. They stay open: opening one reads its log.
     open: Mutex<BTreeMap<String, Collection>>,
     /// Behaviour spaces, likewise.
-    spaces: Mutex<BTreeMap<String, BehaviorSpace>>,
+    spaces: Kept<BehaviorSpace>,
     /// Embedding tables, likewise.
     tables: Tables,
     search: Pool,
@@ -103,7 +104,7 @@ impl App {
             metrics,
             database,
             open: Mutex::default(),
-            spaces: Mutex::default(),
+            spaces: Kept::default(),
             tables: Tables::default(),
             search: Pool::start("search", searchers, config.queue)?,
             write: Pool::start("write", config.write_threads, config.queue)?,
@@ -245,28 +246,16 @@ impl App {
         drop(before);
     }
 
-    fn spaces(&self) -> MutexGuard<'_, BTreeMap<String, BehaviorSpace>> {
-        self.inner.spaces.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A behaviour space, kept open until it is dropped.
     pub(crate) fn space(&self, name: &str) -> Result<BehaviorSpace, ApiError> {
-        let mut spaces = self.spaces();
-        if let Some(space) = spaces.get(name) {
-            return Ok(space.clone());
-        }
-        let space = self.database().behavior_space(name)?;
-        spaces.insert(name.to_owned(), space.clone());
-        Ok(space)
+        Ok(self.inner.spaces.get(name, || self.database().behavior_space(name))?)
     }
 
     /// Drops a behaviour space; false if there is none.
     pub(crate) fn drop_space(&self, name: &str) -> Result<bool, ApiError> {
-        // Nobody opens it in between.
-        let mut spaces = self.spaces();
         match self.database().drop_behavior_space(name) {
             Ok(()) => {
-                spaces.remove(name);
+                self.inner.spaces.forget(name);
                 Ok(true)
             }
             Err(OpenError::Missing { .. }) => Ok(false),
@@ -293,7 +282,7 @@ impl App {
         }
         self.inner.sync();
         drop(std::mem::take(&mut *self.open()));
-        drop(std::mem::take(&mut *self.spaces()));
+        self.inner.spaces.close();
         self.inner.tables.close();
     }
 }

@@ -19,6 +19,7 @@ mod exchange;
 mod form;
 mod guard;
 mod json;
+mod kept;
 mod keys;
 mod log;
 mod metrics;

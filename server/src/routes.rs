@@ -3,6 +3,7 @@
 mod aliases;
 mod behaviors;
 mod binary;
+mod calibrate;
 mod collections;
 mod count;
 mod edit;
@@ -49,6 +50,7 @@ pub(crate) fn limited() -> Routes {
         .merge(storage::routes())
         .merge(binary::routes())
         .merge(own::routes())
+        .merge(calibrate::routes())
         .merge(behaviors::routes())
         .merge(tables::routes())
         .merge(recover::routes())

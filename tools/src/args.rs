@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use nearline::{CopyRule, IoMode, Residency};
 
 use crate::{
-    behaviors, build, collections, compact, demo, exit, export, generate, groundtruth, import, inspect,
-    query, recall, serve, snapshot, tables, verify,
+    behaviors, build, calibrate, collections, compact, demo, exit, export, generate, groundtruth, import,
+    inspect, query, recall, serve, snapshot, tables, verify,
 };
 
 /// Nearline: vector search on disk.
@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Snapshot(snapshot::Args),
     /// Rewrite a collection without what died
     Compact(compact::Args),
+    /// Measure with real questions how widely a collection must be searched, and keep them
+    Calibrate(calibrate::Args),
     /// Make, ask and convert embedding tables
     Table(tables::Args),
     /// What users did, from logs into a behaviour space and out of it

@@ -144,9 +144,10 @@ fn of_opening(error: &OpenError) -> Exit {
 
 fn of_writing(error: &WriteError) -> Exit {
     match error {
-        WriteError::Vector { .. } | WriteError::Payload { .. } | WriteError::TooLarge { .. } => {
-            Exit::BadInput
-        }
+        WriteError::Vector { .. }
+        | WriteError::Payload { .. }
+        | WriteError::Questions { .. }
+        | WriteError::TooLarge { .. } => Exit::BadInput,
         WriteError::Filter(_)
         | WriteError::PayloadPath(_)
         | WriteError::FieldPath(_)

@@ -4,6 +4,7 @@
 mod args;
 mod behaviors;
 mod build;
+mod calibrate;
 mod collections;
 mod compact;
 mod db;
@@ -82,6 +83,7 @@ fn dispatch(command: &Command) -> anyhow::Result<()> {
         Command::Collections(args) => collections::run(args),
         Command::Snapshot(args) => snapshot::run(args),
         Command::Compact(args) => compact::run(args),
+        Command::Calibrate(args) => calibrate::run(args),
         Command::Table(args) => tables::run(args),
         Command::Behaviors(args) => behaviors::run(args),
         Command::Serve(args) => serve::run(args),

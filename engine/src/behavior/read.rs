@@ -43,8 +43,14 @@ impl BehaviorReader<'_> {
         Ok(self)
     }
 
-    /// Asks, and asks again if the epoch went meanwhile, with what it needs: another serves by then.
-    fn answered<R>(&self, ask: impl Fn(&Self) -> Result<R, BehaviorError>) -> Result<R, BehaviorError> {
+    /// Asks, and asks again if the epoch went meanwhile, with what it needs: another serves by then. It is not asked about vectors
+    /// that are none of its own.
+    fn answered<R>(
+        &self,
+        about: &[Candidates<'_>],
+        ask: impl Fn(&Self) -> Result<R, BehaviorError>,
+    ) -> Result<R, BehaviorError> {
+        let has_vectors = about.iter().any(|candidates| matches!(candidates, Candidates::Vectors(_)));
         let mut reader = self.clone();
         loop {
             let answer = ask(&reader);
@@ -52,6 +58,9 @@ impl BehaviorReader<'_> {
             match state.epochs.answering(reader.epoch.number) {
                 Ok(_) => return answer,
                 Err(gone) if self.is_chosen => return Err(gone),
+                Err(gone) if has_vectors && state.epochs.serving().shape().dim() != self.shape().dim() => {
+                    return Err(gone);
+                }
                 Err(_) => reader.epoch = Arc::clone(state.epochs.serving()),
             }
         }
@@ -77,7 +86,8 @@ impl BehaviorReader<'_> {
     /// # Errors
     /// As [`BehaviorReader::interest`].
     pub fn interests(&self, questions: &[(u64, Candidates<'_>)]) -> Result<Interests, BehaviorError> {
-        self.answered(|reader| reader.interests_once(questions))
+        let about: Vec<Candidates<'_>> = questions.iter().map(|(_, candidates)| *candidates).collect();
+        self.answered(&about, |reader| reader.interests_once(questions))
     }
 
     fn interests_once(&self, questions: &[(u64, Candidates<'_>)]) -> Result<Interests, BehaviorError> {
@@ -111,7 +121,7 @@ impl BehaviorReader<'_> {
     /// # Errors
     /// When files cannot be read.
     pub fn tables(&self, users: &[u64]) -> Result<Vec<UserTable>, BehaviorError> {
-        self.answered(|reader| reader.tables_once(users))
+        self.answered(&[], |reader| reader.tables_once(users))
     }
 
     fn tables_once(&self, users: &[u64]) -> Result<Vec<UserTable>, BehaviorError> {
@@ -130,7 +140,7 @@ impl BehaviorReader<'_> {
     /// # Errors
     /// When files cannot be read.
     pub fn behaviors(&self, user: u64, span: Span) -> Result<Vec<Behavior>, BehaviorError> {
-        self.answered(|reader| reader.behaviors_once(user, span))
+        self.answered(&[], |reader| reader.behaviors_once(user, span))
     }
 
     fn behaviors_once(&self, user: u64, span: Span) -> Result<Vec<Behavior>, BehaviorError> {
@@ -161,7 +171,7 @@ impl BehaviorReader<'_> {
         candidates: &Candidates<'_>,
         k: usize,
     ) -> Result<Vec<Vec<SimilarBehavior>>, BehaviorError> {
-        self.answered(|reader| reader.top_k_hamming_once(user, candidates, k))
+        self.answered(&[*candidates], |reader| reader.top_k_hamming_once(user, candidates, k))
     }
 
     fn top_k_hamming_once(
@@ -204,7 +214,7 @@ impl BehaviorReader<'_> {
         candidates: &Candidates<'_>,
         scale: f32,
     ) -> Result<Vec<f32>, BehaviorError> {
-        self.answered(|reader| reader.exact_attention_once(user, candidates, scale))
+        self.answered(&[*candidates], |reader| reader.exact_attention_once(user, candidates, scale))
     }
 
     fn exact_attention_once(

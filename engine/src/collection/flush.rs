@@ -16,6 +16,7 @@ use crate::error::WriteError;
 use crate::field::field_number;
 use crate::manifest::{MANIFEST, Manifest, is_dead_file, write_dead};
 use crate::point_id::PointId;
+use crate::questions::is_questions_file;
 use crate::record::{Stored, row_of};
 use crate::segment::{Segment, SegmentInfo, SegmentWriter, codes_number, decode_id_row, is_segment_file};
 use crate::state::State;
@@ -251,7 +252,11 @@ pub(crate) fn orphans(
     let is_small = |name: &str| name.starts_with(MANIFEST) || name.starts_with(METADATA);
     let is_draft = |name: &str| is_temp_name(name) && (building.is_none() || is_small(name));
     let ours = |name: &str| {
-        is_segment_file(name) || is_dead_file(name) || index_number(name).is_some() || is_draft(name)
+        is_segment_file(name)
+            || is_dead_file(name)
+            || is_questions_file(name)
+            || index_number(name).is_some()
+            || is_draft(name)
     };
     // They are not named, but go with their segments.
     let is_codes = |name: &str| {

@@ -10,17 +10,21 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
-use nearline_index::{BuildOptions, FoldOptions, Grown, IndexError, Progress, RowFiles, RowId, Stage};
+use nearline_index::{
+    BuildOptions, FoldOptions, Grown, IndexError, Live, Progress, RowFiles, RowId, Stage, VectorSource, Widen,
+};
 use nearline_storage::Disk;
 
 pub(super) use self::choose::IndexJob;
 use self::choose::{IndexView, ListedView, choose_index};
 pub(super) use self::source::covered;
 use self::source::{READ, Source};
+use super::calibrate::{measured_by, widen_of};
 use super::flush::dead_points;
 use super::write::refused;
 use super::{Collection, Inner, locked};
 use crate::error::WriteError;
+use crate::questions::Questions;
 use crate::schema::VectorConfig;
 use crate::segment::Segment;
 use crate::state::State;
@@ -90,6 +94,7 @@ impl Collection {
         drop(files);
         inner.wake();
         while let Some((at, job)) = inner.due_index(Duration::MAX).filter(|_| !inner.has_background) {
+            let _permit = inner.permit();
             inner.run_index(at, job)?;
         }
         Ok(())
@@ -120,12 +125,12 @@ impl Inner {
     }
 
     /// Whether nobody needs what is being built any more.
-    fn is_closing(&self) -> bool {
+    pub(super) fn is_closing(&self) -> bool {
         self.is_dropped() || locked(&self.background).stopping
     }
 
     /// Waits until no other index is being built.
-    fn permit(&self) -> Option<std::sync::MutexGuard<'static, ()>> {
+    pub(super) fn permit(&self) -> Option<std::sync::MutexGuard<'static, ()>> {
         loop {
             match BUILDING.try_lock() {
                 Ok(permit) => return Some(permit),
@@ -160,7 +165,7 @@ impl Inner {
             built: listed.index.info.built_rows,
             bytes: listed.live.delta.bytes(),
             bytes_most: self.limits.index_added,
-            widen: listed.live.widen,
+            widen: listed.live.widen.most() / listed.index.info.built_widen,
             is_outgrown: locked(&self.outgrown).contains(&at),
         };
         IndexView { listed: listed.map(view), rest, least, quiet: Duration::ZERO }
@@ -291,6 +296,9 @@ impl Inner {
         if is_alike && new.unmeasured * MEASURED_SHARE < new.info.rows {
             return Ok(new);
         }
+        if let Some(questions) = self.questions(new.info.at) {
+            return self.asked(new, &questions, &|| self.is_closing());
+        }
         let info = &new.info;
         let mut queries = Vec::new();
         for segment in state.segments.iter().filter(|segment| segment.info.first <= info.last) {
@@ -304,6 +312,22 @@ impl Inner {
         }
         let live = new.live(Arc::clone(&old.live.rows));
         new.info.widen = nearline_index::measure(&new.index, &live, &queries, &|row| state.is_dead(row))?;
+        new.info.measured_rows = new.info.rows;
+        new.unmeasured = 0;
+        Ok(new)
+    }
+
+    /// An index that was written, with what the questions say of how widely it must be searched.
+    fn asked(
+        &self,
+        mut new: VectorIndex,
+        questions: &Questions,
+        is_cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<VectorIndex, WriteError> {
+        let (state, rows) = self.rows_now(new.info.at)?;
+        let listed = Listed::new(new.known_as(new.info.clone()), rows);
+        let measured = measured_by(&state, &listed, questions, is_cancelled)?;
+        new.info.widen = widen_of(&measured, new.info.widen);
         new.info.measured_rows = new.info.rows;
         new.unmeasured = 0;
         Ok(new)
@@ -337,7 +361,9 @@ impl Inner {
                 if let Some(listed) = state.indexes.get_mut(at).and_then(Option::as_mut)
                     && listed.index.info.number == number
                 {
-                    *listed = next.clone();
+                    // It may have been calibrated meanwhile.
+                    listed.live = Live { widen: listed.live.widen, ..next.live.clone() };
+                    listed.last = next.last;
                 }
             });
             self.changed.notify_all();
@@ -461,9 +487,12 @@ impl Inner {
         }
         let name = format!("vectors {at} of {}", self.disk.root().display());
         let source = Source { name, state: Arc::clone(state), at, shape: config.shape(), covered: &covered };
+        let questions = self.questions(at);
+        let asked = questions.as_ref().map(Questions::source).transpose()?;
         let options = BuildOptions {
             metric: config.metric,
             rows_outside: true,
+            calibration_queries: asked.as_ref().map(|asked| asked as &dyn VectorSource),
             calibration_rows: CALIBRATION_ROWS,
             memory_bytes: self.limits.index_memory,
             threads: std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2),
@@ -479,13 +508,18 @@ impl Inner {
             last: state.segments.last().map_or(RowId(0), |segment| segment.info.last),
             built_rows: report.rows,
             measured_rows: report.rows,
-            widen: 1.0,
+            widen: Widen::NONE,
+            built_widen: 1.0,
             bytes: 0,
             names: Vec::new(),
         };
         let info = listed(&self.disk, info).map_err(refused)?;
         let mut built = VectorIndex::open(&self.disk, info, self.limits.index_cache)?;
         built.unmeasured = 0;
+        if let Some(questions) = &questions {
+            built = self.asked(built, questions, is_cancelled)?;
+            built.info.built_widen = built.info.widen.most();
+        }
         Ok(Some(built))
     }
 }

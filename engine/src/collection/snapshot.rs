@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use nearline_storage::{BlockCache, Disk, IoMode, OsDisk, StorageError};
 
-use super::verify::verify_fields;
+use super::verify::{verify_fields, verify_questions};
 use super::{Collection, Inner, METADATA, locked, metadata};
 use crate::database::check_name;
 use crate::error::{OpenError, WriteError};
@@ -205,6 +205,7 @@ pub(crate) fn verify_folder(folder: &Path) -> Result<(), OpenError> {
     for info in &manifest.indexes {
         VectorIndex::verify_files(&disk, info)?;
     }
+    verify_questions(disk.as_ref(), &manifest)?;
     manifest.segments.into_iter().try_for_each(|info| {
         let segment = Segment::open(&disk, manifest.store_id, &manifest.schema, info, &cache)?;
         segment.verify(disk.as_ref(), manifest.store_id)?;

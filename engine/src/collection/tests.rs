@@ -1,5 +1,6 @@
 //! Collections against their twin, and against crashes, faults and damage.
 
+mod calibrate;
 mod codes;
 mod crash;
 mod damage;
@@ -136,6 +137,8 @@ enum Step {
     Index {
         at: usize,
     },
+    /// The vectors of the first name get questions.
+    Calibrate,
 }
 
 impl Step {
@@ -152,17 +155,20 @@ impl Step {
             7 if random.once_in(3) => {
                 Self::Drop { path: FIELDS[random.below(FIELDS.len() as u64) as usize].0 }
             }
-            8 if random.once_in(3) => Self::Index { at: random.below(2) as usize },
+            8 if random.once_in(3) => match random.below(3) {
+                2 => Self::Calibrate,
+                at => Self::Index { at: at as usize },
+            },
             7..9 => Self::Build,
             _ => Self::Call(Call::random(random)),
         }
     }
 
-    /// Some by chance, and among them that the points are flushed and get a vector index.
+    /// Some by chance, and among them that the points are flushed and get a vector index, measured with questions.
     fn some(random: &mut Random, count: u64) -> Vec<Self> {
         let mut steps: Vec<Self> = (0..count).map(|_| Self::random(random)).collect();
         let middle = steps.len() / 2;
-        steps.splice(middle..middle, [Self::Flush, Self::Index { at: 0 }]);
+        steps.splice(middle..middle, [Self::Flush, Self::Index { at: 0 }, Self::Calibrate]);
         steps
     }
 
@@ -171,7 +177,7 @@ impl Step {
         match self {
             Self::Call(call) => call.is_synced(),
             Self::Flush | Self::Merge { .. } | Self::Compact | Self::Sync | Self::Index { .. } => true,
-            Self::Create { .. } | Self::Drop { .. } | Self::Build => false,
+            Self::Create { .. } | Self::Drop { .. } | Self::Build | Self::Calibrate => false,
         }
     }
 
@@ -195,6 +201,7 @@ impl Step {
             Self::Drop { path } => on.drop_field_index(path).map(drop),
             Self::Build => on.shared.inner.build_all_fields(),
             Self::Index { at } => on.shared.inner.build_index(*at),
+            Self::Calibrate => on.calibrate("", twin::questions(), 3).map(drop),
         }
     }
 }
@@ -214,9 +221,20 @@ fn asked(name: &str, default: u64) -> u64 {
 fn check_names(disk: &SimDisk) {
     let names = disk.list().unwrap();
     let is_known = |name: &&String| {
-        ["COLLECTION", "points.", "ids.", "vectors.", "rows.", "dead.", "field.", "index.", "wal."]
-            .iter()
-            .any(|start| name.starts_with(start))
+        [
+            "COLLECTION",
+            "points.",
+            "ids.",
+            "vectors.",
+            "rows.",
+            "dead.",
+            "field.",
+            "index.",
+            "questions.",
+            "wal.",
+        ]
+        .iter()
+        .any(|start| name.starts_with(start))
             && !nearline_storage::is_temp_name(name)
     };
     assert!(names.iter().all(|name| is_known(&name)), "{names:?}");

@@ -11,6 +11,7 @@ use super::{Collection, Files, locked, metadata};
 use crate::error::OpenError;
 use crate::field::{FieldIndexInfo, field_number, is_field_file};
 use crate::manifest::{Manifest, is_dead_file, read_dead};
+use crate::questions::{Questions, is_questions_file};
 use crate::segment::{Segment, is_segment_file};
 use crate::state::State;
 use crate::vector_index::{VectorIndex, index_number};
@@ -26,7 +27,7 @@ impl Collection {
         self.verify_parts(true)
     }
 
-    /// As [`Collection::verify`], but for the files of field and vector indexes: what cannot be made anew.
+    /// As [`Collection::verify`], but for the files of field and vector indexes and questions: what points are not made of.
     pub(crate) fn verify_source(&self) -> Result<(), OpenError> {
         self.verify_parts(false)
     }
@@ -55,6 +56,7 @@ impl Collection {
         };
         if with_fields {
             verify_indexes(&inner.disk, manifest, &state)?;
+            verify_questions(disk, manifest)?;
             inner.verify_tier(manifest.store_id, &state)?;
         }
         for segment in &state.segments {
@@ -94,6 +96,16 @@ fn verify_indexes(disk: &Arc<dyn Disk>, manifest: &Manifest, state: &State) -> R
     Ok(())
 }
 
+/// Questions that are kept are such vectors.
+pub(super) fn verify_questions(disk: &dyn Disk, manifest: &Manifest) -> Result<(), OpenError> {
+    for info in &manifest.questions {
+        if let Some(config) = manifest.schema.config(info.at) {
+            Questions::read(disk, manifest.store_id, info, config)?;
+        }
+    }
+    Ok(())
+}
+
 /// Rows that a segment lacks are dead.
 fn verify_absent(state: &State, segment: &Segment) -> Result<(), OpenError> {
     let (first, last) = (segment.info.first.0, segment.info.last.0);
@@ -123,14 +135,14 @@ pub(super) fn verify_fields(fields: &[FieldIndexInfo], segment: &Segment) -> Res
 
 /// All files of the manifest are there, and no others of their kinds unless an attempt to write them failed.
 fn check_files(disk: &dyn Disk, files: &Files, with_fields: bool) -> Result<(), OpenError> {
-    let is_derived = |name: &String| is_field_file(name) || index_number(name).is_some();
+    let is_derived =
+        |name: &String| is_field_file(name) || is_questions_file(name) || index_number(name).is_some();
     let is_asked = |name: &String| with_fields || !is_derived(name);
     let known: BTreeSet<String> = files.manifest.files().into_iter().filter(is_asked).collect();
     let number_of = |name: &String| field_number(name).or_else(|| index_number(name));
     let unfinished = |name: &String| number_of(name).is_some_and(|number| files.building.contains(&number));
-    let of_any_kind =
-        |name: &String| is_segment_file(name) || is_dead_file(name) || index_number(name).is_some();
-    let ours = |name: &String| of_any_kind(name) && is_asked(name);
+    let ours =
+        |name: &String| (is_segment_file(name) || is_dead_file(name) || is_derived(name)) && is_asked(name);
     let there: BTreeSet<String> =
         disk.list()?.into_iter().filter(|name| ours(name) && !unfinished(name)).collect();
     if let Some(missing) = known.difference(&there).next() {

@@ -6,6 +6,7 @@
 mod edit;
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use nearline_index::RowId;
@@ -212,27 +213,26 @@ impl Collection {
     }
 
     fn check_point(&self, point: Point) -> Result<NewPoint, WriteError> {
-        let id = point.id.to_string();
         let mut vectors: Vectors = (0..self.schema().len()).map(|_| None).collect();
         for (name, vector) in &point.vectors {
-            vectors[self.find_vector(&id, name)?] = Some(self.encode_vector(&id, name, vector)?);
+            vectors[self.find_vector(point.id, name)?] = Some(self.encode_vector(point.id, name, vector)?);
         }
-        check_payload(&id, &point.payload)?;
+        check_payload(point.id, &point.payload)?;
         Ok(NewPoint { id: point.id, vectors, payload: point.payload })
     }
 
-    fn find_vector(&self, id: &str, name: &str) -> Result<usize, WriteError> {
+    fn find_vector(&self, id: impl Display, name: &str) -> Result<usize, WriteError> {
         self.schema().find(name).map(|(at, _)| at).ok_or_else(|| WriteError::Vector {
-            id: id.to_owned(),
+            id: id.to_string(),
             name: name.to_owned(),
             found: "a name that is not in the schema".to_owned(),
             expected: self.schema().names(),
         })
     }
 
-    fn encode_vector(&self, id: &str, name: &str, vector: &Vector) -> Result<Box<[u8]>, WriteError> {
+    fn encode_vector(&self, id: impl Display, name: &str, vector: &Vector) -> Result<Box<[u8]>, WriteError> {
         let wrong = |(found, expected)| WriteError::Vector {
-            id: id.to_owned(),
+            id: id.to_string(),
             name: name.to_owned(),
             found,
             expected,
@@ -243,8 +243,8 @@ impl Collection {
     }
 }
 
-fn check_payload(id: &str, payload: &Payload) -> Result<(), WriteError> {
-    payload.check().map_err(|source| WriteError::Payload { id: id.to_owned(), source })
+fn check_payload(id: impl Display, payload: &Payload) -> Result<(), WriteError> {
+    payload.check().map_err(|source| WriteError::Payload { id: id.to_string(), source })
 }
 
 impl Inner {

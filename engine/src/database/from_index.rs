@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nearline_index::{Adoption, IndexError, RowId, SlotFile, SourceError};
+use nearline_index::{Adoption, IndexError, RowId, SlotFile, SourceError, Widen};
 use nearline_storage::{Disk, OsDisk, Pair, StorageError};
 use roaring::RoaringBitmap;
 
@@ -179,6 +179,7 @@ impl Making<'_> {
             dead: (!dead.is_empty()).then_some(DEAD),
             segments: vec![segment],
             fields: Vec::new(),
+            questions: Vec::new(),
             indexes,
         };
         Ok(manifest.write(self.disk.as_ref())?)
@@ -304,7 +305,8 @@ impl Making<'_> {
             last: RowId(rows as u32 - 1),
             built_rows: rows,
             measured_rows: rows,
-            widen: 1.0,
+            widen: Widen::NONE,
+            built_widen: 1.0,
             bytes: 0,
             names: Vec::new(),
         };

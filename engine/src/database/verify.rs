@@ -48,7 +48,7 @@ pub struct DatabaseReport {
 impl DatabaseBuilder {
     /// Reads every file of the database that is there, or of one of its collections, and checks checksums and what must
     /// hold. Nobody else may have it open. With `repair`, leftovers of crashes are removed, as they are whenever a database
-    /// is opened, and damaged field indexes are built anew. What points are made of never changes; but each collection's log
+    /// is opened, damaged field indexes are built anew, and damaged questions forgotten. What points are made of never changes; but each collection's log
     /// goes on in a new file. `progress` is told which collection, of how many, comes next.
     ///
     /// # Errors
@@ -125,6 +125,7 @@ impl Database {
             }
             let rebuilt =
                 collection.rebuild_field_indexes().and_then(|()| collection.rebuild_vector_indexes());
+            let rebuilt = rebuilt.and_then(|()| collection.forget_damaged_questions());
             let rebuilt = rebuilt.map_err(OpenError::from).and_then(|()| collection.remove_tier());
             let rebuilt = rebuilt.and_then(|()| collection.remove_codes());
             rebuilt.and_then(|()| collection.verify()).map_err(|error| (None, error))?;

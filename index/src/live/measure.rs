@@ -1,25 +1,46 @@
-//! How much wider an index that has grown must be searched than it was when it was calibrated.
-//!
-//! Some of its own vectors stand in for queries. What a far wider search finds is taken for the truth.
+//! How much wider an index must be searched than when it was calibrated: because it has grown, or because questions are
+//! unlike what it was calibrated with.
 
-use super::Live;
-use crate::error::Result;
+use super::truth::exact;
+use super::{Live, Widen};
+use crate::error::{IndexError, Result};
 use crate::search::{Filter, Index, Probe, Rerank, SearchOptions, Searcher};
-use crate::vector::RowId;
+use crate::vector::{RowId, Shape};
 
-/// Recalls that are looked at, the hardest first, and neighbours wanted.
-const TARGETS: [f32; 3] = [0.99, 0.95, 0.9];
+/// Neighbours wanted of vectors that stand in for questions.
 const K: usize = 10;
 /// A step of the factor, and the largest.
 const STEP: f32 = 1.25;
 const MOST: f32 = 16.0;
-/// The truth is looked for in so many times as many lists, and so many more.
+/// Where vectors stand in for questions, the truth is looked for in so many times as many lists, and so many more.
 const TRUTH: (usize, usize) = (4, 32);
+/// Deviations below the mean that a bound is which holds 19 times of 20, for the normal distribution.
+const DEVIATIONS: f64 = 1.645;
 
-/// The factor by which searches of `index` shall look at more lists, starting from `live.widen`: the least, in steps, that
-/// reaches the recalls they are asked for.
+/// How well an index answers at one of the recalls of [`Widen::TARGETS`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measured {
+    /// The recall that is to be reached.
+    pub target: f32,
+    /// The mean recall with the factor that there was.
+    pub recall_before: f64,
+    /// Lists that were looked at for a question then, on average.
+    pub lists_before: f64,
+    /// By which factor more lists are to be looked at than when the index was calibrated.
+    pub factor: f32,
+    /// The mean recall with this factor.
+    pub recall: f64,
+    /// Lists that are looked at for a question now, on average.
+    pub lists: f64,
+    /// What the mean recall of all such questions is at least, 19 times of 20.
+    pub at_least: f64,
+}
+
+/// The factors by which searches of `index` shall look at more lists, starting from `live.widen`: the least, in steps, that
+/// reach the recalls they are for.
 ///
-/// `queries` are rows with their vectors; none is its own neighbour. `is_dead` says of a row whether it is left out.
+/// `queries` are rows with their vectors, which stand in for questions; none is its own neighbour. What a far wider search
+/// finds is taken for the truth. `is_dead` says of a row whether it is left out.
 ///
 /// # Errors
 /// As [`Searcher::search_live`].
@@ -28,66 +49,222 @@ pub fn measure(
     live: &Live,
     queries: &[(RowId, Vec<u8>)],
     is_dead: &(dyn Fn(RowId) -> bool + Sync),
-) -> Result<f32> {
+) -> Result<Widen> {
     // A row is not its own neighbour.
     let k = K.min((index.info().rows as usize).saturating_sub(1));
     if k == 0 {
-        return Ok(live.widen.max(1.0));
+        return Ok(live.widen);
     }
-    let mut searcher = index.searcher();
-    let nprobe = |setting: crate::Setting| setting.nprobe as usize;
     let calibration = &index.info().calibration;
-    let wide = calibration.setting(crate::Residency::Lists, K, TARGETS[0]).map_or(usize::MAX, nprobe);
+    let hardest = calibration.setting(crate::Residency::Lists, K, Widen::TARGETS[Widen::TARGETS.len() - 1]);
+    let wide = hardest.map_or(usize::MAX, |setting| setting.nprobe as usize);
     let lists = wide.saturating_mul(TRUTH.0).saturating_add(TRUTH.1);
-    let mut truth = Vec::with_capacity(queries.len());
-    for query in queries {
-        truth.push(nearest(&mut searcher, live, query, (k, Probe::Lists(lists)), is_dead)?);
+    let mut trial =
+        Trial { searcher: index.searcher(), live: live.clone(), k, is_dead, is_cancelled: &|| false };
+    let mut asked = Vec::with_capacity(queries.len());
+    for (own, vector) in queries {
+        let mut query = Asked { own: Some(*own), vector, truth: Vec::new() };
+        query.truth = trial.nearest(&query, Probe::Lists(lists))?.0;
+        asked.push(query);
     }
-    let mut does = |widen: f32| -> Result<bool> {
-        let live = Live { widen, ..live.clone() };
-        for target in TARGETS {
-            let wanted: usize = truth.iter().map(Vec::len).sum();
-            let (mut missed, most) = (0, wanted - (target * wanted as f32).ceil() as usize);
-            for (query, truth) in queries.iter().zip(&truth) {
-                let answer = nearest(&mut searcher, &live, query, (k, Probe::TargetRecall(target)), is_dead)?;
-                let limit = truth.last().map_or(0.0, |last| last.1);
-                let found = answer.iter().filter(|hit| hit.1 <= limit).count();
-                missed += truth.len().saturating_sub(found);
-                // The rest cannot make up for it.
-                if missed > most {
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
-    };
-    let mut widen = live.widen.max(1.0);
-    if does(widen)? {
-        // It may be too wide by now.
-        while widen > 1.0 && does((widen / STEP).max(1.0))? {
-            widen = (widen / STEP).max(1.0);
-        }
-        return Ok(widen);
+    let mut factors = Widen::TARGETS;
+    for (factor, target) in factors.iter_mut().zip(Widen::TARGETS) {
+        let reaches = |recalls: &[f64]| mean(recalls) >= f64::from(target) - 1e-9;
+        *factor = trial.least(&asked, target, live.widen.of(target), reaches)?.0;
     }
-    while widen < MOST {
-        widen *= STEP;
-        if does(widen)? {
-            break;
-        }
-    }
-    Ok(widen)
+    Ok(Widen::new(factors))
 }
 
-/// The nearest rows to a row, itself left out.
-fn nearest(
-    searcher: &mut Searcher,
+/// As [`measure`], with real questions and the exact answers to them: what was found for each of [`Widen::TARGETS`], or nothing if
+/// there are no vectors to be found.
+///
+/// Few questions say little of all the others that will be asked: a recall counts as reached when it is above the
+/// target by as much as it may be too high by chance. The bound is that of the normal distribution, one question that finds
+/// nothing counted besides, without which it would be too high where hardly any question misses anything. When nothing is
+/// missed at all, that is enough.
+///
+/// `questions` are vectors of the index's type, back to back; `k` neighbours are wanted of each.
+///
+/// # Errors
+/// As [`Searcher::search_live`]; when vectors cannot be read; [`IndexError::Interrupted`] when it was cancelled.
+pub fn measure_questions(
+    index: &Index,
     live: &Live,
-    (own, vector): &(RowId, Vec<u8>),
-    (k, probe): (usize, Probe),
+    (questions, k): (&[u8], usize),
     is_dead: &(dyn Fn(RowId) -> bool + Sync),
-) -> Result<Vec<(RowId, f32)>> {
-    let allows = |row: RowId| row != *own && !is_dead(row);
-    let options = SearchOptions { k, probe, rerank: Rerank::Exact, ..SearchOptions::default() };
-    let answer = searcher.search_live(vector, &options, Filter { allows: &allows, share: 1.0 }, live)?;
-    Ok(answer.hits.iter().map(|hit| (hit.row, hit.distance)).collect())
+    is_cancelled: &(dyn Fn() -> bool + Sync),
+) -> Result<Vec<Measured>> {
+    let info = index.info();
+    let shape = Shape { element: info.element, dim: info.dim };
+    let truths = exact(&live.rows, (info.metric, shape), (questions, k), is_dead, is_cancelled)?;
+    let vectors = questions.chunks_exact(shape.row_bytes());
+    let asked: Vec<Asked<'_>> =
+        vectors.zip(truths).map(|(vector, truth)| Asked { own: None, vector, truth }).collect();
+    let k = k.min(asked.first().map_or(0, |first| first.truth.len()));
+    let mut trial = Trial { searcher: index.searcher(), live: live.clone(), k, is_dead, is_cancelled };
+    if k == 0 {
+        return Ok(Vec::new());
+    }
+    Widen::TARGETS.into_iter().map(|target| trial.measure(&asked, target, live.widen.of(target))).collect()
+}
+
+fn mean(recalls: &[f64]) -> f64 {
+    recalls.iter().sum::<f64>() / recalls.len().max(1) as f64
+}
+
+/// What the mean of all recalls is at least, 19 times of 20, where these are some of them.
+fn at_least(recalls: &[f64]) -> f64 {
+    let count = recalls.len() as f64 + 1.0;
+    let mean = recalls.iter().sum::<f64>() / count;
+    let squares = recalls.iter().map(|recall| (recall - mean).powi(2)).sum::<f64>() + mean * mean;
+    let deviation = (squares / (count - 1.0).max(1.0)).sqrt();
+    (mean - DEVIATIONS * deviation / count.sqrt()).max(0.0)
+}
+
+/// A question, and what is right.
+struct Asked<'a> {
+    /// The row it is, if it is one.
+    own: Option<RowId>,
+    vector: &'a [u8],
+    /// The nearest rows with their distances, nearest first.
+    truth: Vec<(RowId, f32)>,
+}
+
+/// What all questions found.
+struct Tally {
+    recalls: Vec<f64>,
+    /// Lists that were looked at for a question, on average.
+    lists: f64,
+}
+
+/// Searches with one factor or another.
+struct Trial<'a> {
+    searcher: Searcher,
+    live: Live,
+    k: usize,
+    is_dead: &'a (dyn Fn(RowId) -> bool + Sync),
+    is_cancelled: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Trial<'_> {
+    fn measure(&mut self, asked: &[Asked<'_>], target: f32, start: f32) -> Result<Measured> {
+        let before = self.ask(asked, target, start)?;
+        let reaches = |recalls: &[f64]| {
+            at_least(recalls) >= target.into() || recalls.iter().all(|&recall| recall >= 1.0)
+        };
+        let (factor, after) = self.least(asked, target, start, reaches)?;
+        Ok(Measured {
+            target,
+            recall_before: mean(&before.recalls),
+            lists_before: before.lists,
+            factor,
+            recall: mean(&after.recalls),
+            lists: after.lists,
+            at_least: at_least(&after.recalls),
+        })
+    }
+
+    /// The least factor, in steps from `start`, with which recalls are good enough, and what was found with it.
+    fn least(
+        &mut self,
+        asked: &[Asked<'_>],
+        target: f32,
+        start: f32,
+        reaches: impl Fn(&[f64]) -> bool,
+    ) -> Result<(f32, Tally)> {
+        let mut factor = start.max(1.0);
+        let mut tally = self.ask(asked, target, factor)?;
+        if reaches(&tally.recalls) {
+            // It may be too wide by now.
+            while factor > 1.0 {
+                let less = (factor / STEP).max(1.0);
+                let narrower = self.ask(asked, target, less)?;
+                if !reaches(&narrower.recalls) {
+                    break;
+                }
+                (factor, tally) = (less, narrower);
+            }
+            return Ok((factor, tally));
+        }
+        while factor < MOST && !reaches(&tally.recalls) {
+            factor *= STEP;
+            tally = self.ask(asked, target, factor)?;
+        }
+        Ok((factor, tally))
+    }
+
+    fn ask(&mut self, asked: &[Asked<'_>], target: f32, factor: f32) -> Result<Tally> {
+        self.live.widen = Widen::all(factor);
+        let (mut recalls, mut lists) = (Vec::with_capacity(asked.len()), 0);
+        for query in asked {
+            let (found, looked_at) = self.nearest(query, Probe::TargetRecall(target))?;
+            let limit = query.truth.last().map_or(0.0, |last| last.1);
+            let right = found.iter().filter(|hit| hit.1 <= limit).count().min(query.truth.len());
+            recalls.push(right as f64 / query.truth.len().max(1) as f64);
+            lists += looked_at;
+        }
+        Ok(Tally { recalls, lists: lists as f64 / asked.len().max(1) as f64 })
+    }
+
+    /// The nearest rows to a question, and in how many lists they were looked for.
+    fn nearest(&mut self, query: &Asked<'_>, probe: Probe) -> Result<(Vec<(RowId, f32)>, u64)> {
+        if (self.is_cancelled)() {
+            return Err(IndexError::Interrupted);
+        }
+        let is_dead = self.is_dead;
+        let allows = |row: RowId| Some(row) != query.own && !is_dead(row);
+        let options = SearchOptions { k: self.k, probe, rerank: Rerank::Exact, ..SearchOptions::default() };
+        let filter = Filter { allows: &allows, share: 1.0 };
+        let answer = self.searcher.search_live(query.vector, &options, filter, &self.live)?;
+        let found = answer.hits.iter().map(|hit| (hit.row, hit.distance)).collect();
+        Ok((found, answer.cost.lists))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_bound_is_near_the_rule_of_three_where_nothing_is_missed() {
+        for (count, low, high) in [(53, 0.94, 0.96), (300, 0.99, 0.992), (1_000, 0.997, 0.998)] {
+            let bound = at_least(&vec![1.0; count]);
+            assert!((low..high).contains(&bound), "{count}: {bound}");
+        }
+        assert_eq!(at_least(&[]), 0.0);
+    }
+
+    proptest! {
+        #[test]
+        fn a_bound_is_below_the_mean_and_grows_with_what_is_found(
+            recalls in prop::collection::vec(0.0..=1.0f64, 1..200),
+        ) {
+            let bound = at_least(&recalls);
+            prop_assert!((0.0..=mean(&recalls)).contains(&bound));
+            let twice = [recalls.clone(), recalls].concat();
+            prop_assert!(at_least(&twice) >= bound - 1e-12);
+        }
+    }
+
+    /// The bound is too high less than one time in ten, for questions of which some miss a little and some all.
+    #[test]
+    fn a_bound_holds_about_as_often_as_it_says() {
+        let mut state = 7u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as f64 / (1u64 << 31) as f64
+        };
+        for (count, miss_little, miss_all) in [(60, 0.3, 0.01), (200, 0.4, 0.005), (1_000, 0.3, 0.02)] {
+            let truth = (1.0 - miss_all) * (1.0 - 0.1 * miss_little);
+            let mut recall = || match random() {
+                all if all < miss_all => 0.0,
+                _ => 1.0 - if random() < miss_little { 0.1 } else { 0.0 },
+            };
+            let mut draw = || at_least(&(0..count).map(|_| recall()).collect::<Vec<_>>());
+            let wrong = (0..2_000).filter(|_| draw() > truth).count();
+            assert!(wrong < 200, "{wrong} of 2000 with {count} questions");
+        }
+    }
 }

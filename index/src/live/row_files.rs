@@ -59,6 +59,11 @@ impl RowFiles {
         self.batch.reader(window)
     }
 
+    /// Hands over every row and its vector, in order.
+    pub(crate) fn for_each(&self, mut keep: impl FnMut(RowId, &[u8]) -> Result<()>) -> Result<()> {
+        self.files.iter().try_for_each(|(_, flat)| flat.for_each(&mut keep))
+    }
+
     /// Hands over the vectors of some rows, in no order: the place of each among `rows`, and the vector. Each page is read
     /// once. Rows that are nowhere are passed over.
     ///

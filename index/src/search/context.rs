@@ -7,7 +7,7 @@ use super::job::ROWS;
 use super::open::{Inner, RowFile};
 use super::options::Filter;
 use crate::error::Result;
-use crate::live::{Delta, RowFiles};
+use crate::live::{Delta, RowFiles, Widen};
 use crate::rows::RowPage;
 use crate::vector::RowId;
 
@@ -19,8 +19,8 @@ pub(super) struct Context<'a> {
     pub(super) rows: RowsAt<'a>,
     /// Entries that were added to lists.
     pub(super) delta: Option<&'a Delta>,
-    /// By which factor more lists are looked at than the calibration says.
-    pub(super) widen: f32,
+    /// By which factors more lists are looked at than the calibration says.
+    pub(super) widen: Widen,
 }
 
 impl Context<'_> {

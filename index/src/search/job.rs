@@ -121,7 +121,9 @@ impl Course {
                 }
             }
         }
-        course.widen(index, cx.widen);
+        if let Probe::TargetRecall(target) = options.probe {
+            course.widen(index, cx.widen.of(target));
+        }
         if let Some(filter) = cx.filter {
             course.see_share(index, options, filter.share());
         }
@@ -131,10 +133,12 @@ impl Course {
     /// Looks at so many times as many lists as were needed when the index was calibrated, and misses as much less by the
     /// estimate of recall.
     fn widen(&mut self, index: &Inner, factor: f32) {
-        if !self.is_target || factor <= 1.0 {
+        if factor <= 1.0 {
             return;
         }
         self.nprobe = ((self.nprobe as f32 * factor).ceil() as usize).min(index.info.lists as usize);
+        let breadth = index.info.calibration.breadth(self.nprobe).map_or(index.info.nodes, u64::from);
+        self.breadth = self.breadth.max(breadth as usize);
         if self.stop <= 1.0 {
             self.stop = 1.0 - (1.0 - self.stop) / factor;
         }

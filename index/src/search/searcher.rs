@@ -16,7 +16,7 @@ use super::rerank::name;
 use super::scan::aligned;
 use crate::calibration::Residency;
 use crate::error::{IndexError, Result};
-use crate::live::{Live, RowFiles};
+use crate::live::{Live, RowFiles, Widen};
 use crate::metric::{Metric, Scorer};
 use crate::posting::Codec;
 use crate::rows::RowPage;
@@ -189,7 +189,7 @@ impl Searcher {
             _ => RowsAt::Nowhere,
         };
         let delta = live.map(|live| &*live.delta);
-        let widen = live.map_or(1.0, |live| live.widen);
+        let widen = live.map_or(Widen::NONE, |live| live.widen);
         let cx = Context { index: &index, filter, rows, delta, widen };
         let course = Course::new(&cx, options);
         let width = overlap.clamp(1, queries.len().max(1));

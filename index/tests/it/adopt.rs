@@ -39,7 +39,7 @@ impl Taken {
         let range = RowId(0)..=RowId(rows.len() as u32 - 1);
         let files = RowFiles::new(disk.as_ref(), vec![(range, Arc::new(flat))]).unwrap();
         let index = Index::open_on(Arc::clone(&disk), &OpenOptions::default()).unwrap();
-        let live = Live { rows: Arc::new(files), delta: Arc::default(), widen: 1.0 };
+        let live = Live { rows: Arc::new(files), delta: Arc::default(), widen: Widen::NONE };
         Self { index, live, rows }
     }
 

@@ -93,9 +93,25 @@ impl Home {
         let options = BuildOptions { rows_outside: true, calibration_queries: Some(&queries), ..*options };
         build_on(Arc::clone(&part), &First { rows, count }, &options, &Silent).unwrap();
         let index = Index::open_on(part, &OpenOptions::default()).unwrap();
-        let live = Live { rows: files, delta: Arc::default(), widen: 1.0 };
+        let live = Live { rows: files, delta: Arc::default(), widen: Widen::NONE };
         let (rows, metric, dead) = (rows.clone(), options.metric, BTreeSet::new());
         Self { rows, metric, disk, index, live, end: count, dead, folds: 0 }
+    }
+
+    /// The same once more.
+    fn again(&self) -> Self {
+        let Self { rows, metric, disk, index, live, end, dead, folds } = self;
+        let (rows, disk, index) = (rows.clone(), Arc::clone(disk), index.clone());
+        Self {
+            rows,
+            metric: *metric,
+            disk,
+            index,
+            live: live.clone(),
+            end: *end,
+            dead: dead.clone(),
+            folds: *folds,
+        }
     }
 
     fn grow(&mut self, count: usize) {
@@ -183,7 +199,8 @@ impl Home {
             let distance = |&row: &u32| scorer.distance(self.rows.row((row - FIRST) as usize));
             let mut all: Vec<f32> = living.iter().map(distance).collect();
             all.sort_by(f32::total_cmp);
-            let answer = self.search(&mut searcher, query, &ask(10, Probe::TargetRecall(target)));
+            let options = SearchOptions { rerank: Rerank::Exact, ..ask(10, Probe::TargetRecall(target)) };
+            let answer = self.search(&mut searcher, query, &options);
             assert_eq!(answer.hits.len(), 10);
             right += answer.hits.iter().filter(|hit| hit.distance <= all[9]).count();
         }
@@ -273,4 +290,50 @@ fn folds_can_be_cancelled_and_vectors_may_be_too_long() {
     let options = FoldOptions { is_dead: &|_| false, identity: 99, memory_bytes: 0, is_cancelled: &|| true };
     let refused = fold(&home.index, &home.live, &part, &options);
     assert!(matches!(refused, Err(IndexError::Interrupted)), "{refused:?}");
+}
+
+/// Questions unlike the vectors are found as well as it is said they are, by somebody who compares everything.
+#[test]
+fn questions_find_what_was_measured() {
+    let (rows, _) = Rows::generate(ElementType::F32, 4_000, 24, 1);
+    let mut home = Home::new(&rows, 3_000, &options(Metric::L2));
+    home.grow(1_000);
+    // Between two vectors that have nothing to do with each other.
+    let between = |shift: usize| {
+        let value = |row: &[u8], at: usize| f32::from_le_bytes(*row[at * 4..].first_chunk().unwrap());
+        let one = |at: usize| {
+            let (a, b) = (rows.row(at * 13 % 3_000), rows.row((at * 29 + shift) % 3_000));
+            (0..24).map(move |i| (value(a, i) + value(b, i)) / 2.0)
+        };
+        Rows::of(ElementType::F32, 24, &(0..300).flat_map(one).collect::<Vec<f32>>())
+    };
+    let questions = between(100);
+    let measured = |home: &Home, is_cancelled: bool| {
+        let asked = (&*questions.bytes, 10);
+        measure_questions(&home.index, &home.live, asked, &|_| false, &|| is_cancelled)
+    };
+    assert!(matches!(measured(&home, true), Err(IndexError::Interrupted)));
+    let found = measured(&home, false).unwrap();
+    assert_eq!(found.iter().map(|found| found.target).collect::<Vec<_>>(), Widen::TARGETS);
+    for found in &found {
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
+        let before = home.recall(&questions, found.target);
+        assert!(near(before, found.recall_before), "{before} before, {found:?}");
+        let wider =
+            Home { live: Live { widen: Widen::all(found.factor), ..home.live.clone() }, ..home.again() };
+        let after = wider.recall(&questions, found.target);
+        assert!(near(after, found.recall), "{after} after, {found:?}");
+        assert!(
+            found.at_least >= found.target.into() || found.recall == 1.0 || found.factor > 12.0,
+            "{found:?}"
+        );
+        assert!(found.at_least <= found.recall && found.lists >= found.lists_before, "{found:?}");
+    }
+    // The factors say something of other questions, too.
+    home.live.widen = Widen::new([found[0].factor, found[1].factor, found[2].factor]);
+    let others = between(1_700);
+    for found in found {
+        let recall = home.recall(&others, found.target);
+        assert!(recall >= f64::from(found.target) - 0.01, "{recall} {found:?}");
+    }
 }

@@ -120,7 +120,7 @@ fn query(call: &Call, content: &Content) -> Answer<Vec<Found>> {
     })
 }
 
-fn dim(schema: &nearline::Schema, using: &str) -> Result<usize, ApiError> {
+pub(super) fn dim(schema: &nearline::Schema, using: &str) -> Result<usize, ApiError> {
     let config = config_of(schema, using);
     Ok(config
         .ok_or_else(|| ApiError::wrong_input(format_args!("Not existing vector name error: {using}")))?

@@ -156,6 +156,8 @@ REQUESTS = [
     ("/nearline/v1/collections/{collection}/verify", "POST", "/nearline/v1/collections/fuzz/verify", [None]),
     ("/nearline/v1/collections/{collection}/recall", "POST", "/nearline/v1/collections/fuzz/recall", [
         {"using": "", "queries": 3, "limit": 4, "target_recall": 0.9}]),
+    ("/nearline/v1/collections/{collection}/calibrate", "POST", "/nearline/v1/collections/fuzz/calibrate?limit=3", [
+        {"queries": [[n, 1, -n, 0.5] for n in range(60)], "using": "", "limit": 5}, (bytes(range(1, 241)) * 4, BYTES)]),
     ("/nearline/v1/behaviors", "GET", "/nearline/v1/behaviors", [None]),
     ("/nearline/v1/behaviors/{space}", "GET", S, [None]),
     ("/nearline/v1/behaviors/{space}", "PUT", "/nearline/v1/behaviors/fuzz2", [

@@ -96,6 +96,74 @@ fn bytes_that_are_no_such_rows_are_refused() {
     assert!(send(&server, "POST", QUERY, bare, Vec::new()).result().as_array().unwrap().is_empty());
 }
 
+/// Numbers that look like chance, and are the same each time.
+fn by_chance(count: usize) -> Vec<f32> {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 24) as f32 - 0.5
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+#[test]
+fn a_collection_is_calibrated_with_questions_in_json_and_bytes() {
+    let server = Server::start();
+    let dim = 8;
+    server.put("/collections/c", json!({ "vectors": { "size": dim, "distance": "Cosine" } })).result();
+    let bare = "application/octet-stream";
+    let calibrate = "/nearline/v1/collections/c/calibrate";
+    let questions = by_chance(80 * dim);
+    let lists: Vec<&[f32]> = questions.chunks_exact(dim).collect();
+    let found = server.post(calibrate, json!({ "queries": lists, "limit": 7 })).result();
+    assert_eq!(found, json!({ "queries": 80, "limit": 7, "targets": [] }), "there is no index yet");
+    let points = by_chance(30_000 * dim);
+    send(&server, "PUT", &format!("{POINTS}?start=0"), bare, rows(&points)).result();
+    let wait = json!({ "action": "flush" });
+    server.post("/nearline/v1/collections/c/maintenance", wait).result();
+    let wait = json!({ "action": "wait_idle" });
+    server.post("/nearline/v1/collections/c/maintenance", wait).result();
+    assert_eq!(server.get("/nearline/v1/collections/c/stats").result()["indexes"], 1);
+    let by_json = server.post(calibrate, json!({ "queries": lists, "limit": 7, "using": "" })).result();
+    let by_bytes = send(&server, "POST", &format!("{calibrate}?limit=7"), bare, rows(&questions)).result();
+    assert_eq!(by_bytes["targets"].as_array().unwrap().len(), 3, "{by_bytes}");
+    for (one, other) in
+        by_json["targets"].as_array().unwrap().iter().zip(by_bytes["targets"].as_array().unwrap())
+    {
+        // The second begins where the first ended.
+        assert_eq!(
+            (&one["factor"], &one["recall"]),
+            (&other["factor"], &other["recall_before"]),
+            "{by_bytes}"
+        );
+        assert!(one["factor"].as_f64().unwrap() >= 1.0 && one["lists"].as_f64().unwrap() >= 1.0, "{one}");
+        assert!(one["recall_at_least"].as_f64() <= one["recall"].as_f64(), "{one}");
+    }
+    let good = rows(&questions);
+    for (path, kind, body, status, part) in [
+        (
+            calibrate.to_owned(),
+            bare,
+            good[..59 * dim * 4].to_vec(),
+            400,
+            "questions: 59; expected 60 or more",
+        ),
+        (calibrate.to_owned(), bare, good[1..].to_vec(), 400, "expected a multiple of"),
+        (format!("{calibrate}?limit=0"), bare, good.clone(), 400, "k: 0; expected 1 to 100"),
+        (format!("{calibrate}?limit=x"), bare, good.clone(), 400, "limit"),
+        (format!("{calibrate}?using=x"), bare, good.clone(), 400, "Not existing vector name"),
+        (calibrate.to_owned(), bare, rows(&[f32::NAN; 480]), 400, "question: number 0"),
+        (calibrate.to_owned(), "application/json", b"{}".to_vec(), 400, "queries"),
+        (calibrate.to_owned(), "application/json", b"[]".to_vec(), 400, "Format error"),
+        ("/nearline/v1/collections/no/calibrate".to_owned(), bare, good.clone(), 404, "no"),
+    ] {
+        let refused = send(&server, "POST", &path, kind, body);
+        assert_eq!(refused.status.as_u16(), status, "{path}: {refused:?}");
+        let text = refused.error();
+        assert!(text.contains(part), "{path}: {text}");
+    }
+}
+
 #[test]
 fn a_collection_is_told_of_kept_up_checked_and_measured() {
     let server = Server::with_points("Dot");

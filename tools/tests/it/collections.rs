@@ -383,6 +383,26 @@ fn compacting_gives_space_back() {
 }
 
 #[test]
+fn a_collection_is_calibrated_with_a_file_of_questions() {
+    let dir = scratch("calibrated");
+    write(&format!("{dir}/base.fbin"), &fbin_with(200, 8, 0, 1.0));
+    write(&format!("{dir}/asked.fbin"), &fbin_with(70, 8, 0, 0.5));
+    write(&format!("{dir}/few.fbin"), &fbin_with(20, 8, 0, 0.5));
+    write(&format!("{dir}/wide.fbin"), &fbin_with(70, 9, 0, 0.5));
+    let of = format!("--db {dir}/db --collection c");
+    ok(&format!("import {of} --vectors {dir}/base.fbin --metric l2 --create --progress none"));
+    let calibrate = |file: &str, more: &str| format!("calibrate {of} --queries {dir}/{file}.fbin {more}");
+    let done = report(&calibrate("asked", "-k 5 --json"));
+    assert_eq!(done, json!({"collection": "c", "queries": 70, "k": 5, "targets": []}));
+    assert!(ok(&calibrate("asked", "")).stdout.contains("70 questions are kept"));
+    refused(3, &calibrate("few", ""), &["questions: 20", "expected 60 or more"]);
+    refused(3, &calibrate("wide", ""), &["question: number 0: 9 elements", "f32 x 8"]);
+    refused(3, &calibrate("asked", "-k 101"), &["k: 101", "1 to 100"]);
+    refused(3, &calibrate("asked", "--vector x"), &["name of vectors: \"x\""]);
+    ok(&format!("verify {dir}/db --progress none"));
+}
+
+#[test]
 fn a_database_is_verified_and_repaired() {
     shared();
     let dir = scratch("verified");

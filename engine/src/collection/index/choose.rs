@@ -44,7 +44,7 @@ pub(crate) struct ListedView {
     /// Bytes of what was added, and at which it is written.
     pub(crate) bytes: u64,
     pub(crate) bytes_most: u64,
-    /// By which factor more lists are looked at than were when it was built.
+    /// By which factor more lists are looked at than were right after it was built.
     pub(crate) widen: f32,
     /// Whether it cannot take a vector that it should.
     pub(crate) is_outgrown: bool,

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nearline_storage::{Fault, Faults, SimDisk};
 
-use super::twin::{Call, Random, Twin};
+use super::twin::{self, Call, Random, Twin};
 use super::{Files, create, disk_of, files_of, one_in, open};
 use crate::{Durability, FieldType, Point};
 
@@ -26,6 +26,7 @@ fn sample() -> (Files, Twin) {
     last.make(&collection).unwrap();
     twin.apply(&last);
     collection.shared.inner.build_index(0).unwrap();
+    collection.calibrate("", twin::questions(), 3).unwrap();
     assert_eq!((collection.stats().segments, collection.stats().indexes), (2, 1));
     assert!(collection.stats().points > 10 && collection.stats().points_in_memory > 5);
     drop(collection);
@@ -53,7 +54,8 @@ fn is_full() -> bool {
 }
 
 /// The kinds of files there are.
-const KINDS: [&str; 8] = ["COLLECTION", "points.", "ids.", "vectors.", "dead.", "field.", "index.", "wal."];
+const KINDS: [&str; 9] =
+    ["COLLECTION", "points.", "ids.", "vectors.", "dead.", "field.", "index.", "questions.", "wal."];
 
 #[test]
 fn bits_flip() {

@@ -103,7 +103,7 @@ fn caught(bug: Bug, tries: u64) {
 
 #[test]
 fn every_planted_mistake_is_caught() {
-    for start in ["points.", "ids.", "vectors.", "dead.", "field.", "index."] {
+    for start in ["points.", "ids.", "vectors.", "dead.", "field.", "index.", "questions."] {
         caught(Bug::Unsynced(start), 200);
     }
     caught(Bug::ManifestUnsynced, 200);

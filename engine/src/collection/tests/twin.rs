@@ -41,6 +41,11 @@ pub(super) fn schema() -> Schema {
         .vector("u", VectorConfig::new(2, Metric::InnerProduct).element(ElementType::U8))
 }
 
+/// Vectors of the first name to ask with.
+pub(super) fn questions() -> impl Iterator<Item = Vec<f32>> {
+    (0..60).map(|at| vec![at as f32 / 10.0, 3.0 - at as f32 / 20.0])
+}
+
 /// Which points a call is about.
 #[derive(Clone, Debug)]
 pub(super) enum Pick {

@@ -209,6 +209,6 @@ pub(super) fn edited(old: &Stored, edits: &[Edit]) -> Result<NewPoint, WriteErro
             Edit::Vectors(new) => new.iter().for_each(|(at, vector)| vectors[*at].clone_from(vector)),
         }
     }
-    check_payload(&old.id.to_string(), &payload)?;
+    check_payload(old.id, &payload)?;
     Ok(NewPoint { id: old.id, vectors, payload })
 }

@@ -96,11 +96,17 @@ fn interest(call: &Call, content: &Content) -> Result<Response, ApiError> {
     let questions: Vec<(u64, Candidates<'_>)> =
         wanted.iter().map(|(user, wanted)| (*user, wanted.as_candidates())).collect();
     let found = reader.interests(&questions)?;
+    let dim = dim_of(found.values.len(), found.lengths.iter().sum(), dim);
     call.respond_rows(
         &[found.values.len() / dim, dim],
         &found.values,
         || json!({ "lengths": found.lengths, "values": nested(&found.values, dim) }),
     )
+}
+
+/// How many values each vector of an answer has: another epoch may have answered than the one that served when the request came.
+fn dim_of(values: usize, vectors: usize, usual: usize) -> usize {
+    values.checked_div(vectors).unwrap_or(usual)
 }
 
 /// Numbers of items, 8 bytes each, little-endian.
@@ -127,6 +133,7 @@ fn exact_attention(call: &Call, content: &Content) -> Result<Response, ApiError>
     let (user, wanted) = (query.user, query.wanted(dim)?);
     check_size(call, wanted.len(dim), dim)?;
     let found = reader.exact_attention(user, &wanted.as_candidates(), scale)?;
+    let dim = dim_of(found.len(), wanted.len(dim), dim);
     call.respond_rows(&[found.len() / dim, dim], &found, || json!({ "values": nested(&found, dim) }))
 }
 
@@ -139,6 +146,8 @@ fn tables(call: &Call, content: &Content) -> Result<Response, ApiError> {
     let found = reader.tables(&users)?;
     let sums = found.iter().flat_map(|user| user.table.sums());
     let sums: Vec<f32> = sums.map(|&sum| sum as f32).collect();
+    // Another epoch may have answered than the one that serves when the request came.
+    let shape = found.first().map_or(shape, |user| user.table.shape());
     let sizes = [users.len(), shape.groups(), shape.buckets(), shape.dim()];
     call.respond_rows(&sizes, &sums, || {
         let tables = found.iter().map(|user| {

@@ -1,0 +1,57 @@
+//! By which factors more lists are looked at than were when an index was calibrated.
+
+/// A factor for each of a few recalls, 1 or larger.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Widen {
+    /// In the order of [`Widen::TARGETS`].
+    factors: [f32; Self::TARGETS.len()],
+}
+
+impl Widen {
+    /// The recalls that have a factor of their own, ascending.
+    pub const TARGETS: [f32; 3] = [0.9, 0.95, 0.99];
+    /// As many lists as were needed then.
+    pub const NONE: Self = Self::all(1.0);
+
+    /// The same factor for all recalls.
+    pub const fn all(factor: f32) -> Self {
+        Self { factors: [factor; Self::TARGETS.len()] }
+    }
+
+    /// A factor for each of [`Widen::TARGETS`].
+    pub const fn new(factors: [f32; Self::TARGETS.len()]) -> Self {
+        Self { factors }
+    }
+
+    /// The factors, in the order of [`Widen::TARGETS`].
+    pub fn factors(&self) -> [f32; Self::TARGETS.len()] {
+        self.factors
+    }
+
+    /// The factor for a recall: that of the next higher one that has its own, or of the highest.
+    pub fn of(&self, target: f32) -> f32 {
+        let place = Self::TARGETS.iter().position(|&known| known >= target);
+        self.factors[place.unwrap_or(Self::TARGETS.len() - 1)]
+    }
+
+    /// The largest.
+    pub fn most(&self) -> f32 {
+        self.factors.into_iter().fold(1.0, f32::max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recall_has_the_factor_of_the_next_higher_one() {
+        let widen = Widen::new([1.0, 2.0, 3.0]);
+        let cases =
+            [(0.0, 1.0), (0.9, 1.0), (0.91, 2.0), (0.95, 2.0), (0.98, 3.0), (0.99, 3.0), (0.999, 3.0)];
+        for (target, factor) in cases {
+            assert_eq!(widen.of(target), factor, "{target}");
+        }
+        assert_eq!((widen.most(), Widen::NONE.most()), (3.0, 1.0));
+    }
+}

@@ -171,7 +171,16 @@ fn decode_questions(decoder: &mut Decoder<'_>, schema: &Schema) -> Result<Vec<Qu
     if count > schema.len() {
         return Err(decoder.wrong(at, "names of vectors with questions", count as u64, schema.len() as u64));
     }
-    (0..count).map(|_| QuestionsInfo::decode(decoder, schema.len())).collect()
+    let mut questions: Vec<QuestionsInfo> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let place = decoder.offset();
+        let info = QuestionsInfo::decode(decoder, schema.len())?;
+        if questions.iter().any(|known| known.at == info.at) {
+            return Err(decoder.wrong(place, "second file of questions for vectors", info.at as u64, 0));
+        }
+        questions.push(info);
+    }
+    Ok(questions)
 }
 
 fn dead_name(number: u64) -> String {

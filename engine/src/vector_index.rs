@@ -40,7 +40,7 @@ pub(crate) struct VectorIndexInfo {
     /// By which factors more lists are looked at than were when it was built.
     pub(crate) widen: Widen,
     /// The largest of them right after it was built as a whole.
-    pub(crate) built_widen: f32,
+    pub(crate) built_widen: Widen,
     /// Bytes of all files.
     pub(crate) bytes: u64,
     /// The names of all files, behind the prefix.
@@ -54,7 +54,10 @@ impl VectorIndexInfo {
         self.widen.factors().iter().for_each(|factor| {
             out.f32(*factor);
         });
-        out.f32(self.built_widen).u64(self.bytes);
+        self.built_widen.factors().into_iter().for_each(|factor| {
+            out.f32(factor);
+        });
+        out.u64(self.bytes);
         out.u32(self.names.len() as u32);
         self.names.iter().for_each(|name| {
             out.str(name);
@@ -76,11 +79,8 @@ impl VectorIndexInfo {
         let (rows, last) = (decoder.u64()?, RowId(decoder.u32()?));
         let (built_rows, measured_rows) = (decoder.u64()?, decoder.u64()?);
         let (widen, built_widen) = match version {
-            ..6 => (Widen::all(factor(decoder)?), 1.0),
-            _ => {
-                let widen = [factor(decoder)?, factor(decoder)?, factor(decoder)?];
-                (Widen::new(widen), factor(decoder)?)
-            }
+            ..6 => (Widen::all(factor(decoder)?), Widen::NONE),
+            _ => (factors(decoder)?, factors(decoder)?),
         };
         let bytes = decoder.u64()?;
         let place = decoder.offset();
@@ -110,6 +110,10 @@ impl VectorIndexInfo {
         let prefix = prefix(self.number, self.at);
         self.names.iter().map(move |name| format!("{prefix}{name}"))
     }
+}
+
+fn factors(decoder: &mut Decoder<'_>) -> Result<Widen, StorageError> {
+    Ok(Widen::new([factor(decoder)?, factor(decoder)?, factor(decoder)?]))
 }
 
 /// A factor by which more lists are looked at.
@@ -337,4 +341,50 @@ pub(crate) fn listed(disk: &Arc<dyn Disk>, info: VectorIndexInfo) -> Result<Vect
         bytes += part.open(name)?.len()?;
     }
     Ok(VectorIndexInfo { bytes, names, ..info })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info() -> VectorIndexInfo {
+        VectorIndexInfo {
+            number: 7,
+            at: 1,
+            rows: 900,
+            last: RowId(1_234),
+            built_rows: 800,
+            measured_rows: 850,
+            widen: Widen::new([1.25, 1.5, 2.5]),
+            built_widen: Widen::new([1.0, 1.25, 2.0]),
+            bytes: 4_096,
+            names: vec!["lists".to_owned(), "router".to_owned()],
+        }
+    }
+
+    fn decoded(bytes: &[u8], version: u16) -> Result<VectorIndexInfo, StorageError> {
+        VectorIndexInfo::decode(&mut Decoder::new(bytes, std::path::Path::new("COLLECTION"), 0), 2, version)
+    }
+
+    #[test]
+    fn what_is_known_of_an_index_comes_back() {
+        let mut out = Encoder::new();
+        info().encode(&mut out);
+        assert_eq!(decoded(out.as_bytes(), 6).unwrap(), info());
+        let told = decoded(&out.as_bytes()[..40], 6).unwrap_err().to_string();
+        assert!(told.contains("COLLECTION"), "{told}");
+    }
+
+    /// Versions 4 and 5 knew one factor, and not what it was when the index was built.
+    #[test]
+    fn what_older_versions_knew_of_an_index_is_read() {
+        for version in [4, 5] {
+            let mut out = Encoder::new();
+            out.u64(7).u32(1).u64(900).u32(1_234).u64(800).u64(850).f32(1.5).u64(4_096).u32(2);
+            out.str("lists");
+            out.str("router");
+            let expected = VectorIndexInfo { widen: Widen::all(1.5), built_widen: Widen::NONE, ..info() };
+            assert_eq!(decoded(out.as_bytes(), version).unwrap(), expected);
+        }
+    }
 }

@@ -253,11 +253,8 @@ impl App {
 
     /// Drops a behaviour space; false if there is none.
     pub(crate) fn drop_space(&self, name: &str) -> Result<bool, ApiError> {
-        match self.database().drop_behavior_space(name) {
-            Ok(()) => {
-                self.inner.spaces.forget(name);
-                Ok(true)
-            }
+        match self.inner.spaces.drop_by(name, || self.database().drop_behavior_space(name)) {
+            Ok(()) => Ok(true),
             Err(OpenError::Missing { .. }) => Ok(false),
             Err(error) => Err(error.into()),
         }

@@ -1,6 +1,6 @@
 //! What was asked for and stays open until it is dropped, by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Open things. The lock is never held while one is opened, closed or dropped: others do not wait for that.
@@ -10,13 +10,15 @@ pub(crate) struct Kept<T>(Mutex<State<T>>);
 #[derive(Debug)]
 struct State<T> {
     open: BTreeMap<String, T>,
+    /// Those that are being dropped. Who asks for one meanwhile gets what the database says, and it is not kept.
+    dropping: BTreeSet<String>,
     /// How often one was dropped.
     drops: u64,
 }
 
 impl<T> Default for Kept<T> {
     fn default() -> Self {
-        Self(Mutex::new(State { open: BTreeMap::new(), drops: 0 }))
+        Self(Mutex::new(State { open: BTreeMap::new(), dropping: BTreeSet::new(), drops: 0 }))
     }
 }
 
@@ -32,6 +34,10 @@ impl<T: Clone> Kept<T> {
                 let state = self.locked();
                 if let Some(known) = state.open.get(name) {
                     return Ok(known.clone());
+                }
+                if state.dropping.contains(name) {
+                    drop(state);
+                    return open();
                 }
                 state.drops
             };
@@ -54,14 +60,23 @@ impl<T: Clone> Kept<T> {
         self.locked().open.get(name).cloned()
     }
 
-    /// Lets go of one that was dropped.
-    pub(crate) fn forget(&self, name: &str) {
+    /// Drops one by `act`, and lets go of it before another may have its name.
+    pub(crate) fn drop_by<E>(&self, name: &str, act: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
         let before = {
             let mut state = self.locked();
             state.drops += 1;
+            state.dropping.insert(name.to_owned());
             state.open.remove(name)
         };
-        drop(before);
+        let done = act();
+        let mut state = self.locked();
+        state.drops += 1;
+        state.dropping.remove(name);
+        if let (Err(_), Some(kept)) = (&done, before.clone()) {
+            state.open.entry(name.to_owned()).or_insert(kept);
+        }
+        drop(state);
+        done
     }
 
     /// Closes all of them.
@@ -109,12 +124,28 @@ mod tests {
         let open = || {
             opened.set(opened.get() + 1);
             if opened.get() == 1 {
-                kept.forget("a");
+                kept.drop_by("a", || Ok::<_, ()>(())).unwrap();
             }
             if opened.get() < 3 { Ok(opened.get()) } else { Err("gone") }
         };
         assert_eq!(kept.get("a", open), Ok(2));
-        kept.forget("a");
+        // What cannot be dropped stays.
+        assert_eq!(kept.drop_by("a", || Err("busy")), Err("busy"));
+        assert_eq!(kept.known("a"), Some(2));
+        kept.drop_by("a", || Ok::<_, ()>(())).unwrap();
         assert_eq!(kept.get("a", open), Err("gone"));
+    }
+
+    #[test]
+    fn one_that_is_made_while_another_of_its_name_is_dropped_is_the_one_that_is_got() {
+        let kept = Kept::default();
+        assert_eq!(kept.get("a", || Ok::<_, ()>("old")), Ok("old"));
+        kept.drop_by("a", || {
+            // It is gone from the disk already, and there is a new one.
+            assert_eq!(kept.get("a", || Ok::<_, ()>("new")), Ok("new"));
+            Ok::<_, ()>(())
+        })
+        .unwrap();
+        assert_eq!(kept.get("a", || Ok::<_, ()>("new")), Ok("new"));
     }
 }

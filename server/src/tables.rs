@@ -41,11 +41,8 @@ impl Tables {
 
     /// Drops a table; false if there is none.
     pub(crate) fn drop_table(&self, database: &Database, name: &str) -> Result<bool, ApiError> {
-        match database.drop_embedding_table(name) {
-            Ok(()) => {
-                self.0.forget(name);
-                Ok(true)
-            }
+        match self.0.drop_by(name, || database.drop_embedding_table(name)) {
+            Ok(()) => Ok(true),
             Err(OpenError::Missing { .. }) => Ok(false),
             Err(error) => Err(error.into()),
         }

@@ -97,8 +97,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let mut collection = open_collection(args, &database, wanted.as_ref())?;
     check_schema(args, &collection, wanted.as_ref(), &mut source)?;
-    let is_one = collection.schema().vectors().count() == 1;
-    let counts = if is_one && collection.count(None)? == 0 && offline::is_wanted(args, &source) {
+    let is_fillable = collection.schema().vectors().count() == 1
+        && collection.count(None)? == 0
+        // They are the collection's, and another cannot be given them.
+        && collection.kept_questions() == 0;
+    let counts = if is_fillable && offline::is_wanted(args, &source) {
         let counts;
         (collection, counts) = offline::fill(args, &database, &collection, exported.as_ref())?;
         counts

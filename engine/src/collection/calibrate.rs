@@ -32,10 +32,11 @@ impl Collection {
     ///
     /// [`QUESTIONS_MIN`](crate::QUESTIONS_MIN) are needed at least. [`QUESTIONS_MAX`](crate::QUESTIONS_MAX) of them are kept,
     /// in place of those that were, fewer if they take more than 16 MiB: it is measured with them again whenever the index has
-    /// changed so much that it must be, or is built anew. `k` neighbours are wanted; the factors that are found hold for any
-    /// number. Questions without a filter say something of those with one, too: those are widened by the same factors.
+    /// changed so much that it must be, or is built anew. `k` neighbours are wanted; the factors that are found are used for any
+    /// number, so it is best to say the one that will be asked for. Questions without a filter say something of those with one, too: those are widened by the same factors.
     ///
-    /// This reads all vectors once and asks each question some ten times; meanwhile no index is built or written anew.
+    /// This reads all vectors once and asks each question some ten times; meanwhile no index of any collection is built,
+    /// written anew or added to, and writers may have to wait for that.
     /// Points that are in no list yet are left out: they are compared anyway.
     ///
     /// # Errors
@@ -66,6 +67,12 @@ impl Collection {
 }
 
 impl Collection {
+    /// How many questions are kept, for the vectors of all names ([`Collection::calibrate`]).
+    pub fn kept_questions(&self) -> u64 {
+        let files = locked(&self.shared.inner.files);
+        files.manifest.questions.iter().map(|questions| u64::from(questions.count)).sum()
+    }
+
     /// Forgets questions whose file is damaged or missing; what was measured with them stays.
     pub(crate) fn forget_damaged_questions(&self) -> Result<(), WriteError> {
         let inner = &self.shared.inner;
@@ -131,10 +138,12 @@ impl Inner {
             let old = next.questions.extract_if(.., |questions| questions.at == at);
             let old: Vec<String> = old.map(|questions| questions.file()).collect();
             next.questions.push(info);
-            let known = listed.map(|listed| VectorIndexInfo {
-                widen: widen_of(targets, listed.live.widen),
-                measured_rows: listed.rows(),
-                ..listed.index.info.clone()
+            let known = listed.map(|listed| {
+                let (info, before) = (listed.index.info.clone(), listed.live.widen);
+                let widen = widen_of(targets, before);
+                // That other questions are harder does not make the index worse than it was when it was built.
+                let built_widen = info.built_widen.rescaled(&before, &widen);
+                VectorIndexInfo { widen, built_widen, measured_rows: listed.rows(), ..info }
             });
             for info in next.indexes.iter_mut().filter(|info| info.at == at) {
                 *info = known.clone().unwrap_or_else(|| info.clone());

@@ -165,7 +165,7 @@ impl Inner {
             built: listed.index.info.built_rows,
             bytes: listed.live.delta.bytes(),
             bytes_most: self.limits.index_added,
-            widen: listed.live.widen.most() / listed.index.info.built_widen,
+            widen: listed.live.widen.over(&listed.index.info.built_widen),
             is_outgrown: locked(&self.outgrown).contains(&at),
         };
         IndexView { listed: listed.map(view), rest, least, quiet: Duration::ZERO }
@@ -311,7 +311,9 @@ impl Inner {
             }
         }
         let live = new.live(Arc::clone(&old.live.rows));
-        new.info.widen = nearline_index::measure(&new.index, &live, &queries, &|row| state.is_dead(row))?;
+        let is_dead = |row| state.is_dead(row);
+        new.info.widen =
+            nearline_index::measure(&new.index, &live, &queries, &is_dead, &|| self.is_closing())?;
         new.info.measured_rows = new.info.rows;
         new.unmeasured = 0;
         Ok(new)
@@ -509,7 +511,7 @@ impl Inner {
             built_rows: report.rows,
             measured_rows: report.rows,
             widen: Widen::NONE,
-            built_widen: 1.0,
+            built_widen: Widen::NONE,
             bytes: 0,
             names: Vec::new(),
         };
@@ -518,7 +520,7 @@ impl Inner {
         built.unmeasured = 0;
         if let Some(questions) = &questions {
             built = self.asked(built, questions, is_cancelled)?;
-            built.info.built_widen = built.info.widen.most();
+            built.info.built_widen = built.info.widen;
         }
         Ok(Some(built))
     }

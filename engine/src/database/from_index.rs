@@ -306,7 +306,7 @@ impl Making<'_> {
             built_rows: rows,
             measured_rows: rows,
             widen: Widen::NONE,
-            built_widen: 1.0,
+            built_widen: Widen::NONE,
             bytes: 0,
             names: Vec::new(),
         };

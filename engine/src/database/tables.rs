@@ -82,6 +82,7 @@ impl Database {
         let mut catalog = locked(&inner.catalog);
         // Whoever was done first has the name.
         if let Err(error) = made.map_err(wrong_table).and_then(|()| check_free(&catalog, name)) {
+            drop(catalog);
             // What cannot be removed now is, when the database opens.
             let _ = fs::remove_dir_all(&path);
             return Err(error);

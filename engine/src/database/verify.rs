@@ -6,7 +6,7 @@ use nearline_storage::Disk;
 
 use super::storage_snapshot::verify_storage;
 use super::{Database, DatabaseBuilder, leftovers, locked};
-use crate::collection::snapshot_folder;
+use crate::collection::{Collection, snapshot_folder};
 use crate::error::OpenError;
 
 /// What is wrong with a collection or a snapshot.
@@ -123,12 +123,7 @@ impl Database {
             if !report.repaired || collection.verify_source().is_err() {
                 return Err((None, error));
             }
-            let rebuilt =
-                collection.rebuild_field_indexes().and_then(|()| collection.rebuild_vector_indexes());
-            let rebuilt = rebuilt.and_then(|()| collection.forget_damaged_questions());
-            let rebuilt = rebuilt.map_err(OpenError::from).and_then(|()| collection.remove_tier());
-            let rebuilt = rebuilt.and_then(|()| collection.remove_codes());
-            rebuilt.and_then(|()| collection.verify()).map_err(|error| (None, error))?;
+            rebuild_derived(&collection).map_err(|error| (None, error))?;
             report.rebuilt.push(name.to_owned());
         }
         report.points += collection.shared.inner.state().live;
@@ -138,4 +133,18 @@ impl Database {
         }
         Ok(())
     }
+}
+
+/// Makes anew what is derived, if something is wrong with it.
+fn rebuild_derived(collection: &Collection) -> Result<(), OpenError> {
+    // Questions that are damaged alone cost no index.
+    collection.forget_damaged_questions()?;
+    if collection.verify().is_ok() {
+        return Ok(());
+    }
+    collection.rebuild_field_indexes()?;
+    collection.rebuild_vector_indexes()?;
+    collection.remove_tier()?;
+    collection.remove_codes()?;
+    collection.verify()
 }

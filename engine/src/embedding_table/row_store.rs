@@ -76,7 +76,9 @@ impl RowStore {
             let found = format!("{} at place {at}", ids[at]);
             return Err(TableError::bad("ids", found, format!("ids below {}", self.rows)));
         }
-        let mut bytes = vec![0; ids.len() * row_bytes];
+        // With room to begin at a line.
+        let mut bytes = Vec::with_capacity(ids.len() * row_bytes + Rows::<Arc<dyn RowCodec>>::LINE);
+        bytes.resize(ids.len() * row_bytes, 0);
         let mut cold = Vec::new();
         for (at, (&id, out)) in ids.iter().zip(bytes.chunks_exact_mut(row_bytes)).enumerate() {
             self.hot.prefetch(ids.get(at + AHEAD..=at + AHEAD).unwrap_or_default());

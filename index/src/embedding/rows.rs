@@ -65,6 +65,9 @@ pub struct Rows<C> {
 const LINE: usize = 64;
 
 impl<C: RowCodec> Rows<C> {
+    /// Bytes of room behind rows with which [`Rows::from_bytes`] need not move them to other memory.
+    pub const LINE: usize = LINE;
+
     /// Rows that are bytes already.
     ///
     /// # Errors

@@ -32,7 +32,8 @@ pub struct Measured {
     pub recall: f64,
     /// Lists that are looked at for a question now, on average.
     pub lists: f64,
-    /// What the mean recall of all such questions is at least, 19 times of 20.
+    /// What the mean recall of all such questions is likely at least: a bound of 19 times of 20, were the factor not chosen by
+    /// the same questions.
     pub at_least: f64,
 }
 
@@ -43,12 +44,13 @@ pub struct Measured {
 /// finds is taken for the truth. `is_dead` says of a row whether it is left out.
 ///
 /// # Errors
-/// As [`Searcher::search_live`].
+/// As [`Searcher::search_live`]; [`IndexError::Interrupted`] when it was cancelled.
 pub fn measure(
     index: &Index,
     live: &Live,
     queries: &[(RowId, Vec<u8>)],
     is_dead: &(dyn Fn(RowId) -> bool + Sync),
+    is_cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<Widen> {
     // A row is not its own neighbour.
     let k = K.min((index.info().rows as usize).saturating_sub(1));
@@ -59,8 +61,7 @@ pub fn measure(
     let hardest = calibration.setting(crate::Residency::Lists, K, Widen::TARGETS[Widen::TARGETS.len() - 1]);
     let wide = hardest.map_or(usize::MAX, |setting| setting.nprobe as usize);
     let lists = wide.saturating_mul(TRUTH.0).saturating_add(TRUTH.1);
-    let mut trial =
-        Trial { searcher: index.searcher(), live: live.clone(), k, is_dead, is_cancelled: &|| false };
+    let mut trial = Trial { searcher: index.searcher(), live: live.clone(), k, is_dead, is_cancelled };
     let mut asked = Vec::with_capacity(queries.len());
     for (own, vector) in queries {
         let mut query = Asked { own: Some(*own), vector, truth: Vec::new() };
@@ -70,7 +71,9 @@ pub fn measure(
     let mut factors = Widen::TARGETS;
     for (factor, target) in factors.iter_mut().zip(Widen::TARGETS) {
         let reaches = |recalls: &[f64]| mean(recalls) >= f64::from(target) - 1e-9;
-        *factor = trial.least(&asked, target, live.widen.of(target), reaches)?.0;
+        let start = live.widen.of(target);
+        let first = trial.ask(&asked, target, start)?;
+        *factor = trial.least(&asked, target, (start, first), reaches)?.0;
     }
     Ok(Widen::new(factors))
 }
@@ -149,14 +152,15 @@ struct Trial<'a> {
 impl Trial<'_> {
     fn measure(&mut self, asked: &[Asked<'_>], target: f32, start: f32) -> Result<Measured> {
         let before = self.ask(asked, target, start)?;
+        let (recall_before, lists_before) = (mean(&before.recalls), before.lists);
         let reaches = |recalls: &[f64]| {
             at_least(recalls) >= target.into() || recalls.iter().all(|&recall| recall >= 1.0)
         };
-        let (factor, after) = self.least(asked, target, start, reaches)?;
+        let (factor, after) = self.least(asked, target, (start, before), reaches)?;
         Ok(Measured {
             target,
-            recall_before: mean(&before.recalls),
-            lists_before: before.lists,
+            recall_before,
+            lists_before,
             factor,
             recall: mean(&after.recalls),
             lists: after.lists,
@@ -164,16 +168,15 @@ impl Trial<'_> {
         })
     }
 
-    /// The least factor, in steps from `start`, with which recalls are good enough, and what was found with it.
+    /// The least factor, in steps from one of which it is known what it finds, with which recalls are good enough, and what was
+    /// found with it. If none is, the least of those that find most.
     fn least(
         &mut self,
         asked: &[Asked<'_>],
         target: f32,
-        start: f32,
+        (mut factor, mut tally): (f32, Tally),
         reaches: impl Fn(&[f64]) -> bool,
     ) -> Result<(f32, Tally)> {
-        let mut factor = start.max(1.0);
-        let mut tally = self.ask(asked, target, factor)?;
         if reaches(&tally.recalls) {
             // It may be too wide by now.
             while factor > 1.0 {
@@ -186,9 +189,18 @@ impl Trial<'_> {
             }
             return Ok((factor, tally));
         }
-        while factor < MOST && !reaches(&tally.recalls) {
-            factor *= STEP;
-            tally = self.ask(asked, target, factor)?;
+        let (mut tried, mut lists) = (factor, tally.lists);
+        while tried < MOST && !reaches(&tally.recalls) {
+            tried = (tried * STEP).min(MOST);
+            let wider = self.ask(asked, target, tried)?;
+            if wider.lists <= lists {
+                // There are no more.
+                break;
+            }
+            lists = wider.lists;
+            if reaches(&wider.recalls) || mean(&wider.recalls) > mean(&tally.recalls) {
+                (factor, tally) = (tried, wider);
+            }
         }
         Ok((factor, tally))
     }

@@ -34,9 +34,16 @@ impl Widen {
         self.factors[place.unwrap_or(Self::TARGETS.len() - 1)]
     }
 
-    /// The largest.
-    pub fn most(&self) -> f32 {
-        self.factors.into_iter().fold(1.0, f32::max)
+    /// How many times as large as another the factor is that grew most.
+    pub fn over(&self, other: &Self) -> f32 {
+        let times = self.factors.into_iter().zip(other.factors).map(|(factor, other)| factor / other);
+        times.fold(0.0, f32::max)
+    }
+
+    /// As many times as large, for each recall, as `to` is of `from`.
+    pub fn rescaled(&self, from: &Self, to: &Self) -> Self {
+        let (from, to) = (from.factors, to.factors);
+        Self { factors: std::array::from_fn(|at| (self.factors[at] * to[at] / from[at]).max(1.0)) }
     }
 }
 
@@ -52,6 +59,9 @@ mod tests {
         for (target, factor) in cases {
             assert_eq!(widen.of(target), factor, "{target}");
         }
-        assert_eq!((widen.most(), Widen::NONE.most()), (3.0, 1.0));
+        assert_eq!((widen.over(&Widen::all(2.0)), Widen::NONE.over(&widen)), (1.5, 1.0));
+        let grown = Widen::new([2.0, 2.0, 6.0]);
+        assert_eq!(Widen::all(1.5).rescaled(&widen, &grown), Widen::new([3.0, 1.5, 3.0]));
+        assert_eq!(Widen::NONE.rescaled(&grown, &widen), Widen::NONE);
     }
 }

@@ -48,9 +48,11 @@ pub(super) fn fill(
     exported: Option<&Exported>,
 ) -> anyhow::Result<(Collection, Counts)> {
     let name = empty.name();
-    let is_free =
-        |draft: &String| !database.collections().contains(draft) && !database.aliases().contains_key(draft);
-    let draft = (0_u64..).map(|number| format!("draft {number}")).find(is_free).unwrap_or_default();
+    let draft = format!("{}.import draft", name.chars().take(48).collect::<String>());
+    if database.collections().contains(&draft) {
+        // Of an import that ended just before its last step.
+        database.drop_collection(&draft)?;
+    }
     interruptible(args, || {
         let (filled, counts) = make(args, database, &draft, empty.schema(), exported)?;
         let metadata = empty.metadata()?;
@@ -60,6 +62,10 @@ pub(super) fn fill(
         }
         database.replace_collection(&name, &draft)?;
         Ok((filled, counts))
+    })
+    .inspect_err(|_| {
+        // What cannot be removed now is by the next import.
+        let _ = database.drop_collection(&draft);
     })
 }
 

@@ -54,7 +54,7 @@ fn what_is_calibrated_reaches_its_recall_and_is_known_from_then_on() {
         assert!(held_out >= f64::from(found.target) - 0.01, "{held_out} {report:?}");
     }
     let (widen, number) = known(&on);
-    assert!(number.is_some() && widen.most() > 1.0, "{report:?}");
+    assert!(number.is_some() && widen.over(&Widen::NONE) > 1.0, "{report:?}");
     on.verify().unwrap();
     drop(on);
     let on = open(&disk).unwrap();
@@ -90,7 +90,7 @@ fn an_index_that_is_written_anew_is_measured_with_its_questions() {
     let state = on.shared.inner.state();
     let index = &state.indexes[0].as_ref().unwrap().index;
     assert!(index.index.info().calibration.from_queries);
-    assert_eq!(index.info.built_widen, index.info.widen.most());
+    assert_eq!(index.info.built_widen, index.info.widen);
     assert_eq!(known(&on).1, number);
     assert!(recall(&on, 1_000, 200, 0.95) >= 0.94);
     on.verify().unwrap();

@@ -163,6 +163,7 @@ def main():
         print(f"NOT TESTED: there is no {SET} in {folder}; NEARLINE_DATASETS names the folder of data sets", flush=True)
         return
     papers = Papers(folder)
+    check_data(papers)
     # Calibrating compares every title with every paper, which takes a while on a busy machine.
     os.environ.setdefault("NEARLINE_SERVE_REQUEST_SECONDS", str(PATIENCE))
     with tempfile.TemporaryDirectory() as database:
@@ -174,7 +175,6 @@ def main():
             print(f"{len(papers.vectors)} papers written in {written:.1f} s, indexed after {indexed:.1f} s", flush=True)
             titles = np.arange(min(most, len(papers.queries)))
             calibrate(connection, papers, titles[1::2], target)
-            check_data(papers)
             print("| filter | papers | recall@10 | nDCG@10 | of exact search | p50 ms | p99 ms |")
             print("| --- | --- | --- | --- | --- | --- | --- |")
             missed = []

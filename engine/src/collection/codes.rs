@@ -66,7 +66,8 @@ impl Inner {
     /// not been, or for an index.
     pub(super) fn is_tight(&self, state: &State) -> bool {
         let mut crowded = locked(&self.crowded);
-        if state.delta_bytes() * CROWDED_SHARE >= self.limits.flush_bytes {
+        // Points that rest in memory are no more tomorrow.
+        if !self.is_resting() && state.delta_bytes() * CROWDED_SHARE >= self.limits.flush_bytes {
             *crowded = Some(Instant::now());
         }
         let is_crowded = crowded.is_some_and(|crowded| crowded.elapsed() < QUIET);

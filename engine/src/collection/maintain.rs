@@ -287,7 +287,7 @@ impl Inner {
     }
 
     /// Whether nothing was written for a while, or somebody waits as if it were so.
-    fn is_resting(&self) -> bool {
+    pub(super) fn is_resting(&self) -> bool {
         let is_fresh = locked(&self.written).is_some_and(|written| written.elapsed() < REST);
         !is_fresh || self.is_awaited()
     }

@@ -156,7 +156,8 @@ impl Home {
         let query = |row: &u32| (RowId(*row), self.rows.row((row - FIRST) as usize).to_vec());
         let queries: Vec<(RowId, Vec<u8>)> = self.living().iter().step_by(17).map(query).collect();
         let dead = &self.dead;
-        let widen = measure(&self.index, &self.live, &queries, &|row| dead.contains(&row.0)).unwrap();
+        let widen =
+            measure(&self.index, &self.live, &queries, &|row| dead.contains(&row.0), &|| false).unwrap();
         self.live.widen = widen;
     }
 

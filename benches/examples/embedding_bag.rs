@@ -68,7 +68,8 @@ fn answer() -> Result<()> {
         };
         let rows = rows.parse()?;
         if last.as_ref().is_none_or(|(name, count, _)| (name.as_str(), *count) != (kind, rows)) {
-            last = None;
+            // Two tables at a time may be more than there is memory for.
+            drop(last.take());
             last = Some((kind.to_owned(), rows, Subject::new(kind, rows)?));
         }
         let subject = &last.as_ref().context("a kind")?.2;
@@ -103,7 +104,7 @@ impl Subject {
             "read" => Self::Read(vec![1; rows as usize * 4 * DIM]),
             _ if kind.starts_with("served-") => {
                 let dir = tempfile::tempdir()?;
-                let database = Database::builder(dir.path()).memory_bytes(4 << 30).open()?;
+                let database = Database::builder(dir.path()).memory_budget(4 << 30).open()?;
                 let table = table_of(kind.trim_start_matches("served-"), rows)?;
                 Self::Served(database.create_embedding_table("table", &*table)?.pin(), dir)
             }

@@ -199,8 +199,9 @@ fn an_empty_collection_is_filled_by_the_builder() {
     let import = |more: &str| {
         format!("import --db {dir}/db --collection c --vectors base.fbin {more} --progress none")
     };
+    let open = |dir: &str| nearline::Database::builder(root().join(format!("{dir}/db"))).open().unwrap();
     {
-        let database = nearline::Database::open(root().join(format!("{dir}/db"))).unwrap();
+        let database = open(&dir);
         let schema = nearline::Schema::single(24, nearline::Metric::L2);
         let empty = database.create_collection("c", schema).unwrap();
         empty.create_field_index("n", nearline::FieldType::Integer).unwrap();
@@ -214,7 +215,7 @@ fn an_empty_collection_is_filled_by_the_builder() {
         (&done["written"], &done["points"], &done["collection"]),
         (&json!(2000), &json!(2000), &json!("c"))
     );
-    let database = nearline::Database::open(root().join(format!("{dir}/db"))).unwrap();
+    let database = open(&dir);
     assert_eq!(database.collections(), ["c"]);
     let filled = database.collection("also").unwrap();
     assert_eq!(filled.metadata().unwrap().get("model"), Some(&"m".into()));

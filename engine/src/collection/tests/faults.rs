@@ -118,7 +118,7 @@ fn any_operation_fails_while_it_opens() {
     let steps = script(13);
     let disk = create(1);
     let outcome = run(&open(&disk).unwrap(), &steps, |_| false);
-    assert_eq!(open(&disk).unwrap().stats().indexes, 1);
+    assert!(open(&disk).unwrap().stats().indexes > 0);
     for fault in [Fault::Io, Fault::NoSpace, Fault::ShortRead, Fault::LostSync] {
         for at in 1..200 {
             let at = disk.operations() + at;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nearline::CalibrationReport;
+use nearline::{CalibrationReport, QUESTIONS_MAX};
 use nearline_datasets::VectorFile;
 use serde_json::json;
 
@@ -63,18 +63,25 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     print::line(table)
 }
 
-/// All vectors of a file.
+/// As many vectors of a file as are kept, at equal distances.
 fn vectors(file: &VectorFile) -> anyhow::Result<Vec<nearline::Vector>> {
+    let (count, row_bytes) = (file.count(), file.row_bytes());
+    let kept = count.min(QUESTIONS_MAX as u64);
     let mut reader = file.rows(0)?;
-    let (mut rows, mut out) = (vec![0; 256 * file.row_bytes()], Vec::new());
+    let (mut rows, mut from, mut out) = (vec![0; 256 * row_bytes], 0, Vec::new());
     loop {
         let read = reader.read(&mut rows)?;
         if read == 0 {
             return Ok(out);
         }
-        let rows = &rows[..read * file.row_bytes()];
-        check_rows(file, rows, out.len() as u64, false)?;
-        out.extend(rows.chunks_exact(file.row_bytes()).map(|row| db::vector(file.element(), row)));
+        let rows = &rows[..read * row_bytes];
+        check_rows(file, rows, from, false)?;
+        for (at, row) in (from..).zip(rows.chunks_exact(row_bytes)) {
+            if at == out.len() as u64 * count / kept {
+                out.push(db::vector(file.element(), row));
+            }
+        }
+        from += read as u64;
     }
 }
 

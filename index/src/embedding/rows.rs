@@ -61,12 +61,9 @@ pub struct Rows<C> {
     start: usize,
 }
 
-/// Bytes of a line of the cache.
-const LINE: usize = 64;
-
 impl<C: RowCodec> Rows<C> {
-    /// Bytes of room behind rows with which [`Rows::from_bytes`] need not move them to other memory.
-    pub const LINE: usize = LINE;
+    /// Bytes of a line of the cache. With as much room behind rows [`Rows::from_bytes`] need not move them to other memory.
+    pub const LINE: usize = 64;
 
     /// Rows that are bytes already.
     ///
@@ -83,9 +80,9 @@ impl<C: RowCodec> Rows<C> {
     /// Moves rows to where a line begins, without a second copy of them.
     fn aligned(codec: C, mut bytes: Vec<u8>) -> Self {
         let len = bytes.len();
-        bytes.reserve_exact(LINE);
+        bytes.reserve_exact(Self::LINE);
         // Where it cannot be told it does not matter.
-        let start = bytes.as_ptr().align_offset(LINE) % LINE;
+        let start = bytes.as_ptr().align_offset(Self::LINE) % Self::LINE;
         bytes.resize(len + start, 0);
         bytes.copy_within(..len, start);
         Self { codec, bytes, start }

@@ -43,7 +43,7 @@ const WAIT_MOST: Duration = Duration::from_secs(2);
 /// vector in so many was added since, by about so many queries.
 const MEASURED: f64 = 1.5;
 const MEASURED_SHARE: u64 = 4;
-const MEASURED_BY: u64 = 64;
+const MEASURED_BY: u64 = 200;
 
 /// Rows that stand in for queries when an index is built.
 const CALIBRATION_ROWS: u64 = 200;

@@ -1,6 +1,8 @@
 //! The power goes at every step of what is done to whole folders: snapshots taken over, collections replaced, all there is kept and
 //! made again.
 
+mod frozen;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;

@@ -115,10 +115,9 @@ fn read(collection: &Collection, reader: u64, stop: &AtomicBool, reads: &AtomicU
 }
 
 /// Flushes, merges, verifies and takes snapshots, all the time.
-fn maintain(database: &Database, collection: &Collection, stop: &AtomicBool) {
-    let mut rounds = 0u64;
+fn maintain(database: &Database, collection: &Collection, stop: &AtomicBool, done: &AtomicU64) {
     while !stop.load(Relaxed) {
-        rounds += 1;
+        let rounds = done.fetch_add(1, Relaxed) + 1;
         match rounds % 4 {
             0 => collection.compact().unwrap(),
             1 => collection.verify().unwrap(),
@@ -135,7 +134,6 @@ fn maintain(database: &Database, collection: &Collection, stop: &AtomicBool) {
             collection.drop_snapshot(&name).unwrap();
         }
     }
-    assert!(rounds > 5, "{rounds}");
 }
 
 #[test]
@@ -143,14 +141,14 @@ fn readers_see_moments_while_everything_moves() {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::builder(folder.path()).memory_budget(16 << 20).open().unwrap();
     let collection = database.create_collection("points", Schema::single(DIM, Metric::L2)).unwrap();
-    let (stop, reads) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (stop, reads, rounds) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let there: BTreeMap<u64, u64> = std::thread::scope(|scope| {
-        let (collection, stop, reads, database) = (&collection, &stop, &reads, &database);
+        let (collection, stop, reads, rounds, database) = (&collection, &stop, &reads, &rounds, &database);
         let writers: Vec<_> =
             (0..WRITERS).map(|writer| scope.spawn(move || write(collection, writer, stop))).collect();
         let mut others: Vec<_> =
             (0..2).map(|n| scope.spawn(move || read(collection, n, stop, reads))).collect();
-        others.push(scope.spawn(move || maintain(database, collection, stop)));
+        others.push(scope.spawn(move || maintain(database, collection, stop, rounds)));
         // Flushes and merges of several threads at once.
         others.push(scope.spawn(move || {
             while !stop.load(Relaxed) {
@@ -159,9 +157,11 @@ fn readers_see_moments_while_everything_moves() {
             }
         }));
         let seconds = std::env::var("NEARLINE_STRESS_SECONDS").map_or(1.5, |asked| asked.parse().unwrap());
-        for _ in 0..(seconds * 100.0) as u32 {
+        let is_enough = || reads.load(Relaxed) > 10 && rounds.load(Relaxed) > 5;
+        for tick in 0..6_000 {
             // Somebody who ends early has failed.
-            if others.iter().any(|thread| thread.is_finished()) {
+            let has_failed = others.iter().any(|thread| thread.is_finished());
+            if has_failed || (tick >= (seconds * 100.0) as u32 && is_enough()) {
                 break;
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -169,7 +169,7 @@ fn readers_see_moments_while_everything_moves() {
         stop.store(true, Relaxed);
         writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
     });
-    assert!(reads.load(Relaxed) > 10, "{reads:?}");
+    assert!(reads.load(Relaxed) > 10 && rounds.load(Relaxed) > 5, "{reads:?} {rounds:?}");
     collection.wait_idle().unwrap();
     collection.verify().unwrap();
     assert_eq!(scroll(&collection, None), there);

@@ -5,7 +5,6 @@
 mod basics;
 mod behaviors;
 mod concurrency;
-mod fixture;
 mod from_index;
 mod indexed;
 mod lifecycle;

@@ -9,8 +9,9 @@ use crate::vector::{RowId, Shape};
 
 /// Neighbours wanted of vectors that stand in for questions.
 const K: usize = 10;
-/// A step of the factor, and the largest.
+/// A step of the factor while it is looked for, how nearly it is found, and the largest.
 const STEP: f32 = 1.25;
+const NEAR: f32 = 1.06;
 const MOST: f32 = 16.0;
 /// Where vectors stand in for questions, the truth is looked for in so many times as many lists, and so many more.
 const TRUTH: (usize, usize) = (4, 32);
@@ -37,8 +38,8 @@ pub struct Measured {
     pub at_least: f64,
 }
 
-/// The factors by which searches of `index` shall look at more lists, starting from `live.widen`: the least, in steps, that
-/// reach the recalls they are for.
+/// The factors by which searches of `index` shall look at more lists, starting from `live.widen`: about the least that reach
+/// the recalls they are for.
 ///
 /// `queries` are rows with their vectors, which stand in for questions; none is its own neighbour. What a far wider search
 /// finds is taken for the truth. `is_dead` says of a row whether it is left out.
@@ -73,7 +74,7 @@ pub fn measure(
         let reaches = |recalls: &[f64]| mean(recalls) >= f64::from(target) - 1e-9;
         let start = live.widen.of(target);
         let first = trial.ask(&asked, target, start)?;
-        *factor = trial.least(&asked, target, (start, first), reaches)?.0;
+        *factor = least((start, first), reaches, |factor| trial.ask(&asked, target, factor))?.0;
     }
     Ok(Widen::new(factors))
 }
@@ -140,6 +141,70 @@ struct Tally {
     lists: f64,
 }
 
+/// About the least factor, no less than 1, with which recalls are good enough, and what was found with it, beginning with one
+/// of which that is known. If there is none, the least of those that find most.
+fn least(
+    (start, first): (f32, Tally),
+    reaches: impl Fn(&[f64]) -> bool,
+    mut ask: impl FnMut(f32) -> Result<Tally>,
+) -> Result<(f32, Tally)> {
+    let (mut low, (mut high, mut tally)) = if reaches(&first.recalls) {
+        narrower((start, first), &reaches, &mut ask)?
+    } else {
+        wider((start, first), &reaches, &mut ask)?
+    };
+    while reaches(&tally.recalls) && high > low * NEAR {
+        let middle = (low * high).sqrt();
+        let asked = ask(middle)?;
+        if reaches(&asked.recalls) {
+            (high, tally) = (middle, asked);
+        } else {
+            low = middle;
+        }
+    }
+    Ok((high, tally))
+}
+
+/// From a factor that is good enough, the largest in steps that is not, or 1, and the one above it.
+fn narrower(
+    (mut factor, mut tally): (f32, Tally),
+    reaches: impl Fn(&[f64]) -> bool,
+    mut ask: impl FnMut(f32) -> Result<Tally>,
+) -> Result<(f32, (f32, Tally))> {
+    while factor > 1.0 {
+        let less = (factor / STEP).max(1.0);
+        let asked = ask(less)?;
+        if !reaches(&asked.recalls) {
+            return Ok((less, (factor, tally)));
+        }
+        (factor, tally) = (less, asked);
+    }
+    Ok((1.0, (factor, tally)))
+}
+
+/// From a factor that is not good enough, the first in steps that is, and the one below it; or the least that finds most.
+fn wider(
+    (mut factor, mut tally): (f32, Tally),
+    reaches: impl Fn(&[f64]) -> bool,
+    mut ask: impl FnMut(f32) -> Result<Tally>,
+) -> Result<(f32, (f32, Tally))> {
+    let (mut low, mut tried, mut lists) = (factor, factor, tally.lists);
+    while tried < MOST && !reaches(&tally.recalls) {
+        low = tried;
+        tried = (tried * STEP).min(MOST);
+        let asked = ask(tried)?;
+        if asked.lists <= lists {
+            // There are no more.
+            break;
+        }
+        lists = asked.lists;
+        if reaches(&asked.recalls) || mean(&asked.recalls) > mean(&tally.recalls) {
+            (factor, tally) = (tried, asked);
+        }
+    }
+    Ok((low, (factor, tally)))
+}
+
 /// Searches with one factor or another.
 struct Trial<'a> {
     searcher: Searcher,
@@ -156,7 +221,7 @@ impl Trial<'_> {
         let reaches = |recalls: &[f64]| {
             at_least(recalls) >= target.into() || recalls.iter().all(|&recall| recall >= 1.0)
         };
-        let (factor, after) = self.least(asked, target, (start, before), reaches)?;
+        let (factor, after) = least((start, before), reaches, |factor| self.ask(asked, target, factor))?;
         Ok(Measured {
             target,
             recall_before,
@@ -166,43 +231,6 @@ impl Trial<'_> {
             lists: after.lists,
             at_least: at_least(&after.recalls),
         })
-    }
-
-    /// The least factor, in steps from one of which it is known what it finds, with which recalls are good enough, and what was
-    /// found with it. If none is, the least of those that find most.
-    fn least(
-        &mut self,
-        asked: &[Asked<'_>],
-        target: f32,
-        (mut factor, mut tally): (f32, Tally),
-        reaches: impl Fn(&[f64]) -> bool,
-    ) -> Result<(f32, Tally)> {
-        if reaches(&tally.recalls) {
-            // It may be too wide by now.
-            while factor > 1.0 {
-                let less = (factor / STEP).max(1.0);
-                let narrower = self.ask(asked, target, less)?;
-                if !reaches(&narrower.recalls) {
-                    break;
-                }
-                (factor, tally) = (less, narrower);
-            }
-            return Ok((factor, tally));
-        }
-        let (mut tried, mut lists) = (factor, tally.lists);
-        while tried < MOST && !reaches(&tally.recalls) {
-            tried = (tried * STEP).min(MOST);
-            let wider = self.ask(asked, target, tried)?;
-            if wider.lists <= lists {
-                // There are no more.
-                break;
-            }
-            lists = wider.lists;
-            if reaches(&wider.recalls) || mean(&wider.recalls) > mean(&tally.recalls) {
-                (factor, tally) = (tried, wider);
-            }
-        }
-        Ok((factor, tally))
     }
 
     fn ask(&mut self, asked: &[Asked<'_>], target: f32, factor: f32) -> Result<Tally> {
@@ -248,7 +276,42 @@ mod tests {
         assert_eq!(at_least(&[]), 0.0);
     }
 
+    /// A recall that grows with the factor, up to a most.
+    fn tally(factor: f32, rate: f64, most: f64) -> Tally {
+        let recall = (1.0 - (-f64::from(factor) * rate).exp()).min(most);
+        Tally { recalls: vec![recall; 10], lists: f64::from(factor) * 8.0 }
+    }
+
     proptest! {
+        #[test]
+        fn the_least_factor_is_near_the_one_that_all_factors_tell(
+            start in 1.0f32..16.0,
+            rate in 0.05f64..4.0,
+            most in 0.9f64..1.0,
+        ) {
+            let reaches = |recalls: &[f64]| mean(recalls) >= 0.95;
+            let mut asked = 0;
+            let found = least((start, tally(start, rate, most)), reaches, |factor| {
+                asked += 1;
+                Ok(tally(factor, rate, most))
+            });
+            let (factor, found) = found.unwrap();
+            prop_assert_eq!(&found.recalls, &tally(factor, rate, most).recalls);
+            prop_assert!((1.0..=MOST).contains(&factor) && asked <= 16, "{} after {}", factor, asked);
+            let all = (0..=15_000).map(|at| 1.0 + at as f32 / 1_000.0);
+            let twin = all.clone().find(|factor| reaches(&tally(*factor, rate, most).recalls));
+            match twin {
+                Some(twin) => prop_assert!(
+                    reaches(&found.recalls) && factor >= twin - 0.001 && factor <= twin * NEAR * 1.001,
+                    "{} of {}", factor, twin
+                ),
+                None => {
+                    let best = all.map(|factor| mean(&tally(factor, rate, most).recalls)).fold(0.0, f64::max);
+                    prop_assert!(mean(&found.recalls) >= best - 1e-9);
+                }
+            }
+        }
+
         #[test]
         fn a_bound_is_below_the_mean_and_grows_with_what_is_found(
             recalls in prop::collection::vec(0.0..=1.0f64, 1..200),

@@ -1,15 +1,15 @@
-//! A database of the format as it is frozen: it opens, has every point, and is sound.
+//! Databases of the formats as they were frozen: they open, have every point, and are sound.
 //!
-//! Where a change of the format is meant, the fixture is made anew, in the same commit, by
+//! Where a change of the format is meant, [`NEWEST`] gets another name, and a fixture of it is made in the same commit by
 //!
 //! ```text
-//! cargo test -p nearline --test it freeze -- --ignored
+//! cargo test -p nearline --lib freeze -- --ignored
 //! ```
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nearline::{
+use crate::{
     Collection, Condition, Database, ElementType, FieldType, Filter, Metric, Payload, Point, PointId, Query,
     Schema, Scroll, TextOptions, Uuid, Value, VectorConfig,
 };
@@ -17,8 +17,11 @@ use nearline::{
 /// Bytes that files of the log are multiples of; the zeros at their ends are left out of the fixture.
 const LOG_BYTES: u64 = 1 << 20;
 
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1")
+/// The fixture of the format as it is now. `v1` has neither a vector index nor questions, and manifests of version 3.
+const NEWEST: &str = "v6";
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
 fn schema() -> Schema {
@@ -54,11 +57,19 @@ fn point(number: u64, version: u64) -> Point {
     point
 }
 
-/// Writes the fixture's points. Some are in a segment, some of those dead, some are in the log only.
+/// Questions that the index is measured with.
+fn questions() -> impl Iterator<Item = [f32; 3]> {
+    (0..60).map(|at| [at as f32 / 3.0, 1.0 + at as f32 / 60.0, 0.0])
+}
+
+/// Writes the fixture's points. Some are in a segment and its index, some of those dead, some are in the log only.
 fn fill(points: &Collection) {
     points.upsert((0..20).map(|number| point(number, 1))).unwrap();
     points.delete([point(3, 1).id, point(4, 1).id]).unwrap();
     points.upsert((10..12).map(|number| point(number, 2))).unwrap();
+    points.flush().unwrap();
+    points.shared.inner.build_index(0).unwrap();
+    points.calibrate("", questions(), 3).unwrap();
     points.snapshot("before").unwrap();
     points.upsert((5..7).map(|number| point(number, 3))).unwrap();
     points.delete([point(19, 1).id]).unwrap();
@@ -122,20 +133,31 @@ fn freeze() {
     database.set_alias("current", "points").unwrap();
     database.create_collection("empty", Schema::new()).unwrap();
     drop((points, database));
-    let _ = fs::remove_dir_all(fixture());
-    copy(folder.path(), &fixture(), true);
+    let _ = fs::remove_dir_all(fixture(NEWEST));
+    copy(folder.path(), &fixture(NEWEST), true);
+}
+
+#[test]
+fn a_database_of_before_there_were_indexes_opens() {
+    opens("v1", (0, 0));
 }
 
 #[test]
 fn a_database_of_the_frozen_format_opens() {
+    opens(NEWEST, (1, 60));
+}
+
+/// The fixture opens, with so many indexes and questions; restored and written, too.
+fn opens(name: &str, (indexes, questions): (u64, u64)) {
     let folder = tempfile::tempdir().unwrap();
-    copy(&fixture(), folder.path(), false);
+    copy(&fixture(name), folder.path(), false);
     let rows_files = |folder: &Path| {
         let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
         names.filter(|name| name.to_str().unwrap().starts_with("rows.")).count()
     };
-    // It is of before vectors with gaps had their rows beside them.
-    assert_eq!(rows_files(&folder.path().join("collection.000001")), 0);
+    // `v1` is of before vectors with gaps had their rows beside them.
+    let of_newest = if name == NEWEST { 3 } else { 0 };
+    assert_eq!(rows_files(&folder.path().join("collection.000001")), of_newest);
     let builder = Database::builder(folder.path()).background(false);
     let report = builder.clone().verify(None, false, &mut |_, _| {}).unwrap();
     assert!(report.damaged.is_empty() && report.leftovers.is_empty(), "{report:?}");
@@ -147,6 +169,7 @@ fn a_database_of_the_frozen_format_opens() {
     assert_eq!(*points.schema(), schema());
     let stats = points.stats();
     assert!(stats.segments == 1 && stats.dead_points == 3 && stats.points_in_memory == 2, "{stats:?}");
+    assert_eq!((stats.indexes, points.kept_questions()), (indexes, questions));
     assert_eq!(scrolled(&points), expected(false));
     let some = Filter::must([Condition::range("version").gte(2)]);
     assert_eq!(points.count(Some(&some)).unwrap(), 4);
@@ -157,8 +180,13 @@ fn a_database_of_the_frozen_format_opens() {
     let answer = points.query(&Query::nearest([7.0, 1.0, 0.0]).k(1)).unwrap();
     assert_eq!(answer.hits[0].id, point(7, 1).id);
 
+    // Where all vectors are two pages, nothing else looks at lists.
+    let calibrated = points.calibrate("", self::questions(), 3).unwrap().targets;
+    assert!(calibrated.len() == 3 * indexes as usize && calibrated.iter().all(|one| one.lists > 0.0));
+
     let restored = database.restore_snapshot("points", "before", "restored").unwrap();
     assert_eq!(scrolled(&restored), expected(true));
+    assert_eq!((restored.stats().indexes, restored.kept_questions()), (indexes, questions));
     // It can be written, too.
     points.upsert([point(19, 4)]).unwrap();
     points.compact().unwrap();

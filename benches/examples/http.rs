@@ -2,20 +2,25 @@
 //!
 //! ```text
 //! cargo run --release -p nearline-benches --example http -- [COUNT] [DIM] [MEMORY_MIB]
+//! cargo run --release -p nearline-benches --example http -- INDEX QUERY.fbin [MEMORY_MIB]
 //! ```
+//!
+//! With the folder of an index nothing is loaded: it is asked as it is, as a database, with the queries of a file.
 //!
 //! Client and server are one process, on the same processors, and speak through a socket; what the client takes counts against
 //! HTTP. Vectors are drawn around a thousand centres by a fixed seed. Figures are medians and ratios, not bounds.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use nearline::{Collection, Database, Metric, Point, Query, Schema};
+use nearline::{Collection, Database, Metric, Point, Query, Schema, Scroll};
 use nearline_benches::live::{forget_peak, rss_bytes};
 use nearline_benches::measure::percentile;
+use nearline_datasets::VectorFile;
 use nearline_server::{Config, serve_until};
 use tokio::sync::oneshot;
 
@@ -113,9 +118,12 @@ fn main() -> Result<()> {
     let argument = |at: usize, usual: usize| {
         std::env::args().nth(at).map_or(Ok(usual), |word| word.parse()).context("expected numbers")
     };
-    let (count, dim, memory_mib) = (argument(1, 50_000)?, argument(2, 96)?, argument(3, 512)?);
+    let memory_mib = argument(3, 512)?;
+    let memory = (memory_mib as u64) << 20;
+    let index = std::env::args().nth(1).filter(|name| Path::new(name).is_dir());
     let folder = tempfile::tempdir()?;
-    let database = Database::builder(folder.path()).memory_budget((memory_mib as u64) << 20).open()?;
+    let path = index.as_ref().map_or(folder.path(), Path::new);
+    let database = Database::builder(path).memory_budget(memory).open()?;
     let config = Config::read("listen = '127.0.0.1:0'\nrecall_sample = 0\nlog = 'off'", |_| None)?;
     let (stop, stopped) = oneshot::channel::<()>();
     let (tell, told) = mpsc::channel();
@@ -126,15 +134,28 @@ fn main() -> Result<()> {
         serve_until(handle, &config, |address| tell.send(address).unwrap_or_default(), until)
     });
     let address = told.recv()?;
-    let points = vectors(count, dim, 1);
-    let collection = load(&database, address, &points, dim)?;
+    let (collection, queries) = match index {
+        Some(_) => {
+            (database.collection("default")?, queries_of(&std::env::args().nth(2).context("QUERY.fbin?")?)?)
+        }
+        None => {
+            let (count, dim) = (argument(1, 50_000)?, argument(2, 96)?);
+            (load(&database, address, &vectors(count, dim, 1), dim)?, vectors(QUERIES, dim, 2))
+        }
+    };
     collection.wait_idle()?;
-    ask(&collection, address, &vectors(QUERIES, dim, 2))?;
-    many(address, memory_mib)?;
+    ask(&collection, address, &queries)?;
+    many(&collection, address, memory_mib)?;
     drop(collection);
     let _ = stop.send(());
     server.join().map_err(|_| anyhow::anyhow!("the server panicked"))??;
     Ok(())
+}
+
+/// The first vectors of a file.
+fn queries_of(path: &str) -> Result<Vec<Vec<f32>>> {
+    let file = VectorFile::open(Path::new(path))?;
+    nearline_benches::live::vectors(&mut file.rows(0)?, file.dim(), QUERIES as u64)
 }
 
 /// Loads three collections with the same points; hands back the last.
@@ -205,10 +226,11 @@ fn ask(collection: &Collection, address: SocketAddr, queries: &[Vec<f32>]) -> Re
     };
     let json = |query: &Vec<f32>, client: &mut Client| {
         let body = format!(r#"{{"query":{query:?},"limit":{K}}}"#);
-        client.ask("POST", "/collections/bytes/points/query", "application/json", body.as_bytes())
+        let path = format!("/collections/{}/points/query", collection.name());
+        client.ask("POST", &path, "application/json", body.as_bytes())
     };
     let bytes = |query: &Vec<f32>, client: &mut Client| {
-        let path = format!("/nearline/v1/collections/bytes/query?limit={K}");
+        let path = format!("/nearline/v1/collections/{}/query?limit={K}", collection.name());
         client.ask("POST", &path, "application/octet-stream", &as_bytes(std::slice::from_ref(query)))
     };
     // Warm, and then in turn, so that what changes meanwhile changes for all.
@@ -285,22 +307,20 @@ fn a_second<C>(
 }
 
 /// Memory with many connections that load and ask.
-fn many(address: SocketAddr, memory_mib: usize) -> Result<()> {
+fn many(collection: &Collection, address: SocketAddr, memory_mib: usize) -> Result<()> {
+    let first = collection.scroll(&Scroll::new().limit(1))?.points;
+    let id = first.first().context("no points")?.id;
+    let path = &format!("/collections/{}/points/query", collection.name());
     let (before, _) = rss_bytes()?;
     forget_peak();
     std::thread::scope(|scope| -> Result<()> {
         let clients: Vec<_> = (0..MANY)
-            .map(|at| {
+            .map(|_| {
                 scope.spawn(move || -> Result<()> {
                     let mut client = Client::to(address)?;
                     for _ in 0..50 {
-                        let body = format!(r#"{{"query":{at},"limit":100,"with_vector":true}}"#);
-                        client.ask(
-                            "POST",
-                            "/collections/bytes/points/query",
-                            "application/json",
-                            body.as_bytes(),
-                        )?;
+                        let body = format!(r#"{{"query":{id},"limit":100,"with_vector":true}}"#);
+                        client.ask("POST", path, "application/json", body.as_bytes())?;
                     }
                     Ok(())
                 })

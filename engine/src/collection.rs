@@ -54,8 +54,8 @@ pub(crate) use metadata::METADATA;
 pub use order::OrderBy;
 pub use plan::Strategy;
 pub use query::{
-    EXAMPLES_MAX, Example, Fusion, K_MAX, MMR_CANDIDATES_MAX, Mmr, PREFETCH_DEPTH_MAX, PREFETCHES_MAX, Query,
-    QueryAnswer, QueryReport, Recommend, RecommendStrategy, ScoredPoint,
+    EXAMPLES_MAX, Example, Feedback, Fusion, K_MAX, MMR_CANDIDATES_MAX, Mmr, PREFETCH_DEPTH_MAX,
+    PREFETCHES_MAX, Query, QueryAnswer, QueryReport, Recommend, RecommendStrategy, ScoredPoint,
 };
 pub use read::{Page, Scroll};
 use reader::Reader;

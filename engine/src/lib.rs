@@ -63,7 +63,7 @@ pub use behavior::{
 };
 pub use collection::{
     CalibrationReport, Collection, Durability, EXAMPLES_MAX, Example, FACET_VALUES_MAX, Facet, FacetHit,
-    FieldIndex, FilterReport, Fusion, Groups, GroupsAnswer, Job, K_MAX, MATRIX_SAMPLE_MAX,
+    Feedback, FieldIndex, FilterReport, Fusion, Groups, GroupsAnswer, Job, K_MAX, MATRIX_SAMPLE_MAX,
     MMR_CANDIDATES_MAX, Matrix, MatrixAnswer, Mmr, OrderBy, PREFETCH_DEPTH_MAX, PREFETCHES_MAX, Page,
     PointGroup, Query, QueryAnswer, QueryReport, Recommend, RecommendStrategy, ScoredPoint, Scroll, Selector,
     SnapshotFile, SnapshotInfo, Stats, Strategy, UpdateMode, Version, WriteReport,

@@ -40,10 +40,13 @@ const REST_SHARE: u64 = 4;
 const WAIT_MOST: Duration = Duration::from_secs(2);
 
 /// How widely an index must be searched is measured anew when it has so many times as many vectors, or as few, or when one
-/// vector in so many was added since, by about so many queries.
+/// vector in so many was added since, by about so many queries: few and roughly while it grows by this much between, for then it is done
+/// often and lists wait for it.
 const MEASURED: f64 = 1.5;
 const MEASURED_SHARE: u64 = 4;
 const MEASURED_BY: u64 = 200;
+const GROWING: f64 = 1.1;
+const GROWING_BY: u64 = 64;
 
 /// Rows that stand in for queries when an index is built.
 const CALIBRATION_ROWS: u64 = 200;
@@ -299,11 +302,13 @@ impl Inner {
         if let Some(questions) = self.questions(new.info.at) {
             return self.asked(new, &questions, &|| self.is_closing());
         }
+        let is_growing = rows / measured > GROWING;
         let info = &new.info;
         let mut queries = Vec::new();
         for segment in state.segments.iter().filter(|segment| segment.info.first <= info.last) {
             let Some(flat) = &segment.vectors[info.at] else { continue };
-            let step = (info.rows / MEASURED_BY).max(1) as usize;
+            let by = if is_growing { GROWING_BY } else { MEASURED_BY };
+            let step = (info.rows / by).max(1) as usize;
             for row in
                 flat.row_set().iter().step_by(step).filter(|row| *row <= info.last && !state.is_dead(*row))
             {
@@ -312,8 +317,9 @@ impl Inner {
         }
         let live = new.live(Arc::clone(&old.live.rows));
         let is_dead = |row| state.is_dead(row);
-        new.info.widen =
-            nearline_index::measure(&new.index, &live, &queries, &is_dead, &|| self.is_closing())?;
+        new.info.widen = nearline_index::measure(&new.index, &live, &queries, is_growing, &is_dead, &|| {
+            self.is_closing()
+        })?;
         new.info.measured_rows = new.info.rows;
         new.unmeasured = 0;
         Ok(new)

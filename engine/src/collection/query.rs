@@ -22,7 +22,7 @@ use crate::point_id::PointId;
 use crate::value::{Payload, Value};
 
 pub(super) use answer::{Ranked, Spent, score_of};
-pub use example::{EXAMPLES_MAX, Example, Recommend, RecommendStrategy};
+pub use example::{EXAMPLES_MAX, Example, Feedback, Recommend, RecommendStrategy};
 pub use fuse::Fusion;
 pub use mmr::{MMR_CANDIDATES_MAX, Mmr};
 pub(super) use sample::Chance;
@@ -79,6 +79,7 @@ enum Kind {
     Recommend(Recommend),
     Discover(Example, Vec<(Example, Example)>),
     Context(Vec<(Example, Example)>),
+    Feedback(Feedback),
     Fuse(Fusion),
     Formula(Formula),
     OrderBy(OrderBy),
@@ -146,6 +147,19 @@ impl Query {
     /// is the other way round the score is less, by up to 1.
     pub fn context<P: Into<Example>, N: Into<Example>>(context: impl IntoIterator<Item = (P, N)>) -> Self {
         Self::new(Kind::Context(pairs(context)))
+    }
+
+    /// The question asked again, with what somebody says of some of its answers.
+    ///
+    /// ```
+    /// use nearline::{Feedback, PointId, Query};
+    ///
+    /// let said = [(PointId::from(7), 0.9), (PointId::from(9), 0.2)];
+    /// let query = Query::feedback(Feedback::new([0.1, 0.2], said).coefficients(1.0, 1.0, 0.5));
+    /// # let _ = query;
+    /// ```
+    pub fn feedback(feedback: Feedback) -> Self {
+        Self::new(Kind::Feedback(feedback))
     }
 
     /// The points of several prefetches as one list.

@@ -9,10 +9,11 @@ use crate::vector::{RowId, Shape};
 
 /// Neighbours wanted of vectors that stand in for questions.
 const K: usize = 10;
-/// A step of the factor while it is looked for, how nearly it is found, and the largest.
+/// A step of the factor while it is looked for, and the largest.
 const STEP: f32 = 1.25;
-const NEAR: f32 = 1.06;
 const MOST: f32 = 16.0;
+/// How nearly it is found then, unless a step will do.
+const NEAR: f32 = 1.06;
 /// Where vectors stand in for questions, the truth is looked for in so many times as many lists, and so many more.
 const TRUTH: (usize, usize) = (4, 32);
 /// Deviations below the mean that a bound is which holds 19 times of 20, for the normal distribution.
@@ -42,7 +43,8 @@ pub struct Measured {
 /// the recalls they are for.
 ///
 /// `queries` are rows with their vectors, which stand in for questions; none is its own neighbour. What a far wider search
-/// finds is taken for the truth. `is_dead` says of a row whether it is left out.
+/// finds is taken for the truth. `is_dead` says of a row whether it is left out. `is_rough` leaves it at the first step that
+/// reaches a recall, up to a quarter more than the least, for less than half of the work: for an index that will soon have changed again.
 ///
 /// # Errors
 /// As [`Searcher::search_live`]; [`IndexError::Interrupted`] when it was cancelled.
@@ -50,6 +52,7 @@ pub fn measure(
     index: &Index,
     live: &Live,
     queries: &[(RowId, Vec<u8>)],
+    is_rough: bool,
     is_dead: &(dyn Fn(RowId) -> bool + Sync),
     is_cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<Widen> {
@@ -69,12 +72,13 @@ pub fn measure(
         query.truth = trial.nearest(&query, Probe::Lists(lists))?.0;
         asked.push(query);
     }
+    let near = if is_rough { STEP } else { NEAR };
     let mut factors = Widen::TARGETS;
     for (factor, target) in factors.iter_mut().zip(Widen::TARGETS) {
         let reaches = |recalls: &[f64]| mean(recalls) >= f64::from(target) - 1e-9;
         let start = live.widen.of(target);
         let first = trial.ask(&asked, target, start)?;
-        *factor = least((start, first), reaches, |factor| trial.ask(&asked, target, factor))?.0;
+        *factor = least((start, first), near, reaches, |factor| trial.ask(&asked, target, factor))?.0;
     }
     Ok(Widen::new(factors))
 }
@@ -141,10 +145,11 @@ struct Tally {
     lists: f64,
 }
 
-/// About the least factor, no less than 1, with which recalls are good enough, and what was found with it, beginning with one
-/// of which that is known. If there is none, the least of those that find most.
+/// The least factor, no less than 1, with which recalls are good enough, or one up to `near` times as large, and what was found with
+/// it, beginning with one of which that is known. If there is none, the least of those that find most.
 fn least(
     (start, first): (f32, Tally),
+    near: f32,
     reaches: impl Fn(&[f64]) -> bool,
     mut ask: impl FnMut(f32) -> Result<Tally>,
 ) -> Result<(f32, Tally)> {
@@ -153,7 +158,7 @@ fn least(
     } else {
         wider((start, first), &reaches, &mut ask)?
     };
-    while reaches(&tally.recalls) && high > low * NEAR {
+    while reaches(&tally.recalls) && high > low * near * 1.001 {
         let middle = (low * high).sqrt();
         let asked = ask(middle)?;
         if reaches(&asked.recalls) {
@@ -221,7 +226,8 @@ impl Trial<'_> {
         let reaches = |recalls: &[f64]| {
             at_least(recalls) >= target.into() || recalls.iter().all(|&recall| recall >= 1.0)
         };
-        let (factor, after) = least((start, before), reaches, |factor| self.ask(asked, target, factor))?;
+        let (factor, after) =
+            least((start, before), NEAR, reaches, |factor| self.ask(asked, target, factor))?;
         Ok(Measured {
             target,
             recall_before,
@@ -288,10 +294,11 @@ mod tests {
             start in 1.0f32..16.0,
             rate in 0.05f64..4.0,
             most in 0.9f64..1.0,
+            near in prop_oneof![Just(STEP), Just(NEAR)],
         ) {
             let reaches = |recalls: &[f64]| mean(recalls) >= 0.95;
             let mut asked = 0;
-            let found = least((start, tally(start, rate, most)), reaches, |factor| {
+            let found = least((start, tally(start, rate, most)), near, reaches, |factor| {
                 asked += 1;
                 Ok(tally(factor, rate, most))
             });
@@ -302,7 +309,7 @@ mod tests {
             let twin = all.clone().find(|factor| reaches(&tally(*factor, rate, most).recalls));
             match twin {
                 Some(twin) => prop_assert!(
-                    reaches(&found.recalls) && factor >= twin - 0.001 && factor <= twin * NEAR * 1.001,
+                    reaches(&found.recalls) && factor >= twin - 0.001 && factor <= twin * near * 1.003,
                     "{} of {}", factor, twin
                 ),
                 None => {

@@ -157,7 +157,8 @@ impl Home {
         let queries: Vec<(RowId, Vec<u8>)> = self.living().iter().step_by(17).map(query).collect();
         let dead = &self.dead;
         let widen =
-            measure(&self.index, &self.live, &queries, &|row| dead.contains(&row.0), &|| false).unwrap();
+            measure(&self.index, &self.live, &queries, false, &|row| dead.contains(&row.0), &|| false)
+                .unwrap();
         self.live.widen = widen;
     }
 

@@ -13,7 +13,9 @@ use super::one_or_many::OneOrMany;
 use super::payload::{WithPayload, WithVector};
 use crate::error::ApiError;
 
-pub(crate) use kind::{FusionIn, Kind, MmrIn, OrderByIn, PairIn, RecommendIn, RrfIn};
+pub(crate) use kind::{
+    FeedbackIn, FeedbackStrategyIn, FusionIn, Kind, MmrIn, OrderByIn, PairIn, RecommendIn, RrfIn, SaidIn,
+};
 pub(crate) use older::{OlderDiscover, OlderRecommend, OlderSearch};
 
 /// A question of any kind.

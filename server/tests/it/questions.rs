@@ -125,6 +125,10 @@ fn answers_say_what_they_cost() {
     assert_eq!((&usage["strategy"], &usage["compared"]), (&json!("in_order"), &json!(0)));
 }
 
+fn feedback(strategy: Value) -> Value {
+    json!({ "relevance_feedback": { "target": 1, "feedback": [{ "example": 2, "score": 0.5 }], "strategy": strategy } })
+}
+
 #[test]
 fn questions_that_cannot_be_answered_are_refused() {
     let server = Server::with_points("Dot");
@@ -139,7 +143,18 @@ fn questions_that_cannot_be_answered_are_refused() {
         (json!({ "query": [1, 0], "params": { "target_recall": 2 } }), 400, "target recall"),
         (json!({ "query": [1, 0], "params": { "nprobe": 0 } }), 422, "params.nprobe: value 0"),
         (json!({ "query": [1, 0], "params": { "max_ms": -1 } }), 422, "params.max_ms: value -1"),
-        (json!({ "query": { "relevance_feedback": {} } }), 400, "not supported yet"),
+        (json!({ "query": { "relevance_feedback": {} } }), 400, "missing field `target`"),
+        (json!({ "query": feedback(json!("best")) }), 400, "unknown variant `best`"),
+        (
+            json!({ "query": feedback(json!({ "naive": { "a": 1, "b": -1, "c": 1 } })) }),
+            422,
+            "naive.b: value -1",
+        ),
+        (
+            json!({ "query": feedback(json!({ "naive": { "a": 1e39, "b": 1, "c": 1 } })) }),
+            400,
+            "number out of range",
+        ),
         (json!({ "query": { "indices": [1], "values": [1] } }), 400, "not supported yet"),
         (json!({ "query": { "text": "hello", "model": "m" } }), 400, "not supported yet"),
         (json!({ "query": {} }), 400, "no query"),

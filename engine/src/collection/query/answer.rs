@@ -212,6 +212,11 @@ impl Reader<'_> {
                 let judge = Judge::discover(config, target, pairs);
                 self.judged(query, &judge, examples.named, among, spent)
             }
+            Kind::Feedback(feedback) => {
+                let (config, mut examples) = self.examples(query)?;
+                let judge = Judge::sum(config, examples.weighted(feedback)?);
+                self.judged(query, &judge, examples.named, among, spent)
+            }
             Kind::Context(pairs) => {
                 let (config, mut examples) = self.examples(query)?;
                 if pairs.is_empty() {
@@ -312,7 +317,10 @@ impl Reader<'_> {
         }
         let (like, unlike) = (examples.all_bytes(&recommend.like)?, examples.all_bytes(&recommend.unlike)?);
         let judge = match recommend.strategy {
-            RecommendStrategy::SumScores => Judge::sum(config, like, unlike),
+            RecommendStrategy::SumScores => {
+                let plus = like.into_iter().map(|bytes| (1.0, bytes));
+                Judge::sum(config, plus.chain(unlike.into_iter().map(|bytes| (-1.0, bytes))).collect())
+            }
             _ => Judge::best(config, like, unlike),
         };
         self.judged(query, &judge, examples.named, among, spent)

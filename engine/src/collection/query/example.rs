@@ -94,8 +94,75 @@ impl Recommend {
     }
 }
 
+/// What was asked for, examples of what was found, and how well somebody says that each of these answers it.
+///
+/// A point's score is `a·s(target) + Σ c·(score_i - score_j)^b·(s(example_i) - s(example_j))` over all pairs of examples of which the
+/// first has the higher score, where s is the similarity to the point: what is like good examples rises, what is like bad ones falls,
+/// the more the farther their scores are apart. This is the strategy called naive in Qdrant's API, 1.17 and later.
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub struct Feedback {
+    pub(super) target: Example,
+    pub(super) examples: Vec<(Example, f32)>,
+    pub(super) a: f32,
+    pub(super) b: f32,
+    pub(super) c: f32,
+}
+
+impl Feedback {
+    /// Feedback to what was found for a target: examples with their scores. All coefficients are 1.
+    pub fn new<E: Into<Example>>(
+        target: impl Into<Example>,
+        examples: impl IntoIterator<Item = (E, f32)>,
+    ) -> Self {
+        let examples = examples.into_iter().map(|(example, score)| (example.into(), score)).collect();
+        Self { target: target.into(), examples, a: 1.0, b: 1.0, c: 1.0 }
+    }
+
+    /// The coefficients: how much the target counts; to which power, 0 or more, differences of scores are raised; how much
+    /// pairs count.
+    pub fn coefficients(mut self, a: f32, b: f32, c: f32) -> Self {
+        (self.a, self.b, self.c) = (a, b, c);
+        self
+    }
+
+    /// Refuses numbers that make no score.
+    fn check(&self) -> Result<(), QueryError> {
+        let Self { a, b, c, .. } = *self;
+        if ![a, b, c].iter().all(|number| number.is_finite()) || b < 0.0 {
+            let found = format!("{a}, {b}, {c}");
+            return Err(QueryError::bad(
+                "coefficients of feedback",
+                found,
+                "finite numbers, the second 0 or more",
+            ));
+        }
+        match self.examples.iter().find(|(_, score)| !score.is_finite()) {
+            Some((_, score)) => Err(QueryError::bad("score of feedback", *score, "a finite number")),
+            None => Ok(()),
+        }
+    }
+
+    /// By how much the similarity to each example counts.
+    fn weights(&self) -> Vec<f64> {
+        let mut weights = vec![0.0; self.examples.len()];
+        for (i, (_, better)) in self.examples.iter().enumerate() {
+            for (j, (_, worse)) in self.examples.iter().enumerate().filter(|(_, (_, worse))| better > worse) {
+                let apart = f64::from(*better) - f64::from(*worse);
+                let weight = f64::from(self.c) * apart.powf(self.b.into());
+                weights[i] += weight;
+                weights[j] -= weight;
+            }
+        }
+        weights
+    }
+}
+
 /// Two vectors as they are stored: to be nearer to the first than to the second.
 pub(super) type Pair = (Box<[u8]>, Box<[u8]>);
+
+/// By how much the similarity to a vector counts, and the vector as it is stored.
+pub(super) type Weighted = (f64, Box<[u8]>);
 
 /// The examples of one question: where their vectors come from, and which points were named.
 pub(super) struct Examples<'a> {
@@ -144,6 +211,22 @@ impl<'a> Examples<'a> {
             return Err(QueryError::bad("pairs of the context", pairs.len(), format!("at most {most}")));
         }
         pairs.iter().map(|(positive, negative)| Ok((self.bytes(positive)?, self.bytes(negative)?))).collect()
+    }
+
+    /// The target of feedback and its examples with their weights.
+    pub(super) fn weighted(&mut self, feedback: &Feedback) -> Result<Vec<Weighted>, QueryError> {
+        feedback.check()?;
+        let examples: Vec<Example> = feedback.examples.iter().map(|(example, _)| example.clone()).collect();
+        let mut all = vec![(feedback.a.into(), self.bytes(&feedback.target)?)];
+        all.extend(feedback.weights().into_iter().zip(self.all_bytes(&examples)?));
+        if all.iter().any(|(weight, _)| !weight.is_finite()) {
+            return Err(QueryError::bad(
+                "scores of feedback",
+                "too far apart",
+                "finite weights of their differences",
+            ));
+        }
+        Ok(all)
     }
 
     /// What lies as far beyond the mean of some as that of others lies before it.

@@ -6,7 +6,7 @@
 
 use nearline_index::{Distances, ElementType, Metric, Scorer};
 
-use super::example::{Pair, numbers, query_bytes, stored_as};
+use super::example::{Pair, Weighted, numbers, query_bytes, stored_as};
 use crate::point::Vector;
 use crate::schema::VectorConfig;
 
@@ -41,7 +41,8 @@ pub(super) struct Judge {
 enum Rule {
     /// The first so many are to be near to.
     Best(usize),
-    Sum(usize),
+    /// Each with its weight.
+    Sum(Vec<f64>),
     /// The last is the target, those before it are pairs.
     Discover,
     Context,
@@ -60,9 +61,10 @@ impl Judge {
         Self::new(config, Rule::Best(count), [like, unlike].concat(), seeds)
     }
 
-    pub(super) fn sum(config: &VectorConfig, like: Vec<Box<[u8]>>, unlike: Vec<Box<[u8]>>) -> Self {
-        let seeds = middle(config, &like, &unlike).into_iter().collect();
-        Self::new(config, Rule::Sum(like.len()), [like, unlike].concat(), seeds)
+    pub(super) fn sum(config: &VectorConfig, examples: Vec<Weighted>) -> Self {
+        let seeds = middle(config, &examples).into_iter().collect();
+        let (weights, examples) = examples.into_iter().unzip();
+        Self::new(config, Rule::Sum(weights), examples, seeds)
     }
 
     pub(super) fn discover(config: &VectorConfig, target: Box<[u8]>, pairs: Vec<Pair>) -> Self {
@@ -80,7 +82,7 @@ impl Judge {
     pub(super) fn bound(&self, farthest: &[f32]) -> f32 {
         let nearest = farthest.iter().map(|&distance| self.similarity(distance));
         let nearest = nearest.fold(f32::NEG_INFINITY, f32::max);
-        match self.rule {
+        match &self.rule {
             Rule::Best(_) => half_open(nearest),
             Rule::Discover => (self.examples.len() / 2) as f32 + half_open(nearest),
             Rule::Context => 0.0,
@@ -101,17 +103,16 @@ impl Judge {
     fn score(&self, distances: impl Fn(usize) -> f32) -> f32 {
         let similarity = |at: usize| self.similarity(distances(at));
         let count = self.examples.len();
-        match self.rule {
-            Rule::Best(like) => {
+        match &self.rule {
+            &Rule::Best(like) => {
                 let best =
                     |range: std::ops::Range<usize>| range.map(similarity).fold(f32::NEG_INFINITY, f32::max);
                 let (like, unlike) = (best(0..like), best(like..count));
                 if like > unlike { half_open(like) } else { -half_open(unlike) }
             }
-            Rule::Sum(like) => {
-                let sum =
-                    |range: std::ops::Range<usize>| range.map(|at| f64::from(similarity(at))).sum::<f64>();
-                (sum(0..like) - sum(like..count)) as f32
+            Rule::Sum(weights) => {
+                let parts = weights.iter().enumerate().map(|(at, weight)| weight * f64::from(similarity(at)));
+                parts.sum::<f64>() as f32
             }
             Rule::Discover => {
                 let rank = |pair: usize| match similarity(2 * pair).total_cmp(&similarity(2 * pair + 1)) {
@@ -165,19 +166,18 @@ fn flat(pairs: Vec<Pair>) -> Vec<Box<[u8]>> {
 
 /// The vector where sums of similarities are largest and from where they fall with the distance, if there is one that can be
 /// stored.
-fn middle(config: &VectorConfig, like: &[Box<[u8]>], unlike: &[Box<[u8]>]) -> Option<Box<[u8]>> {
+fn middle(config: &VectorConfig, examples: &[Weighted]) -> Option<Box<[u8]>> {
     if !matches!(config.element, ElementType::F32 | ElementType::F16) {
         return None;
     }
     let mut sum = vec![0.0; config.dim];
-    for (sign, bytes) in like.iter().map(|bytes| (1.0, bytes)).chain(unlike.iter().map(|bytes| (-1.0, bytes)))
-    {
+    for (weight, bytes) in examples {
         let values = numbers(&Vector::from_bytes(bytes, config.element));
         let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();
-        let scale = if config.metric == Metric::Cosine { sign / norm } else { sign };
+        let scale = if config.metric == Metric::Cosine { weight / norm } else { *weight };
         sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += scale * value);
     }
-    let more = like.len() as f64 - unlike.len() as f64;
+    let more: f64 = examples.iter().map(|(weight, _)| weight).sum();
     match config.metric {
         Metric::L2 if more > 0.0 => sum.iter_mut().for_each(|sum| *sum /= more),
         Metric::InnerProduct | Metric::Cosine => {}
@@ -192,17 +192,22 @@ mod tests {
 
     use super::*;
 
+    fn signed(like: Vec<Box<[u8]>>, unlike: Vec<Box<[u8]>>) -> Vec<Weighted> {
+        let plus = like.into_iter().map(|bytes| (1.0, bytes));
+        plus.chain(unlike.into_iter().map(|bytes| (-0.75, bytes))).collect()
+    }
+
     /// The rules as one would write them down, in f64, with similarities given.
     fn naive(rule: &Rule, s: &[f64]) -> f64 {
         let fast = |x: f64| x / (1.0 + x.abs());
         let scaled = |x: f64| 0.5 * (fast(x) + 1.0);
-        match *rule {
-            Rule::Best(like) => {
+        match rule {
+            &Rule::Best(like) => {
                 let max = |part: &[f64]| part.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let (like, unlike) = (max(&s[..like]), max(&s[like..]));
                 if like > unlike { scaled(like) } else { -scaled(unlike) }
             }
-            Rule::Sum(like) => s[..like].iter().sum::<f64>() - s[like..].iter().sum::<f64>(),
+            Rule::Sum(weights) => weights.iter().zip(s).map(|(weight, s)| weight * s).sum(),
             Rule::Discover => {
                 let (target, pairs) = s.split_last().unwrap();
                 let rank: f64 = pairs
@@ -258,7 +263,7 @@ mod tests {
             let in_pairs: Vec<_> = like.iter().zip(&unlike).flat_map(|(a, b)| [a.clone(), b.clone()]).collect();
             let (judge, examples) = match which {
                 0 => (Judge::best(&config, plus, minus), [like, unlike].concat()),
-                1 => (Judge::sum(&config, plus, minus), [like, unlike].concat()),
+                1 => (Judge::sum(&config, signed(plus, minus)), [like, unlike].concat()),
                 2 => {
                     let target = like[0].clone();
                     (Judge::discover(&config, plus[0].clone(), pairs), [in_pairs, vec![target]].concat())
@@ -311,7 +316,7 @@ mod tests {
             metric in metrics(), like in vectors(1..5), unlike in vectors(0..4), rows in vectors(2..20),
         ) {
             let config = VectorConfig::new(3, metric);
-            let judge = Judge::sum(&config, bytes(&config, &like), bytes(&config, &unlike));
+            let judge = Judge::sum(&config, signed(bytes(&config, &like), bytes(&config, &unlike)));
             let Some(seed) = judge.seeds.first() else { return Ok(()) };
             let both = |row: &[u8]| (seed.scorer.distance(row), -Distances::distance(&judge, row));
             let all: Vec<(f32, f32)> = bytes(&config, &rows).iter().map(|row| both(row)).collect();

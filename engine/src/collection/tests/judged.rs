@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::index::{indexed, indexed_of, vector, write};
 use crate::{
-    Collection, Condition, Example, Filter, PointId, Query, QueryAnswer, Recommend, RecommendStrategy,
-    Strategy,
+    Collection, Condition, Example, Feedback, Filter, PointId, Query, QueryAnswer, Recommend,
+    RecommendStrategy, Strategy,
 };
 
 fn ids(answer: &QueryAnswer) -> BTreeSet<PointId> {
@@ -30,6 +30,7 @@ fn questions(round: u64) -> Vec<Query> {
         Query::discover(near(a), [(near(b), near(c)), (near(d), near(c))]),
         Query::discover(near(a), Vec::<(Example, Example)>::new()),
         Query::context([(near(a), near(c)), (near(a), near(d))]),
+        Query::feedback(Feedback::new(near(a), [(near(b), 0.75), (near(c), 0.5)])),
     ]
 }
 
@@ -71,7 +72,7 @@ fn the_index_helps_where_nothing_better_can_be_left_out() {
         let all = recalls(&on, filter);
         assert!(all.iter().all(|(recall, _)| *recall > 0.9), "{all:?}");
         // Of those by sums and of those with a target alone the index can always tell.
-        for kind in [1, 3] {
+        for kind in [1, 3, 5] {
             assert_eq!(all[kind].1, BTreeSet::from(["Candidates".to_owned()]), "{kind}: {all:?}");
         }
         assert!(all[0].1.contains("Candidates"), "{all:?}");

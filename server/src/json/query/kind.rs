@@ -22,6 +22,7 @@ pub(crate) enum Kind {
     Recommend(RecommendIn),
     Discover(DiscoverIn),
     Context(Vec<PairIn>),
+    Feedback(FeedbackIn),
     /// The first in the order of a field.
     OrderBy(OrderByIn),
     Fusion(FusionIn),
@@ -75,6 +76,27 @@ pub(crate) struct DiscoverIn {
 pub(crate) struct PairIn {
     pub(crate) positive: Input,
     pub(crate) negative: Input,
+}
+
+/// What was asked for, and what somebody says of answers.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(crate) struct FeedbackIn {
+    pub(crate) target: Input,
+    pub(crate) feedback: Vec<SaidIn>,
+    pub(crate) strategy: FeedbackStrategyIn,
+}
+
+/// An answer, and how good it is.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(crate) struct SaidIn {
+    pub(crate) example: Input,
+    pub(crate) score: f32,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum FeedbackStrategyIn {
+    Naive { a: f32, b: f32, c: f32 },
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
@@ -155,8 +177,7 @@ struct KindMap {
     #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
     defaults: Option<BTreeMap<String, Value>>,
     sample: Option<SampleIn>,
-    #[schemars(skip)]
-    relevance_feedback: Option<IgnoredAny>,
+    relevance_feedback: Option<FeedbackIn>,
     #[schemars(skip)]
     indices: Option<IgnoredAny>,
     #[schemars(skip)]
@@ -170,7 +191,6 @@ struct KindMap {
 impl KindMap {
     fn kind(self) -> Result<Kind, &'static str> {
         let others = [
-            ("a query `relevance_feedback`", &self.relevance_feedback),
             ("a sparse vector as query", &self.indices),
             ("a query of text", &self.text),
             ("a query of an image", &self.image),
@@ -185,6 +205,7 @@ impl KindMap {
             self.recommend.map(Kind::Recommend),
             self.discover.map(Kind::Discover),
             self.context.map(|pairs| Kind::Context(pairs.0)),
+            self.relevance_feedback.map(Kind::Feedback),
             self.order_by.map(Kind::OrderBy),
             self.fusion.map(Kind::Fusion),
             self.rrf.map(Kind::Rrf),

@@ -1,7 +1,7 @@
 //! From a question of the dialect to one of the library.
 
 use nearline::{
-    Collection, Example, Fusion, K_MAX, MMR_CANDIDATES_MAX, Mmr, PointId, Query, Recommend,
+    Collection, Example, Feedback, Fusion, K_MAX, MMR_CANDIDATES_MAX, Mmr, PointId, Query, Recommend,
     RecommendStrategy, Schema,
 };
 
@@ -11,7 +11,10 @@ use crate::error::ApiError;
 use crate::json::filter::FilterIn;
 use crate::json::no_shards;
 use crate::json::payload::{WithPayload, WithVector};
-use crate::json::query::{FusionIn, Kind, LookupIn, MmrIn, PairIn, QueryIn, RecommendIn, RrfIn};
+use crate::json::query::{
+    FeedbackIn, FeedbackStrategyIn, FusionIn, Kind, LookupIn, MmrIn, PairIn, QueryIn, RecommendIn, RrfIn,
+    SaidIn,
+};
 use crate::json::vector::{Input, config_of, prepared};
 use crate::source::Source;
 
@@ -173,6 +176,10 @@ impl Examples<'_> {
                 self.check()?;
                 Ok(Query::context(self.pairs(pairs)?))
             }
+            Kind::Feedback(feedback) => {
+                self.check()?;
+                self.feedback(feedback)
+            }
             Kind::OrderBy(order) => Ok(Query::order_by(order.read())),
             Kind::Fusion(FusionIn::Rrf) => Ok(Query::fuse(Fusion::rrf())),
             Kind::Fusion(FusionIn::Dbsf) => Ok(Query::fuse(Fusion::dbsf())),
@@ -203,6 +210,16 @@ impl Examples<'_> {
             inputs.unwrap_or_default().into_iter().map(example).collect::<Result<Vec<_>, _>>()
         };
         Ok(Query::recommend(Recommend::like(all(positive)?).unlike(all(negative)?).strategy(strategy)))
+    }
+
+    fn feedback(&self, FeedbackIn { target, feedback, strategy }: FeedbackIn) -> Result<Query, ApiError> {
+        let FeedbackStrategyIn::Naive { a, b, c } = strategy;
+        if b < 0.0 {
+            return Err(ApiError::invalid("relevance_feedback.strategy.naive.b", b, "must be 0 or larger"));
+        }
+        let said = |said: SaidIn| Ok((self.example(said.example)?, said.score));
+        let examples = feedback.into_iter().map(said).collect::<Result<Vec<_>, ApiError>>()?;
+        Ok(Query::feedback(Feedback::new(self.example(target)?, examples).coefficients(a, b, c)))
     }
 
     fn pairs(&self, pairs: Vec<PairIn>) -> Result<Vec<(Example, Example)>, ApiError> {

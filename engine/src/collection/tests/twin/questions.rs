@@ -6,8 +6,8 @@ use nearline_index::{Metric, Scorer};
 
 use super::{Random, Reads, Twin, filter, id, schema, vector};
 use crate::{
-    Example, Expression, Facet, Filter, Formula, Fusion, Groups, Matrix, OrderBy, Point, PointId, Query,
-    Recommend, RecommendStrategy, Value, Vector,
+    Example, Expression, Facet, Feedback, Filter, Formula, Fusion, Groups, Matrix, OrderBy, Point, PointId,
+    Query, Recommend, RecommendStrategy, Value, Vector,
 };
 
 /// A question, to be put to both.
@@ -28,6 +28,7 @@ enum Kind {
     Recommend(Vec<Vector>, Vec<Vector>, RecommendStrategy),
     Discover(Vector, Vec<(Vector, Vector)>),
     Context(Vec<(Vector, Vector)>),
+    Feedback(Vector, Vec<(Vector, f32)>, [f32; 3]),
     Rrf(u32, Vec<f32>),
     Dbsf,
     Formula,
@@ -72,7 +73,12 @@ impl Ask {
         let (like, unlike) = (some(1), some(0));
         let pairs = some(2).into_iter().zip(some(2)).collect();
         let target = like[0].clone();
-        match random.below(5) {
+        let number = |random: &mut Random| random.below(5) as f32 / 2.0;
+        match random.below(6) {
+            5 => {
+                let examples = unlike.into_iter().map(|vector| (vector, number(random))).collect();
+                Kind::Feedback(target, examples, [number(random), number(random), number(random) - 1.0])
+            }
             0 => Kind::Discover(target, pairs),
             1 => Kind::Context(pairs),
             2 => Kind::Recommend(like, unlike, RecommendStrategy::AverageVector),
@@ -109,6 +115,10 @@ impl Ask {
             }
             Kind::Discover(target, pairs) => Query::discover(target.clone(), pairs.clone()),
             Kind::Context(pairs) => Query::context(pairs.clone()),
+            Kind::Feedback(target, examples, [a, b, c]) => {
+                let feedback = Feedback::new(target.clone(), examples.iter().cloned());
+                Query::feedback(feedback.coefficients(*a, *b, *c))
+            }
             Kind::Rrf(k, weights) => Query::fuse(Fusion::rrf().k(*k).weights(weights.clone())),
             Kind::Dbsf => Query::fuse(Fusion::dbsf()),
             Kind::Formula => Query::formula(formula()),
@@ -275,6 +285,18 @@ impl Twin {
                 let lack =
                     |(plus, minus): (f64, f64)| fast((plus - minus - f64::from(f32::EPSILON)).min(0.0));
                 pairs.iter().filter_map(pair).map(lack).sum()
+            }),
+            Kind::Feedback(target, examples, [a, b, c]) => to(target).map(|near| {
+                let mut score = f64::from(*a) * near;
+                for ((better, high), (worse, low)) in
+                    examples.iter().flat_map(|one| examples.iter().map(move |other| (one, other)))
+                {
+                    if high > low {
+                        let apart = to(better).unwrap() - to(worse).unwrap();
+                        score += f64::from(*c) * f64::from(high - low).powf(f64::from(*b)) * apart;
+                    }
+                }
+                score
             }),
             Kind::Formula => {
                 let given = |number: usize| {

@@ -1,14 +1,15 @@
 //! What compressed tables cost a click model: AUC and log-loss of every method at 2 to 100 times fewer bytes.
 //!
 //! ```text
-//! NEARLINE_DATASETS=FOLDER cargo run --release -p nearline-benches --example ctr -- [frappe|ml-100k] [fm|dlrm] [SEEDS]
+//! NEARLINE_DATASETS=FOLDER cargo run --release -p nearline-benches --example ctr -- [frappe|ml-100k] [fm|dlrm] [SEEDS] [METHOD]
 //! cargo run --release -p nearline-benches --example ctr -- plot < PRINTED > PICTURE.svg
 //! ```
 //!
 //! A table of 16 values a row is the only thing compressed, and all of it is counted: codes, scales, codebooks, remaps. The
 //! models have no dense features and no weight of their own for an id. Rows are split by a hash (frappe) or by time
 //! (ml-100k) into training, validation and test. The number of epochs and the learning rate are chosen on validation, the
-//! test rows are scored once. `rare` is the fifth of the test rows whose rarest id was seen least in training.
+//! test rows are scored once. `rare` is the fifth of the test rows whose rarest id was seen least in training. With METHOD
+//! only those methods run whose names begin so.
 
 mod data;
 mod methods;
@@ -51,7 +52,7 @@ fn main() -> Result<()> {
         "dlrm" => Kind::Interactions,
         other => bail!("{other}: no such model; fm or dlrm"),
     };
-    let seeds: u64 = arg(2, "3").parse()?;
+    let (seeds, only): (u64, String) = (arg(2, "3").parse()?, arg(3, ""));
     println!("{}: {} ids, {} fields, {}", data.name, data.ids, data.fields.len(), data.sizes());
     println!("{:<24}{:>6}{:>10}  {:<18}{:<18}{:<18}", "method", "x", "bytes", "AUC", "log-loss", "AUC, rare");
     let plain = data.ids * DIM as u64 * 4;
@@ -67,7 +68,7 @@ fn main() -> Result<()> {
         |table: &dyn Table, model: &model::Model| Score::of(model.predict(&data, table, &data.test), &data);
     let plain_scores: Vec<Score> = originals.iter().map(|(table, model, _)| score(&**table, model)).collect();
     print("f32", plain, plain, &plain_scores);
-    for method in FITTED {
+    for method in FITTED.iter().filter(|method| method.name.starts_with(&only)) {
         for ratio in RATIOS {
             let tables = originals.par_iter().enumerate().map(|(seed, (table, model, _))| {
                 let fitted = (method.fit)(&data, &**table, plain / ratio, seed as u64)?;
@@ -76,7 +77,7 @@ fn main() -> Result<()> {
             report(method.name, ratio, plain, tables.collect());
         }
     }
-    for method in TRAINED {
+    for method in TRAINED.iter().filter(|method| method.name.starts_with(&only)) {
         let new = |ratio: u64, seed| (method.new)(&data, plain / ratio, seed);
         let valid = |rate| Ok(model::fit(kind, &data, &*new(10, 0)?, rate, 0).valid);
         let rate = best(RATES, valid).unwrap_or(rate);
@@ -88,11 +89,11 @@ fn main() -> Result<()> {
             report(method.name, ratio, plain, runs.collect());
         }
     }
-    for (name, search) in SEARCHED {
+    for (name, search) in SEARCHED.iter().filter(|(name, _)| name.starts_with(&only)) {
         for ratio in RATIOS {
             let runs = (0..seeds).into_par_iter().map(|seed| {
                 let found = search(kind, &data, plain / ratio, rate, seed)?;
-                Ok((score(&found.table, &found.model), found.table.bytes().total()))
+                Ok((score(&*found.table, &found.model), found.table.bytes().total()))
             });
             report(name, ratio, plain, runs.collect());
         }

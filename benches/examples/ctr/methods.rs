@@ -36,7 +36,7 @@ macro_rules! fitted {
 }
 
 /// All rows of a table.
-fn rows_of(table: &dyn Table) -> Result<Vec<f32>> {
+pub(crate) fn rows_of(table: &dyn Table) -> Result<Vec<f32>> {
     let ids: Vec<u64> = (0..table.rows()).collect();
     let mut rows = vec![0.0; ids.len() * DIM];
     table.lookup(&ids, &mut rows)?;
@@ -68,7 +68,7 @@ pub(crate) const FITTED: &[Fitted] = &[
 const ROBE: RobeRules = RobeRules { chunk: 8, is_wrapping: false, is_signed: true };
 
 /// Random rows, from which tables begin that are fitted before they are trained.
-fn first_rows(data: &Data, seed: u64) -> Result<Vec<f32>> {
+pub(crate) fn first_rows(data: &Data, seed: u64) -> Result<Vec<f32>> {
     let plain = data.ids * DIM as u64 * 4;
     rows_of(&Hash::new(data.ids, DIM, plain, FIRST_SCALE, seed)?)
 }

@@ -1,9 +1,13 @@
-//! Tables of zeros: which values are kept is searched while the model is trained (DeepLight, AutoSrh).
+//! What of a table is kept is searched while the model is trained: values (DeepLight, AutoSrh), dimensions and rows (AutoDim,
+//! OptEmbed).
+
+mod widths;
 
 use anyhow::{Context, Result};
 use nearline::embedding::{FitInput, Hash, Pruning, Saliency, Sparse, Table};
 
 use crate::data::Data;
+use crate::methods::rows_of;
 use crate::model::{BATCH, EPOCHS, Kind, Model, PATIENCE, Training, shuffled};
 use crate::{DIM, FIRST_SCALE};
 
@@ -20,7 +24,7 @@ const PULL: f32 = 1e-5;
 
 /// What a search has found: the best on validation.
 pub(crate) struct Found {
-    pub(crate) table: Sparse,
+    pub(crate) table: Box<dyn Table>,
     pub(crate) model: Model,
     valid: f64,
     waited: usize,
@@ -30,7 +34,12 @@ pub(crate) struct Found {
 pub(crate) type Run = fn(Kind, &Data, u64, f32, u64) -> Result<Found>;
 
 /// All searches, by their methods' names.
-pub(crate) const SEARCHED: [(&str, Run); 2] = [("DeepLight", deep_light), ("AutoSrh", auto_srh)];
+pub(crate) const SEARCHED: [(&str, Run); 4] = [
+    ("DeepLight", deep_light),
+    ("AutoSrh", auto_srh),
+    ("AutoDim", widths::auto_dim),
+    ("OptEmbed", widths::opt_embed),
+];
 
 /// Values that a table of so many bytes keeps.
 fn kept(data: &Data, budget: u64) -> Result<usize> {
@@ -42,13 +51,6 @@ fn plain(data: &Data, seed: u64) -> Result<Hash> {
     Ok(Hash::new(data.ids, DIM, data.ids * DIM as u64 * 4, FIRST_SCALE, seed)?)
 }
 
-fn rows_of(table: &dyn Table) -> Result<Vec<f32>> {
-    let ids: Vec<u64> = (0..table.rows()).collect();
-    let mut rows = vec![0.0; ids.len() * DIM];
-    table.lookup(&ids, &mut rows)?;
-    Ok(rows)
-}
-
 /// Keeps the better of what was found and what is now; tells whether to stop.
 fn is_over(best: &mut Option<Found>, table: Sparse, model: &Model, data: &Data) -> bool {
     let valid = model.valid(data, &table);
@@ -58,7 +60,7 @@ fn is_over(best: &mut Option<Found>, table: Sparse, model: &Model, data: &Data) 
             best.waited == PATIENCE
         }
         _ => {
-            *best = Some(Found { table, model: model.clone(), valid, waited: 0 });
+            *best = Some(Found { table: Box::new(table), model: model.clone(), valid, waited: 0 });
             false
         }
     }

@@ -139,7 +139,17 @@ pub(super) fn check_fields(rows: u64, sizes: &[u64]) -> Result<()> {
 }
 
 fn bytes(dim: usize, sizes: &[u64], widths: &[usize]) -> u64 {
-    sizes.iter().zip(widths).map(|(size, &width)| (size + dim as u64) * width as u64 * 4).sum()
+    sizes.iter().zip(widths).map(|(&size, &width)| field_bytes(dim, size, width)).sum()
+}
+
+/// Bytes of a field's factors and projection.
+pub(super) fn field_bytes(dim: usize, size: u64, width: usize) -> u64 {
+    size.saturating_add(dim as u64).saturating_mul(width as u64 * 4)
+}
+
+/// Bytes of a field's bias.
+pub(super) fn bias_bytes(dim: usize) -> u64 {
+    dim as u64 * 4
 }
 
 /// The widths of the popularity rule with the least exponent that fits.

@@ -5,14 +5,14 @@ use proptest::prelude::*;
 use super::super::*;
 use super::values;
 
-fn rows_of(table: &dyn Table) -> Vec<f32> {
+pub(super) fn rows_of(table: &dyn Table) -> Vec<f32> {
     let ids: Vec<u64> = (0..table.rows()).collect();
     let mut rows = vec![0.0; ids.len() * table.dim()];
     table.lookup(&ids, &mut rows).unwrap();
     rows
 }
 
-fn plain(seed: u64, rows: u64, dim: usize) -> Hash {
+pub(super) fn plain(seed: u64, rows: u64, dim: usize) -> Hash {
     Hash::new(rows, dim, rows * dim as u64 * 4, 1.0, seed).unwrap()
 }
 

@@ -310,18 +310,19 @@ fn a_second<C>(
 
 /// Memory with many connections that load and ask.
 fn many(collection: &Collection, address: SocketAddr, memory_mib: usize) -> Result<()> {
-    let first = collection.scroll(&Scroll::new().limit(1))?.points;
-    let id = first.first().context("no points")?.id;
+    let asked = collection.scroll(&Scroll::new().limit(MANY))?.points;
+    ensure!(asked.len() == MANY, "expected {MANY} points at least");
     let path = &format!("/collections/{}/points/query", collection.name());
     let (before, _) = rss_bytes()?;
     forget_peak();
     std::thread::scope(|scope| -> Result<()> {
-        let clients: Vec<_> = (0..MANY)
-            .map(|_| {
+        let clients: Vec<_> = asked
+            .iter()
+            .map(|point| {
                 scope.spawn(move || -> Result<()> {
                     let mut client = Client::to(address)?;
                     for _ in 0..50 {
-                        let body = format!(r#"{{"query":{id},"limit":100,"with_vector":true}}"#);
+                        let body = format!(r#"{{"query":"{}","limit":100,"with_vector":true}}"#, point.id);
                         client.ask("POST", path, "application/json", body.as_bytes())?;
                     }
                     Ok(())

@@ -12,6 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::tensors;
 
 /// Bytes of a body that are counted together.
 const UNIT: usize = 1024;
@@ -24,6 +25,8 @@ pub(crate) struct Content {
     bytes: Bytes,
     is_packed: bool,
     media_type: Option<String>,
+    /// Bytes of the head of a body that has numbers behind it.
+    head_bytes: Option<usize>,
     _room: Room,
 }
 
@@ -42,6 +45,11 @@ impl Content {
     /// What kind of bytes they are, if the client says.
     pub(crate) fn media_type(&self) -> Option<&str> {
         self.media_type.as_deref()
+    }
+
+    /// How many of the bytes are a head in JSON, if the client says.
+    pub(crate) fn head_bytes(&self) -> Option<usize> {
+        self.head_bytes
     }
 
     /// The same unpacked, if it is packed. The limits are those of a body that is not.
@@ -82,7 +90,7 @@ impl FromRequest<App> for Content {
         if content_length(headers).is_some_and(|length| length > most as u64) {
             return Err(too_large(most));
         }
-        let is_packed = is_packed(headers)?;
+        let (is_packed, head_bytes) = (is_packed(headers)?, tensors::head_bytes(headers)?);
         let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media_type = media_type.map(str::to_owned);
         let (mut body, mut bytes, mut room) = (request.into_body(), Vec::new(), Room::default());
@@ -93,7 +101,7 @@ impl FromRequest<App> for Content {
             room.make(app, bytes.len() + data.len())?;
             bytes.extend_from_slice(&data);
         }
-        Ok(Self { bytes: bytes.into(), is_packed, media_type, _room: room })
+        Ok(Self { bytes: bytes.into(), is_packed, media_type, head_bytes, _room: room })
     }
 }
 

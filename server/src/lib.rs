@@ -36,6 +36,7 @@ mod serve;
 mod source;
 mod table;
 mod tables;
+mod tensors;
 mod tls;
 mod token;
 mod unread;

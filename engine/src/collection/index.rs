@@ -40,11 +40,12 @@ const REST_SHARE: u64 = 4;
 const WAIT_MOST: Duration = Duration::from_secs(2);
 
 /// How widely an index must be searched is measured anew when it has so many times as many vectors, or as few, or when one
-/// vector in so many was added since, by about so many queries: few and roughly while it grows by this much between, for then it is done
-/// often and lists wait for it.
+/// vector in so many was added since, by about so many queries.
 const MEASURED: f64 = 1.5;
 const MEASURED_SHARE: u64 = 4;
 const MEASURED_BY: u64 = 200;
+/// One with so many times as many vectors as when it was last measured is growing: that is done often then, and lists wait for it,
+/// so it is done roughly, by fewer queries.
 const GROWING: f64 = 1.1;
 const GROWING_BY: u64 = 64;
 

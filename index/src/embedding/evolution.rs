@@ -106,7 +106,8 @@ impl Evolution {
         self.best.retain(|(_, widths)| seen.insert(widths.clone()));
         self.best.truncate(self.rules.parents);
         for number in 0..self.rules.population {
-            let child = if number < self.rules.population / 2 { self.changed() } else { self.crossed() };
+            let child =
+                if number < self.rules.population.div_ceil(2) { self.changed() } else { self.crossed() };
             self.add(child);
         }
         Ok(())

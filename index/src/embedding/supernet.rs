@@ -304,7 +304,7 @@ fn softmax(logits: &[f32], temperature: f32, noise: impl Fn(usize) -> f64) -> Ve
 
 /// A value by Gumbel's distribution, of 64 bits by chance.
 fn gumbel(bits: u64) -> f64 {
-    let uniform = ((bits >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+    let uniform = ((bits >> 12) as f64 + 0.5) / (1u64 << 52) as f64;
     -(-uniform.ln()).ln()
 }
 

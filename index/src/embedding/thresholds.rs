@@ -115,7 +115,9 @@ impl Thresholds {
     fn through(&self, field: usize, width: usize, row: &[f32], gradient: &mut [f32]) -> f32 {
         let distance = self.distance(field, row);
         let product: f32 = row[..width].iter().zip(&*gradient).map(|(x, g)| x * g).sum();
-        let of_size = product * steepness(distance);
+        let steepness = steepness(distance);
+        // Where it is flat nothing comes through, be the product infinite.
+        let of_size = if steepness == 0.0 { 0.0 } else { product * steepness };
         gradient[if distance > 0.0 { width } else { 0 }..].fill(0.0);
         for (g, x) in gradient.iter_mut().zip(row).filter(|(_, x)| **x != 0.0) {
             *g += of_size * x.signum();

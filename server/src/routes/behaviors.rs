@@ -1,6 +1,7 @@
 //! Behaviour spaces: made, shown, dropped; epochs, what writes to them and what reads them are in the files below.
 
 mod epochs;
+mod infer;
 mod read;
 mod write;
 
@@ -64,6 +65,7 @@ pub(super) fn routes() -> Routes {
         .merge(epochs::routes())
         .merge(write::routes())
         .merge(read::routes())
+        .merge(infer::routes())
 }
 
 /// A path below a space.

@@ -1,8 +1,9 @@
 //! Behaviour spaces: every route, by JSON and by bytes; what is odd about a request.
 
+use axum::http::Request;
 use serde_json::{Value, json};
 
-use crate::support::{BARE, NPY, Server, bytes, numbers, send};
+use crate::support::{Answer, BARE, NPY, Server, answer, bytes, numbers, send};
 
 /// Two planes a group, as the axes: what collides can be counted by hand.
 const PLANES: [f32; 16] = [1., 0., 0., 0., 0., 1., 0., 0., 1., -1., 0., 0., 0., 0., 1., -2.];
@@ -73,6 +74,112 @@ fn several_users_are_answered_at_once_each_about_its_own() {
     let items = [3_u64, 0].map(u64::to_le_bytes).concat();
     let by_bytes = send(&server, "POST", &of("/interest?user=7&items=true&at=2000"), [BARE, "*/*"], items);
     assert_eq!(by_bytes.result()["values"].as_array().unwrap()[..], found["values"].as_array().unwrap()[..2]);
+}
+
+/// Tensors of the Open Inference Protocol; `behind` are the bytes behind the head.
+fn infer(server: &Server, head: &Value, behind: &[u8]) -> Answer {
+    let head = head.to_string().into_bytes();
+    let request = Request::builder()
+        .method("POST")
+        .uri(of("/infer?at=2000"))
+        .header("content-type", BARE)
+        .header("inference-header-content-length", head.len());
+    let body = [&head, behind].concat();
+    server.runtime().block_on(answer(server.router(), request.body(body.into()).unwrap()))
+}
+
+#[test]
+fn tensors_are_answered_as_json_is() {
+    let server = with_history("none");
+    let queries = json!({ "at": 2_000, "queries": [
+        { "user": 7, "vectors": [CANDIDATE, HISTORY[3]] }, { "user": 8, "vectors": [CANDIDATE] },
+    ] });
+    let right = server.post(&of("/interest"), queries).result();
+    let right: Vec<f32> = right["values"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|row| serde_json::from_value::<Vec<f32>>(row.clone()).unwrap())
+        .collect();
+    let candidates = [CANDIDATE, HISTORY[3], CANDIDATE].concat();
+    // Users and candidates as bytes, lengths in the head; both ways out.
+    let head = json!({
+        "id": "42",
+        "inputs": [
+            { "name": "users", "shape": [2], "datatype": "INT64", "parameters": { "binary_data_size": 16 } },
+            { "name": "lengths", "shape": [2], "datatype": "UINT64", "data": [2, 1] },
+            { "name": "candidates", "shape": [3, 4], "datatype": "FP32", "parameters": { "binary_data_size": 48 } },
+        ],
+        "outputs": [{ "name": "interest", "parameters": { "binary_data": true } }, { "name": "lengths" }],
+    });
+    let behind = [[7_u64, 8].map(u64::to_le_bytes).concat(), bytes(&candidates)].concat();
+    let found = infer(&server, &head, &behind);
+    assert_eq!(found.status.as_u16(), 200, "{found:?}");
+    let length: usize = found.headers["inference-header-content-length"].to_str().unwrap().parse().unwrap();
+    let told: Value = serde_json::from_slice(&found.bytes[..length]).unwrap();
+    assert_eq!((&told["id"], &told["model_name"]), (&json!("42"), &json!("s")));
+    assert_eq!(told["outputs"][0]["shape"], json!([3, 4]));
+    assert_eq!(told["outputs"][0]["parameters"]["binary_data_size"], 48);
+    assert_eq!(told["outputs"][1]["data"], json!([2, 1]));
+    assert_eq!(found.bytes[length..], bytes(&right));
+    // Items of each user, all in JSON.
+    let head = json!({ "inputs": [
+        { "name": "users", "shape": [2], "datatype": "UINT64", "data": [7, 8] },
+        { "name": "items", "shape": [2, 2], "datatype": "INT64", "data": [[3, 0], [1, 2]] },
+    ]});
+    let found = infer(&server, &head, b"").json();
+    let queries =
+        json!({ "at": 2_000, "queries": [{ "user": 7, "items": [3, 0] }, { "user": 8, "items": [1, 2] }] });
+    let right = server.post(&of("/interest"), queries).result();
+    assert_eq!(found["outputs"][0]["shape"], json!([2, 2, 4]));
+    let flat: Vec<&Value> =
+        right["values"].as_array().unwrap().iter().flat_map(|row| row.as_array().unwrap()).collect();
+    assert_eq!(found["outputs"][0]["data"].as_array().unwrap().iter().collect::<Vec<_>>(), flat);
+}
+
+#[test]
+fn tensors_that_do_not_fit_are_refused() {
+    let server = with_history("none");
+    let users =
+        |ids: &[u64]| json!({ "name": "users", "shape": [ids.len()], "datatype": "UINT64", "data": ids });
+    let of_items = |shape: &[usize], ids: &[u64]| json!({ "name": "items", "shape": shape, "datatype": "INT64", "data": ids });
+    let lengths =
+        |all: &[u64]| json!({ "name": "lengths", "shape": [all.len()], "datatype": "INT64", "data": all });
+    let floats = |name: &str, shape: &[usize], all: &[f64]| json!({ "name": name, "shape": shape, "datatype": "FP32", "data": all });
+    for (inputs, part) in [
+        (json!([of_items(&[1], &[1])]), "expected users"),
+        (json!([users(&[7])]), "items or candidates"),
+        (json!([users(&[7]), of_items(&[1], &[1]), floats("candidates", &[1, 4], &[1.0; 4])]), "one of them"),
+        (json!([users(&[7]), of_items(&[1], &[1]), floats("x", &[1], &[1.0])]), "input \\\"x\\\""),
+        (json!([floats("users", &[1], &[1.0]), of_items(&[1], &[1])]), "expected INT64 or UINT64"),
+        (json!([users(&[7]), floats("candidates", &[4], &[1.0; 4])]), "[candidates, 4]"),
+        (json!([users(&[7]), floats("candidates", &[1, 3], &[1.0; 3])]), "[candidates, 4]"),
+        (json!([users(&[7]), floats("items", &[1], &[1.0])]), "INT64 or UINT64 of one or two"),
+        (json!([users(&[7]), of_items(&[1, 1, 1], &[1])]), "one or two"),
+        (json!([users(&[7, 8]), of_items(&[2], &[1, 2])]), "expected lengths"),
+        (json!([users(&[7, 8]), of_items(&[1, 2], &[1, 2])]), "candidates of 1 users"),
+        (json!([users(&[7, 8]), of_items(&[2], &[1, 2]), lengths(&[2])]), "1 lengths"),
+        (json!([users(&[7, 8]), of_items(&[2], &[1, 2]), lengths(&[1, 2])]), "2 in all"),
+        (
+            json!([users(&[7, 8]), of_items(&[2], &[1, 2]), lengths(&[u64::MAX >> 1, u64::MAX >> 1])]),
+            "2 in all",
+        ),
+        (json!([users(&[7]), of_items(&[1, 1], &[1]), lengths(&[1])]), "one of them"),
+        (json!([users(&[7]), of_items(&[1], &[99])]), "99"),
+        (json!([users(&[7]), floats("candidates", &[1, 4], &[1e39, 1.0, 1.0, 1.0])]), "finite"),
+        (json!([users(&[])]), "items or candidates"),
+    ] {
+        let found = infer(&server, &json!({ "inputs": inputs }), b"");
+        let text = String::from_utf8_lossy(&found.bytes).into_owned();
+        assert!(found.status.as_u16() == 400 && text.contains(part), "{inputs}: {text}");
+    }
+    // Nobody, and nothing.
+    let none = json!({ "inputs": [users(&[]), of_items(&[0], &[]), lengths(&[])] });
+    assert_eq!(infer(&server, &none, b"").json()["outputs"][0]["shape"], json!([0, 4]));
+    let request =
+        Request::builder().method("POST").uri(of("/infer")).header("inference-header-content-length", "-1");
+    let request = request.body("{}".into()).unwrap();
+    assert_eq!(server.runtime().block_on(answer(server.router(), request)).status.as_u16(), 400);
 }
 
 #[test]

@@ -315,7 +315,8 @@ impl Reader<'_> {
         if recommend.like.is_empty() && recommend.unlike.is_empty() {
             return Err(QueryError::bad("examples", "none", "one at least, to be like or unlike"));
         }
-        let (like, unlike) = (examples.all_bytes(&recommend.like)?, examples.all_bytes(&recommend.unlike)?);
+        let (like, unlike) =
+            (examples.all_bytes(recommend.like.iter())?, examples.all_bytes(recommend.unlike.iter())?);
         let judge = match recommend.strategy {
             RecommendStrategy::SumScores => {
                 let plus = like.into_iter().map(|bytes| (1.0, bytes));

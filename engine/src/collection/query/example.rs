@@ -12,6 +12,9 @@ use crate::schema::VectorConfig;
 /// Examples of a question at most.
 pub const EXAMPLES_MAX: usize = 1024;
 
+/// Weights of all examples together at most: beyond, scores would be no numbers.
+const WEIGHTS_MAX: f64 = 1e18;
+
 /// A vector to be near to, or the point that has it. A point that is an example is not answered.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -197,12 +200,15 @@ impl<'a> Examples<'a> {
         query_bytes(self.config, &vector)
     }
 
-    pub(super) fn all_bytes(&mut self, examples: &[Example]) -> Result<Vec<Box<[u8]>>, QueryError> {
+    pub(super) fn all_bytes<'e>(
+        &mut self,
+        examples: impl ExactSizeIterator<Item = &'e Example>,
+    ) -> Result<Vec<Box<[u8]>>, QueryError> {
         let most = EXAMPLES_MAX;
         if examples.len() > most {
             return Err(QueryError::bad("number of examples", examples.len(), format!("at most {most}")));
         }
-        examples.iter().map(|example| self.bytes(example)).collect()
+        examples.map(|example| self.bytes(example)).collect()
     }
 
     pub(super) fn pair_bytes(&mut self, pairs: &[(Example, Example)]) -> Result<Vec<Pair>, QueryError> {
@@ -216,14 +222,17 @@ impl<'a> Examples<'a> {
     /// The target of feedback and its examples with their weights.
     pub(super) fn weighted(&mut self, feedback: &Feedback) -> Result<Vec<Weighted>, QueryError> {
         feedback.check()?;
-        let examples: Vec<Example> = feedback.examples.iter().map(|(example, _)| example.clone()).collect();
+        // Refused before weights are worked out, if there are too many.
+        let examples = self.all_bytes(feedback.examples.iter().map(|(example, _)| example))?;
         let mut all = vec![(feedback.a.into(), self.bytes(&feedback.target)?)];
-        all.extend(feedback.weights().into_iter().zip(self.all_bytes(&examples)?));
-        if all.iter().any(|(weight, _)| !weight.is_finite()) {
+        all.extend(feedback.weights().into_iter().zip(examples));
+        let sum: f64 = all.iter().map(|(weight, _)| weight.abs()).sum();
+        if sum > WEIGHTS_MAX || sum.is_nan() {
+            let found = format!("weights of {sum:e} in all");
             return Err(QueryError::bad(
-                "scores of feedback",
-                "too far apart",
-                "finite weights of their differences",
+                "coefficients and scores of feedback",
+                found,
+                format!("at most {WEIGHTS_MAX:e}"),
             ));
         }
         Ok(all)

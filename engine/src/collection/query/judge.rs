@@ -13,6 +13,10 @@ use crate::schema::VectorConfig;
 /// What keeps equal distances apart in a context.
 const MARGIN: f32 = f32::EPSILON;
 
+/// Where weights nearly cancel each other, the vector at which their sum is largest is far from all others: what is nearest to it
+/// would be up to rounding.
+const LEAST_OF_WEIGHTS: f64 = 0.05;
+
 /// A vector to compare with, as it is stored.
 pub(super) struct Seed {
     pub(super) bytes: Box<[u8]>,
@@ -112,7 +116,7 @@ impl Judge {
             }
             Rule::Sum(weights) => {
                 let parts = weights.iter().enumerate().map(|(at, weight)| weight * f64::from(similarity(at)));
-                parts.sum::<f64>() as f32
+                parts.sum::<f64>().clamp(f32::MIN.into(), f32::MAX.into()) as f32
             }
             Rule::Discover => {
                 let rank = |pair: usize| match similarity(2 * pair).total_cmp(&similarity(2 * pair + 1)) {
@@ -178,11 +182,15 @@ fn middle(config: &VectorConfig, examples: &[Weighted]) -> Option<Box<[u8]>> {
         sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += scale * value);
     }
     let more: f64 = examples.iter().map(|(weight, _)| weight).sum();
-    match config.metric {
-        Metric::L2 if more > 0.0 => sum.iter_mut().for_each(|sum| *sum /= more),
-        Metric::InnerProduct | Metric::Cosine => {}
-        Metric::L2 | Metric::Manhattan => return None,
-    }
+    let all: f64 = examples.iter().map(|(weight, _)| weight.abs()).sum();
+    let norm = sum.iter().map(|sum| sum * sum).sum::<f64>().sqrt();
+    let scale = match config.metric {
+        Metric::L2 if more > LEAST_OF_WEIGHTS * all => more,
+        // Whatever its length, the order is the same.
+        Metric::InnerProduct | Metric::Cosine if norm > 0.0 => norm,
+        _ => return None,
+    };
+    sum.iter_mut().for_each(|sum| *sum /= scale);
     query_bytes(config, &stored_as(config, &sum)).ok()
 }
 

@@ -80,6 +80,35 @@ fn the_index_helps_where_nothing_better_can_be_left_out() {
 }
 
 #[test]
+fn feedback_whose_weights_cancel_is_answered_exactly() {
+    let (_disk, on) = indexed_of(MANY);
+    // But for rounding: there is no vector that all of it is about.
+    let said = [(near(7), 0.1), (near(900), 0.2), (near(1700), 0.7)];
+    for a in [0.0, 1e-9] {
+        let query = Query::feedback(Feedback::new(near(41), said.clone()).coefficients(a, 1.0, 1.0));
+        let (found, right) = (on.query(&query).unwrap(), on.query(&query.target_recall(1.0)).unwrap());
+        assert_ne!(found.report.strategy, Strategy::Candidates);
+        assert_eq!(ids(&found), ids(&right));
+    }
+}
+
+#[test]
+fn feedback_that_makes_no_score_is_refused() {
+    let (_disk, on) = indexed();
+    let feedback = |said: Vec<(Example, f32)>| Feedback::new(near(1), said);
+    for (feedback, part) in [
+        (feedback(vec![(near(2), f32::NAN)]), "score of feedback"),
+        (feedback(vec![]).coefficients(1.0, -1.0, 1.0), "coefficients of feedback"),
+        (feedback(vec![]).coefficients(f32::INFINITY, 1.0, 1.0), "coefficients of feedback"),
+        (feedback(vec![(near(2), 1e30), (near(3), -1e30)]).coefficients(1.0, 10.0, 1.0), "at most 1e18"),
+        (feedback(vec![(near(2), 0.5); crate::EXAMPLES_MAX + 1]), "number of examples: 1025"),
+    ] {
+        let error = on.query(&Query::feedback(feedback)).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
 fn prefetches_by_the_index_are_ranked_exactly() {
     let (_disk, on) = indexed();
     let inner = |id: u64| Query::nearest(vector(id, 55)).k(25);

@@ -122,7 +122,7 @@ fn copy(from: &Path, to: &Path, cut: bool) {
 }
 
 #[test]
-#[ignore = "replaces the fixture"]
+#[ignore = "makes a fixture"]
 fn freeze() {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::builder(folder.path()).background(false).open().unwrap();
@@ -133,22 +133,31 @@ fn freeze() {
     database.set_alias("current", "points").unwrap();
     database.create_collection("empty", Schema::new()).unwrap();
     drop((points, database));
-    let _ = fs::remove_dir_all(fixture(NEWEST));
+    assert!(!fixture(NEWEST).exists(), "{NEWEST} is frozen: a new format has a new name");
     copy(folder.path(), &fixture(NEWEST), true);
 }
 
 #[test]
 fn a_database_of_before_there_were_indexes_opens() {
-    opens("v1", (0, 0));
+    opens("v1", (0, 0), 0);
 }
 
 #[test]
 fn a_database_of_the_frozen_format_opens() {
-    opens(NEWEST, (1, 60));
+    opens("v6", (1, 60), 3);
 }
 
-/// The fixture opens, with so many indexes and questions; restored and written, too.
-fn opens(name: &str, (indexes, questions): (u64, u64)) {
+#[test]
+fn all_fixtures_are_opened() {
+    let mut names: Vec<_> =
+        fs::read_dir(fixture("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["v1", "v6"]);
+    assert!(names.contains(&NEWEST.into()));
+}
+
+/// The fixture opens, with so many indexes and questions, and files of which rows have vectors; restored and written, too.
+fn opens(name: &str, (indexes, questions): (u64, u64), files_of_rows: usize) {
     let folder = tempfile::tempdir().unwrap();
     copy(&fixture(name), folder.path(), false);
     let rows_files = |folder: &Path| {
@@ -156,8 +165,7 @@ fn opens(name: &str, (indexes, questions): (u64, u64)) {
         names.filter(|name| name.to_str().unwrap().starts_with("rows.")).count()
     };
     // `v1` is of before vectors with gaps had their rows beside them.
-    let of_newest = if name == NEWEST { 3 } else { 0 };
-    assert_eq!(rows_files(&folder.path().join("collection.000001")), of_newest);
+    assert_eq!(rows_files(&folder.path().join("collection.000001")), files_of_rows);
     let builder = Database::builder(folder.path()).background(false);
     let report = builder.clone().verify(None, false, &mut |_, _| {}).unwrap();
     assert!(report.damaged.is_empty() && report.leftovers.is_empty(), "{report:?}");

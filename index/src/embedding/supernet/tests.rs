@@ -213,7 +213,12 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn whatever_comes_stays_a_number() {
+fn chance_is_finite() {
+    assert!([0, 1, u64::MAX - 1, u64::MAX].into_iter().all(|bits| gumbel(bits).is_finite()));
+}
+
+#[test]
+fn whatever_comes_what_is_learned_stays_a_number() {
     let mut net = net(2, 1e30);
     for step in 0..4 {
         net.draw(step, f32::MIN_POSITIVE).unwrap();

@@ -44,7 +44,7 @@ pub(super) fn routes() -> Routes {
 }
 
 /// The space at a moment: that of the system's clock, unless another is given; in the epoch that serves, likewise.
-fn reader(space: &BehaviorSpace, moment: MomentIn) -> Result<BehaviorReader<'_>, ApiError> {
+pub(super) fn reader(space: &BehaviorSpace, moment: MomentIn) -> Result<BehaviorReader<'_>, ApiError> {
     let reader = moment.at.map_or_else(|| space.now(), |at| space.at(at));
     Ok(match moment.epoch {
         None => reader,
@@ -53,7 +53,7 @@ fn reader(space: &BehaviorSpace, moment: MomentIn) -> Result<BehaviorReader<'_>,
 }
 
 /// Refuses what would be answered with more bytes than a body may have.
-fn check_size(call: &Call, vectors: usize, dim: usize) -> Result<(), ApiError> {
+pub(super) fn check_size(call: &Call, vectors: usize, dim: usize) -> Result<(), ApiError> {
     let most = call.app.config().body_bytes / size_of::<f32>();
     if vectors.saturating_mul(dim) > most {
         return Err(ApiError::too_large(format_args!(
@@ -105,7 +105,7 @@ fn interest(call: &Call, content: &Content) -> Result<Response, ApiError> {
 }
 
 /// How many values each vector of an answer has: another epoch may have answered than the one that served when the request came.
-fn dim_of(values: usize, vectors: usize, usual: usize) -> usize {
+pub(super) fn dim_of(values: usize, vectors: usize, usual: usize) -> usize {
     values.checked_div(vectors).unwrap_or(usual)
 }
 

@@ -76,7 +76,8 @@ impl Ask {
         let number = |random: &mut Random| random.below(5) as f32 / 2.0;
         match random.below(6) {
             5 => {
-                let examples = unlike.into_iter().map(|vector| (vector, number(random))).collect();
+                let examples =
+                    like.into_iter().chain(unlike).map(|vector| (vector, number(random))).collect();
                 Kind::Feedback(target, examples, [number(random), number(random), number(random) - 1.0])
             }
             0 => Kind::Discover(target, pairs),

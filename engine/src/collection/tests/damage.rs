@@ -57,23 +57,32 @@ fn is_full() -> bool {
 const KINDS: [&str; 9] =
     ["COLLECTION", "points.", "ids.", "vectors.", "dead.", "field.", "index.", "questions.", "wal."];
 
-/// Bits to flip, as files and bits in them: all, or some by chance.
-///
-/// Behind its last record a file of the log is zeros to its end, most of what there is; of those some do.
+/// So many zeros in a row are what fills a page, or a file of the log, to its end.
+const FILLER: usize = 64;
+
+/// Bits to flip, as files and bits in them: all, or some by chance. Of filler, most of what there is, always only some.
 fn bits(files: &Files) -> Vec<(usize, u64)> {
     let mut random = Random(5);
     let mut bits = Vec::new();
-    for (file, (name, bytes)) in files.iter().enumerate() {
-        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
-        let all = if name.starts_with("wal.") { used + 4096 } else { bytes.len() as u64 } * 8;
-        let is_one_of_all = |bit: u64| is_full() && bit < all;
+    for (file, (_, bytes)) in files.iter().enumerate() {
+        let is_filler = filler(bytes);
         let mut bit = if is_full() { 0 } else { random.below(1_500) };
-        while bit < bytes.len() as u64 * 8 {
+        while let Some(is_filler) = is_filler.get(bit as usize / 8) {
             bits.push((file, bit));
-            bit += if is_one_of_all(bit) { 1 } else { 1 + random.below(3_000) };
+            bit += match (is_full(), is_filler) {
+                (true, false) => 1,
+                (true, true) => 1 + random.below(200),
+                (false, _) => 1 + random.below(3_000),
+            };
         }
     }
     bits
+}
+
+/// Of each byte whether it is filler.
+fn filler(bytes: &[u8]) -> Vec<bool> {
+    let runs = bytes.chunk_by(|a, b| (*a == 0) == (*b == 0));
+    runs.flat_map(|run| std::iter::repeat_n(run[0] == 0 && run.len() >= FILLER, run.len())).collect()
 }
 
 /// How many of these bits are noticed when they flip, one at a time.

@@ -1,12 +1,13 @@
 //! Behaviour spaces: what interest, appends and exact attention take, in one run.
 //!
 //! ```text
-//! cargo run --release -p nearline-benches --example behaviors -- [LEN] [CANDIDATES] [ROUNDS]
+//! cargo run --release -p nearline-benches --example behaviors -- [LEN] [CANDIDATES] [ROUNDS] [MEMORY_MIB]
 //! ```
 //!
 //! One thread, d = 128, G = 16, τ = 3; a history of LEN behaviours by item (10,000), CANDIDATES a question (1,000). Cold is
 //! the first question after opening: the table is read. The floor is how long reading as many bytes as a question touches takes,
 //! out of as many as a table in `f32` has. The same is built as an epoch in `f16`, which then is asked.
+//! With `TMPDIR` in memory and MEMORY_MIB (256) so large that nothing is written to files meanwhile, appends are what they cost before a sync.
 
 use std::time::Instant;
 
@@ -28,8 +29,9 @@ fn main() -> Result<()> {
     let args: Vec<usize> = std::env::args().skip(1).map(|arg| arg.parse()).collect::<Result<_, _>>()?;
     let arg = |at: usize, usual| args.get(at).copied().unwrap_or(usual);
     let (len, candidates, rounds) = (arg(0, 10_000), arg(1, 1_000), arg(2, 2_000));
+    let memory = (arg(3, 256) as u64) << 20;
     let folder = tempfile::tempdir()?;
-    let database = Database::builder(folder.path()).open()?;
+    let database = Database::builder(folder.path()).memory_budget(memory).open()?;
     let options = BehaviorOptions::new(DIM).hashes(GROUPS, BITS);
     let space = database.create_behavior_space("clicks", options)?;
     let items: Vec<u64> = (0..ITEMS).collect();
@@ -39,7 +41,7 @@ fn main() -> Result<()> {
     space.flush()?;
     drop((space, database));
 
-    let database = Database::builder(folder.path()).open()?;
+    let database = Database::builder(folder.path()).memory_budget(memory).open()?;
     let space = database.behavior_space("clicks")?;
     let vectors = values(1 << 40, candidates);
     let ids: Vec<u64> = (0..candidates as u64).map(|i| mixed(!i) % ITEMS).collect();

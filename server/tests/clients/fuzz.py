@@ -183,6 +183,16 @@ REQUESTS = [
     ("/nearline/v1/behaviors/{space}/truncate", "POST", f"{S}/truncate", [{"user": 7, "keep": 3}]),
     ("/nearline/v1/behaviors/{space}/interest", "POST", f"{S}/interest", [
         {"queries": [{"user": 7, "items": [0, 1]}, {"user": 8, "vectors": [[1, 0, 0, 0]]}], "at": 2000, "epoch": 1}]),
+    ("/nearline/v1/behaviors/{space}/infer", "POST", f"{S}/infer?at=2000", [
+        {"id": "1", "inputs": [
+            {"name": "users", "shape": [2], "datatype": "INT64", "data": [7, 8]},
+            {"name": "lengths", "shape": [2], "datatype": "UINT64", "data": [1, 0]},
+            {"name": "candidates", "shape": [1, 4], "datatype": "FP32", "data": [[1, 0, 0, 0]]},
+        ], "outputs": [{"name": "interest", "parameters": {"binary_data": False}}]},
+        {"inputs": [
+            {"name": "users", "shape": [1], "datatype": "INT64", "data": [7]},
+            {"name": "items", "shape": [1, 2], "datatype": "INT64", "data": [[0, 1]]},
+        ]}]),
     ("/nearline/v1/behaviors/{space}/tables", "POST", f"{S}/tables", [{"users": [7, 8, 99], "at": 2000}]),
     ("/nearline/v1/behaviors/{space}/behaviors", "POST", f"{S}/behaviors", [
         {"user": 7, "last": 5}, {"user": 7, "from": 0, "to": 5000}]),

@@ -1,28 +1,31 @@
 //! Interest as an inference of the Open Inference Protocol: tensors in, tensors out.
 
 use axum::response::Response;
-use axum::routing::MethodFilter;
+use axum::routing::{MethodFilter, on};
 use nearline::Candidates;
-use serde_json::Value;
 
 use super::read::{check_size, dim_of, reader};
 use super::{of, space};
 use crate::app::Kind;
-use crate::call::{Call, either};
+use crate::call::{Call, Incoming, on_pool};
 use crate::content::Content;
 use crate::error::ApiError;
 use crate::json::behavior::MomentIn;
+use crate::rights::Access;
 use crate::rows::BARE;
-use crate::table::Routes;
+use crate::table::{Body, Endpoint, Routes, shape};
 use crate::tensors::{InferIn, Inference, Numbers, Tensor};
 
 pub(super) fn routes() -> Routes {
-    Routes::new().route(
-        of("infer"),
-        either::<InferIn, Value>(Kind::Search, MethodFilter::POST, &[BARE], infer)
+    let router = on(MethodFilter::POST, |incoming: Incoming| {
+        on_pool(Kind::Search, incoming, |call, content| infer(&call, &content))
+    });
+    // The answer is the protocol's, without our envelope.
+    let infer =
+        Endpoint::new(MethodFilter::POST, Access::Read, Body::Either(shape::<InferIn>, &[BARE]), router)
             .takes::<MomentIn>()
-            .says("The interest of users in candidates, by tensors of the Open Inference Protocol"),
-    )
+            .says("The interest of users in candidates, by tensors of the Open Inference Protocol");
+    Routes::new().route(of("infer"), infer)
 }
 
 fn infer(call: &Call, content: &Content) -> Result<Response, ApiError> {

@@ -146,3 +146,19 @@ fn steepness(x: f32) -> f32 {
         _ => 0.0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::steepness;
+
+    #[test]
+    fn a_step_is_steep_near_it_and_flat_far_off() {
+        for (x, right) in
+            [(0.0, 2.0), (0.2, 1.2), (0.4, 0.4), (0.7, 0.4), (1.0, 0.4), (1.1, 0.0), (f32::INFINITY, 0.0)]
+        {
+            for x in [x, -x] {
+                assert!((steepness(x) - right).abs() < 1e-6, "{x}: {}", steepness(x));
+            }
+        }
+    }
+}

@@ -85,17 +85,50 @@ fn filler(bytes: &[u8]) -> Vec<bool> {
     runs.flat_map(|run| std::iter::repeat_n(run[0] == 0 && run.len() >= FILLER, run.len())).collect()
 }
 
-/// How many of these bits are noticed when they flip, one at a time.
-fn flip(mut files: Files, twin: &Twin, bits: impl Iterator<Item = (usize, u64)>) -> usize {
-    let mut noticed = 0;
-    for (file, bit) in bits {
-        let (at, mask) = (bit as usize / 8, 1 << (bit % 8));
-        files[file].1[at] ^= mask;
-        let what = format!("{} with bit {bit} flipped", files[file].0);
-        noticed += usize::from(ask(&files, twin, &what));
-        files[file].1[at] ^= mask;
+/// How many bytes of a file are left, if not all: each number there is, or some by chance. Of filler in the log, where
+/// any end is as good as another, always only some.
+fn cuts(files: &Files) -> Vec<(usize, u64)> {
+    let mut random = Random(6);
+    let mut cuts = Vec::new();
+    for (file, (name, bytes)) in files.iter().enumerate() {
+        let len = bytes.len() as u64;
+        if is_full() {
+            let is_filler = filler(bytes);
+            let is_tried = |cut: &u64, random: &mut Random| {
+                !(name.starts_with("wal.") && is_filler[*cut as usize]) || random.below(100) == 0
+            };
+            cuts.extend((0..len).filter(|cut| is_tried(cut, &mut random)).map(|cut| (file, cut)));
+        } else {
+            // At pages, where formats look sound, as often as anywhere.
+            let unit = |cut: u64| if cut.is_multiple_of(2) { 4096 } else { 1 };
+            cuts.extend((0..20).map(|cut| (file, random.below(len) / unit(cut) * unit(cut))));
+        }
     }
-    noticed
+    cuts
+}
+
+/// Does this damage, one case of a file and a place in it at a time, on all cores, and returns the cases not noticed.
+fn unnoticed<D>(files: &Files, twin: &Twin, cases: &[(usize, u64)], damage: D) -> Vec<(usize, u64)>
+where
+    D: Fn(&mut Vec<u8>, u64) + Sync,
+{
+    let unnoticed = |first: usize, step: usize| -> Vec<_> {
+        let mut files = files.clone();
+        let is_unnoticed = |(file, at): &(usize, u64)| {
+            let whole = files[*file].1.clone();
+            damage(&mut files[*file].1, *at);
+            let noticed = ask(&files, twin, &format!("{} damaged at {at}", files[*file].0));
+            files[*file].1 = whole;
+            !noticed
+        };
+        cases.iter().skip(first).step_by(step).copied().filter(is_unnoticed).collect()
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..threads).map(|first| scope.spawn(move || unnoticed(first, threads))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
 }
 
 #[test]
@@ -106,38 +139,42 @@ fn bits_flip() {
     }
     assert!(!ask(&files, &twin, "nothing is damaged"));
     let bits = bits(&files);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let noticed: usize = std::thread::scope(|scope| {
-        let (files, twin, bits) = (&files, &twin, &bits);
-        let some = |first| bits.iter().copied().skip(first).step_by(threads);
-        let threads: Vec<_> =
-            (0..threads).map(|first| scope.spawn(move || flip(files.clone(), twin, some(first)))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
-    });
+    let unnoticed = unnoticed(&files, &twin, &bits, |bytes, bit| bytes[bit as usize / 8] ^= 1 << (bit % 8));
+    let noticed = bits.len() - unnoticed.len();
     println!("{noticed} of {} flipped bits noticed, the others harmless", bits.len());
     assert!(noticed * 10 > bits.len(), "{noticed} of {} noticed", bits.len());
 }
 
 #[test]
-fn files_end_early_or_are_missing() {
-    let (mut files, twin) = sample();
-    let mut random = Random(6);
+fn files_end_early() {
+    let (files, twin) = sample();
+    let cuts = cuts(&files);
+    let (of_log, others): (Vec<_>, Vec<_>) =
+        cuts.into_iter().partition(|(file, _)| files[*file].0.starts_with("wal."));
+    let end = |bytes: &mut Vec<u8>, len: u64| bytes.truncate(len as usize);
+    let missed = unnoticed(&files, &twin, &others, end);
+    assert!(
+        missed.is_empty(),
+        "{:?}",
+        missed.iter().map(|(file, len)| (&files[*file].0, len)).collect::<Vec<_>>()
+    );
+    // A log may have been torn there by a crash.
+    let torn = unnoticed(&files, &twin, &of_log, end);
+    println!(
+        "all {} ends of files noticed; of the log {} of {}",
+        others.len(),
+        of_log.len() - torn.len(),
+        of_log.len()
+    );
+}
+
+#[test]
+fn files_are_missing() {
+    let (files, twin) = sample();
     for file in 0..files.len() {
-        let (name, whole) = files[file].clone();
-        let len = whole.len() as u64;
-        // At pages, where formats look sound, as often as anywhere.
-        let unit = |cut: u64| if cut.is_multiple_of(2) { 4096 } else { 1 };
-        let some = (0..20).map(|cut| random.below(len) / unit(cut) * unit(cut));
-        let lens: Vec<u64> = if is_full() { (0..len).collect() } else { some.collect() };
-        for len in lens {
-            files[file].1.truncate(len as usize);
-            let noticed = ask(&files, &twin, &format!("{name} cut to {len} bytes"));
-            assert!(noticed || name.starts_with("wal."), "{name} cut to {len} bytes");
-            files[file].1.clone_from(&whole);
-        }
-        let taken = files.remove(file);
-        assert!(ask(&files, &twin, &format!("without {name}")), "without {name}");
-        files.insert(file, taken);
+        let mut left = files.clone();
+        let (name, _) = left.remove(file);
+        assert!(ask(&left, &twin, &format!("without {name}")), "without {name}");
     }
 }
 

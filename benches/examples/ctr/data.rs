@@ -73,6 +73,22 @@ impl Data {
     }
 }
 
+/// Three fields of 100, 80 and 20 ids by chance; clicked is what the first two agree on, by their lowest bits.
+#[cfg(test)]
+pub(crate) fn made() -> Data {
+    let mut state = 1u64;
+    let mut below = |count: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % count
+    };
+    let row = |_| {
+        let (a, b, c) = (below(100), below(80), below(20));
+        ([a, b, c].map(|id| id.to_string()).to_vec(), a % 2 == b % 2)
+    };
+    let raw: Vec<(Vec<String>, bool)> = (0..24_000).map(row).collect();
+    Data::new("made", &raw, |row| row as u64 % 10)
+}
+
 /// Frappe: which application is used where, by whom; ten fields.
 pub(crate) fn frappe() -> Result<Data> {
     let text = read("frappe-57722.libfm.gz")?;

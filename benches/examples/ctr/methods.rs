@@ -4,6 +4,7 @@ use anyhow::Result;
 use nearline::embedding::*;
 
 use crate::data::Data;
+use crate::learner::{self, Learner, Parameters, Tiers};
 use crate::{DIM, FIRST_SCALE};
 
 /// Fits a method to a table, within so many bytes, by a seed.
@@ -15,10 +16,13 @@ pub(crate) struct Fitted {
     pub(crate) fit: Fit,
 }
 
+/// What is trained of a method, within so many bytes, at a rate, by a seed.
+pub(crate) type New = fn(&Data, u64, f32, u64) -> Result<Box<dyn Learner>>;
+
 /// A method that is trained.
 pub(crate) struct Trained {
     pub(crate) name: &'static str,
-    pub(crate) new: fn(&Data, u64, u64) -> Result<Box<dyn Train>>,
+    pub(crate) new: New,
 }
 
 macro_rules! fitted {
@@ -73,48 +77,44 @@ pub(crate) fn first_rows(data: &Data, seed: u64) -> Result<Vec<f32>> {
     rows_of(&Hash::new(data.ids, DIM, plain, FIRST_SCALE, seed)?)
 }
 
+macro_rules! trained {
+    ($name:literal, |$data:ident, $budget:ident, $rate:ident, $seed:ident| $learner:expr) => {
+        Trained { name: $name, new: |$data, $budget, $rate, $seed| Ok(Box::new($learner?)) }
+    };
+    ($name:literal, |$data:ident, $budget:ident, $seed:ident| $table:expr) => {
+        trained!($name, |$data, $budget, rate, $seed| Parameters::new($table?, rate))
+    };
+}
+
 pub(crate) const TRAINED: &[Trained] = &[
-    Trained {
-        name: "hash",
-        new: |data, budget, seed| Ok(Box::new(Hash::new(data.ids, DIM, budget, FIRST_SCALE, seed)?)),
-    },
-    Trained {
-        name: "QR, product",
-        new: |data, budget, seed| {
-            let combine = Combine::Multiply;
-            Ok(Box::new(Compositional::new(data.ids, DIM, budget, combine, FIRST_SCALE, seed)?))
-        },
-    },
-    Trained {
-        name: "ROBE",
-        new: |data, budget, seed| Ok(Box::new(Robe::new(data.ids, DIM, budget, ROBE, FIRST_SCALE, seed)?)),
-    },
-    Trained {
-        name: "STABLE-RPS",
-        new: |data, budget, seed| Ok(Box::new(Cyclic::new(data.ids, DIM, budget, FIRST_SCALE, seed)?)),
-    },
-    Trained {
-        name: "AdaptEmb",
-        new: |data, budget, seed| {
-            let rows = first_rows(data, seed)?;
-            let input = FitInput::new(&rows, DIM, Some(&data.frequencies), budget, seed)?;
-            Ok(Box::new(Adaptive::fit(&input)?))
-        },
-    },
-    Trained {
-        name: "MDE",
-        new: |data, budget, seed| {
-            let rows = first_rows(data, seed)?;
-            let input = FitInput::new(&rows, DIM, Some(&data.frequencies), budget, seed)?;
-            Ok(Box::new(Mixed::fit(&input, &data.fields)?))
-        },
-    },
-    Trained {
-        name: "TT-Rec",
-        new: |data, budget, seed| Ok(Box::new(TensorTrain::new(data.ids, DIM, budget, FIRST_SCALE, seed)?)),
-    },
-    Trained {
-        name: "DHE, 32 hashes",
-        new: |data, budget, seed| Ok(Box::new(DeepHash::new(data.ids, DIM, budget, 32, seed)?)),
-    },
+    trained!("hash", |data, budget, seed| Hash::new(data.ids, DIM, budget, FIRST_SCALE, seed)),
+    trained!("QR, product", |data, budget, seed| {
+        Compositional::new(data.ids, DIM, budget, Combine::Multiply, FIRST_SCALE, seed)
+    }),
+    trained!("ROBE", |data, budget, seed| Robe::new(data.ids, DIM, budget, ROBE, FIRST_SCALE, seed)),
+    trained!("STABLE-RPS", |data, budget, seed| Cyclic::new(data.ids, DIM, budget, FIRST_SCALE, seed)),
+    trained!("AdaptEmb", |data, budget, seed| {
+        let rows = first_rows(data, seed)?;
+        Adaptive::fit(&FitInput::new(&rows, DIM, Some(&data.frequencies), budget, seed)?)
+    }),
+    trained!("MDE", |data, budget, seed| {
+        let rows = first_rows(data, seed)?;
+        Mixed::fit(&FitInput::new(&rows, DIM, Some(&data.frequencies), budget, seed)?, &data.fields)
+    }),
+    trained!("TT-Rec", |data, budget, seed| TensorTrain::new(data.ids, DIM, budget, FIRST_SCALE, seed)),
+    trained!("DHE, 32 hashes", |data, budget, seed| DeepHash::new(data.ids, DIM, budget, 32, seed)),
+    trained!("MGQE", |data, budget, rate, seed| {
+        let rows = first_rows(data, seed)?;
+        let table = Tiered::fit(&FitInput::new(&rows, DIM, Some(&data.frequencies), budget, seed)?)?;
+        Tiers::new(table, rows, rate)
+    }),
+    trained!("INT16, trained", |data, budget, rate, seed| {
+        learner::on_grid(&first_rows(data, seed)?, 16, budget, rate, seed)
+    }),
+    trained!("INT8, trained", |data, budget, rate, seed| {
+        learner::on_grid(&first_rows(data, seed)?, 8, budget, rate, seed)
+    }),
+    trained!("ALPT", |data, budget, rate, seed| {
+        learner::with_steps(&first_rows(data, seed)?, budget, rate, seed)
+    }),
 ];

@@ -1,8 +1,13 @@
 //! Two small click models, and how they are trained together with a table.
 
-use nearline::embedding::{Optimizer, Rule, Table, Train, train};
+#[cfg(test)]
+mod tests;
 
+use nearline::embedding::Table;
+
+use crate::DIM;
 use crate::data::Data;
+use crate::learner::Learner;
 use crate::score::loss;
 
 /// Rows of a step.
@@ -35,25 +40,26 @@ pub(crate) struct Model {
 
 /// A model and a table that were trained together, as they were when validation was best.
 pub(crate) struct Trained {
-    pub(crate) table: Box<dyn Train>,
+    pub(crate) table: Box<dyn Table>,
     pub(crate) model: Model,
     /// Log-loss on validation.
     pub(crate) valid: f64,
 }
 
 /// Trains until validation gets no better.
-pub(crate) fn fit(kind: Kind, data: &Data, first: &dyn Train, rate: f32, seed: u64) -> Trained {
+pub(crate) fn fit(kind: Kind, data: &Data, first: impl Learner, rate: f32, seed: u64) -> Trained {
     let mut training = Training::new(kind, data, first, rate, seed);
-    let (table, model) = (training.table.boxed(), training.model.clone());
+    let (table, model) = (training.learner.table(), training.model.clone());
     let mut best = Trained { table, model, valid: f64::INFINITY };
     let mut waited = 0;
     for epoch in 0..EPOCHS {
         for batch in shuffled(&data.train, seed, epoch).chunks(BATCH) {
             training.step(data, batch);
         }
-        let valid = training.model.valid(data, &*training.table);
+        let table = training.learner.table();
+        let valid = training.model.valid(data, &*table);
         if valid < best.valid {
-            best = Trained { table: training.table.boxed(), model: training.model.clone(), valid };
+            best = Trained { table, model: training.model.clone(), valid };
             waited = 0;
         } else {
             waited += 1;
@@ -78,29 +84,23 @@ fn mix(x: u64) -> u64 {
 }
 
 /// A model and a table on their way.
-pub(crate) struct Training {
+pub(crate) struct Training<L> {
     pub(crate) model: Model,
-    pub(crate) table: Box<dyn Train>,
-    optimizer: Optimizer,
+    pub(crate) learner: L,
     rate: f32,
     /// Steps so far.
     pub(crate) steps: u64,
 }
 
-impl Training {
-    pub(crate) fn new(kind: Kind, data: &Data, first: &dyn Train, rate: f32, seed: u64) -> Self {
-        let rule = Rule::Adam { rate, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
-        let table = first.boxed();
-        let optimizer = Optimizer::new(rule, table.shapes()).expect("the constants are right");
-        let model = Model::new(kind, table.dim(), data.fields.len(), seed);
-        Self { model, table, optimizer, rate, steps: 0 }
+impl<L: Learner> Training<L> {
+    pub(crate) fn new(kind: Kind, data: &Data, learner: L, rate: f32, seed: u64) -> Self {
+        Self { model: Model::new(kind, DIM, data.fields.len(), seed), learner, rate, steps: 0 }
     }
 
     /// The ids of a batch, and their rows.
-    pub(crate) fn rows(&self, data: &Data, batch: &[usize]) -> (Vec<u64>, Vec<f32>) {
+    pub(crate) fn rows(&mut self, data: &Data, batch: &[usize]) -> (Vec<u64>, Vec<f32>) {
         let ids: Vec<u64> = batch.iter().flat_map(|&row| data.row(row)).copied().collect();
-        let mut rows = vec![0.0; ids.len() * self.model.dim];
-        self.table.lookup(&ids, &mut rows).expect("ids of the data are the table's");
+        let rows = self.learner.rows(&ids);
         (ids, rows)
     }
 
@@ -115,7 +115,7 @@ impl Training {
     pub(crate) fn move_by(&mut self, ids: &[u64], of_rows: &[f32], of_weights: &[f32]) {
         self.steps += 1;
         self.model.step(of_weights, self.rate);
-        train(&mut *self.table, ids, of_rows, &mut self.optimizer).expect("gradients are finite");
+        self.learner.step(ids, of_rows);
     }
 }
 

@@ -1,12 +1,15 @@
 //! What of a table is kept is searched while the model is trained: values (DeepLight, AutoSrh), dimensions and rows (AutoDim,
 //! OptEmbed).
 
+#[cfg(test)]
+mod tests;
 mod widths;
 
 use anyhow::{Context, Result};
 use nearline::embedding::{FitInput, Hash, Pruning, Saliency, Sparse, Table};
 
 use crate::data::Data;
+use crate::learner::Parameters;
 use crate::methods::rows_of;
 use crate::model::{BATCH, EPOCHS, Kind, Model, PATIENCE, Training, shuffled};
 use crate::{DIM, FIRST_SCALE};
@@ -18,7 +21,7 @@ const SEARCHED_EPOCHS: usize = 4;
 /// Steps between prunings, and groups of rows, as in the comparison of the methods.
 const EVERY: u64 = 10;
 const GROUPS: usize = 6;
-/// How factors move; the pull is that of L1.
+/// How factors move; the pull is that of L1. The comparison's rate, 0.001, is one for data of many more steps.
 const FACTOR_RATE: f32 = 0.05;
 const PULL: f32 = 1e-5;
 
@@ -47,8 +50,9 @@ fn kept(data: &Data, budget: u64) -> Result<usize> {
     Ok(Sparse::fit(&FitInput::new(&values, DIM, None, budget, 0)?)?.kept())
 }
 
-fn plain(data: &Data, seed: u64) -> Result<Hash> {
-    Ok(Hash::new(data.ids, DIM, data.ids * DIM as u64 * 4, FIRST_SCALE, seed)?)
+/// Rows of their own for all ids.
+fn plain(data: &Data, rate: f32, seed: u64) -> Result<Parameters> {
+    Parameters::new(Hash::new(data.ids, DIM, data.ids * DIM as u64 * 4, FIRST_SCALE, seed)?, rate)
 }
 
 /// Keeps the better of what was found and what is now; tells whether to stop.
@@ -73,15 +77,15 @@ fn deep_light(kind: Kind, data: &Data, budget: u64, rate: f32, seed: u64) -> Res
     let steps = data.train.len().div_ceil(BATCH) as u64;
     let period = (SEARCHED_EPOCHS as u64 * steps / 460).max(1);
     let pruning = Pruning::new(share, WARM_UP as u64 * steps, EVERY, period)?;
-    let mut training = Training::new(kind, data, &plain(data, seed)?, rate, seed);
+    let mut training = Training::new(kind, data, plain(data, rate, seed)?, rate, seed);
     let mut best = None;
     for epoch in 0..EPOCHS {
         for batch in shuffled(&data.train, seed, epoch).chunks(BATCH) {
             training.step(data, batch);
-            pruning.prune(&mut *training.table, training.steps);
+            pruning.prune(&mut *training.learner.table, training.steps);
         }
         if pruning.share_after(training.steps) >= share * 0.99 {
-            let table = Sparse::prune(&rows_of(&*training.table)?, DIM, kept)?;
+            let table = Sparse::prune(&rows_of(&*training.learner.table)?, DIM, kept)?;
             if is_over(&mut best, table, &training.model, data) {
                 break;
             }
@@ -93,7 +97,7 @@ fn deep_light(kind: Kind, data: &Data, budget: u64, rate: f32, seed: u64) -> Res
 /// Rows learn from training data, for some epochs their factors from validation; then rows alone, until that gets no better.
 fn auto_srh(kind: Kind, data: &Data, budget: u64, rate: f32, seed: u64) -> Result<Found> {
     let kept = kept(data, budget)?;
-    let mut training = Training::new(kind, data, &plain(data, seed)?, rate, seed);
+    let mut training = Training::new(kind, data, plain(data, rate, seed)?, rate, seed);
     let mut saliency = Saliency::new(&data.frequencies, DIM, GROUPS)?;
     let mut best = None;
     for epoch in 0..EPOCHS {
@@ -115,7 +119,7 @@ fn auto_srh(kind: Kind, data: &Data, budget: u64, rate: f32, seed: u64) -> Resul
             }
         }
         if epoch >= WARM_UP + SEARCHED_EPOCHS {
-            let rows = saliency.fold(&rows_of(&*training.table)?)?;
+            let rows = saliency.fold(&rows_of(&*training.learner.table)?)?;
             if is_over(&mut best, Sparse::prune(&rows, DIM, kept)?, &training.model, data) {
                 break;
             }

@@ -6,7 +6,8 @@
 //! [`nearline_index::sdim`].
 //!
 //! - `epochs` and `build`: how vectors are hashed and summed up, and how another way takes the place of one.
-//! - `store` and `handle`: what is open; `write` and `record`: into the log and the state; `checkpoint`: from memory into files.
+//! - `store` and `handle`: what is open; `write` and `record`: into the log and the state; `moving` and `checkpoint`: from
+//!   memory into files.
 //! - `history`: what one user did; `kept`: what is kept of what was read.
 //! - `read`: questions.
 
@@ -22,6 +23,7 @@ mod handle;
 mod history;
 mod kept;
 mod manifest;
+mod moving;
 mod read;
 mod record;
 mod snapshot;
@@ -341,7 +343,7 @@ pub struct BehaviorStats {
     pub embedding_version: String,
     /// The number of the last write.
     pub lsn: u64,
-    /// Users whose changes are in memory and the log only.
+    /// Users whose changes are in memory and the log only; one that changed while it went into files counts twice.
     pub users_in_memory: usize,
     /// Bytes of these, and of items that are in no file yet.
     pub memory_bytes: usize,
@@ -567,6 +569,7 @@ impl BehaviorSpace {
         let state = self.inner.state();
         let epoch = state.epochs.serving();
         let tables = || state.files.all();
+        let moving = state.files.moving.as_ref();
         BehaviorStats {
             epoch: epoch.number,
             shape: epoch.family.shape(),
@@ -574,8 +577,8 @@ impl BehaviorSpace {
             ttl_ms: epoch.ttl,
             embedding_version: epoch.embedding_version.clone(),
             lsn: state.lsn,
-            users_in_memory: state.dirty.len(),
-            memory_bytes: state.dirty_bytes,
+            users_in_memory: state.dirty.len() + moving.map_or(0, |moving| moving.histories.len()),
+            memory_bytes: state.bytes(),
             kept_bytes: self.inner.kept_bytes(),
             files: tables().count(),
             file_bytes: tables().map(|table| table.summary().bytes).sum(),

@@ -441,7 +441,7 @@ impl Database {
     /// which is on the disk of the database. They are not believed: all of them are read and checked first.
     ///
     /// # Errors
-    /// When `unpack` fails, a file is damaged or missing, the name is taken or cannot be one, or the disk fails. Then nothing is left
+    /// When `unpack` fails, a file is damaged or missing ([`OpenError::Source`]), the name is taken or cannot be one, or the disk fails. Then nothing is left
     /// of it.
     pub fn import_snapshot(
         &self,
@@ -458,7 +458,7 @@ impl Database {
         let path = inner.disk.root().join(folder_name(number));
         inner.or_remove(number, || {
             folder::make_by(&path, unpack)?;
-            verify_folder(&path)?;
+            verify_folder(&path).map_err(OpenError::of_source)?;
             Collection::set_apart(&OsDisk::new(&path, inner.options.io)?, number)?;
             folder::sync_files(&path)?;
             folder::sync(&path)?;

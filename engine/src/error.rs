@@ -78,6 +78,17 @@ pub enum OpenError {
     Source(Arc<dyn std::error::Error + Send + Sync>),
 }
 
+impl OpenError {
+    /// The same of files that came from elsewhere: where they are damaged, that is where they came from.
+    pub(crate) fn of_source(self) -> Self {
+        match self {
+            Self::Storage(error) if error.is_damage() => Self::Source(error),
+            Self::Damaged { .. } => Self::Source(Arc::new(self)),
+            other => other,
+        }
+    }
+}
+
 /// Why points were not written. Nothing of the call took effect, unless [`WriteError::is_in_doubt`].
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -161,6 +161,18 @@ impl StorageError {
         matches!(self, Self::DiskFull { .. })
     }
 
+    /// Whether the bytes, or the files, are not what they must be; not that the machine failed.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::UnexpectedEnd { .. }
+                | Self::Corrupt { .. }
+                | Self::Version { .. }
+                | Self::Features { .. }
+                | Self::NotFound { .. }
+        )
+    }
+
     /// Whether a log is of no more use until it is opened anew.
     pub fn is_poisoned(&self) -> bool {
         matches!(self, Self::Poisoned { .. })

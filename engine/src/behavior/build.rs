@@ -34,6 +34,7 @@ impl Inner {
     /// Makes an epoch, which waits for its items. It counts by the embeddings of the one that serves if their name is the same.
     pub(super) fn create_epoch(&self, options: BehaviorOptions, keeps: bool) -> Result<u32, BehaviorError> {
         let mut epoch = options.epoch(self.store_id)?;
+        let _alone = locked(&self.filing);
         let mut writer = locked(&self.writer);
         writer.check()?;
         let manifest = &writer.manifest;
@@ -69,6 +70,7 @@ impl Inner {
 
     /// From now on behaviours need an item in this epoch, too; steps build it.
     pub(super) fn begin_build(&self, number: u32) -> Result<(), BehaviorError> {
+        let _alone = locked(&self.filing);
         let mut writer = locked(&self.writer);
         writer.check()?;
         match writer.manifest.epoch(number).map(|made| made.stage) {
@@ -91,6 +93,7 @@ impl Inner {
 
     /// Drops an epoch that does not serve.
     pub(super) fn drop_epoch(&self, number: u32) -> Result<(), BehaviorError> {
+        let _alone = locked(&self.filing);
         let mut writer = locked(&self.writer);
         writer.check()?;
         match writer.manifest.epoch(number).map(|made| made.stage) {
@@ -123,6 +126,7 @@ impl Inner {
         match self.build_some(&epoch, from) {
             Ok(step) => self.publish(&epoch, step),
             Err(error @ BehaviorError::UnknownItem { .. }) => {
+                let _alone = locked(&self.filing);
                 let mut writer = locked(&self.writer);
                 if is_building(&writer.manifest, number) {
                     self.set_stage(&mut writer, number, Stage::Filling)?;
@@ -187,6 +191,7 @@ impl Inner {
             true => (None, 0),
             false => self.write_step(epoch, step.tables)?,
         };
+        let _alone = locked(&self.filing);
         let mut writer = locked(&self.writer);
         writer.check()?;
         if !is_building(&writer.manifest, epoch.number) {
@@ -227,6 +232,7 @@ impl Inner {
         tables: Vec<Pair>,
     ) -> Result<(Option<Numbered>, usize), BehaviorError> {
         let number = {
+            let _alone = locked(&self.filing);
             let mut writer = locked(&self.writer);
             let number = writer.manifest.next_number;
             writer.manifest.next_number += 1;

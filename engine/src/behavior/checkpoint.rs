@@ -1,157 +1,86 @@
-//! From memory into files.
+//! The files that changes go into.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use nearline_storage::{Encoder, Pair, StorageError, Table, TableOptions, TableWriter, merge};
 
-use super::BehaviorError;
 use super::compact::{Pairs, intact, is_worn, join_chunks, merged, merges, newest};
 use super::files::{Files, Key, chunks};
-use super::history::{Embedding, History};
+use super::history::History;
 use super::manifest::{Epoch, Kind, Manifest};
-use super::store::{Inner, header, locked, open_table};
-use super::write::Writer;
+use super::moving::{Heads, Move, Moving};
+use super::store::{Inner, header, open_table};
 
 /// Blocks of heads and chunks. Items are small and asked for one by one: theirs are pages.
 const BLOCK_BYTES: usize = 16_384;
 
-/// What becomes of the changes: the same as in memory, in order.
-struct Changes {
-    histories: BTreeMap<u64, Arc<History>>,
-    /// By the first epoch of their embeddings.
-    items: BTreeMap<(u32, u64), Arc<Embedding>>,
-    /// Of users whose tables are in files, how many events are in them.
-    tallied: HashMap<u64, u64>,
-}
+/// A user and the history that is to go into files.
+type Changed<'a> = (u64, &'a Arc<History>);
+/// Of users whose tables are in files, how many events are in them.
+type Counted = HashMap<u64, u64>;
 
 impl Inner {
-    /// Whether it is time to write files.
-    pub(super) fn is_time(&self, writer: &Writer) -> bool {
-        self.state().dirty_bytes > self.limits.dirty || writer.wal.bytes() > self.limits.log
-    }
-
-    /// Moves all changes into files.
-    pub(super) fn flush(&self) -> Result<(), BehaviorError> {
-        let mut writer = locked(&self.writer);
-        let done = self.checkpoint(&mut writer);
-        writer.checkpoint_error = done.as_ref().err().map(ToString::to_string);
-        done
-    }
-
-    /// Writes what changed into new files, names them in the manifest, then forgets the log of it. Readers go on; when it
-    /// fails nothing has changed but the numbers of files.
-    pub(super) fn checkpoint(&self, writer: &mut Writer) -> Result<(), BehaviorError> {
-        let (lsn, dead, marks, files) = {
-            let state = self.state();
-            (state.lsn - writer.manifest.base, state.dead, state.marks.clone(), Arc::clone(&state.files))
-        };
-        if lsn == writer.manifest.lsn {
-            return Ok(());
-        }
-        writer.wal.rotate().map_err(|error| writer.refused(error, false))?;
-        let mut next = Manifest { lsn, dead, marks, ..writer.manifest.clone() };
-        let mut live = Files { generation: files.generation + 1, ..(*files).clone() };
-        let written = self.write_files(&files, &mut next, &mut live);
-        // Whatever becomes of it, a number is used once.
-        let first = std::mem::replace(&mut writer.manifest.next_number, next.next_number);
-        let heads = written.inspect_err(|_| {
-            for number in first..next.next_number {
-                Kind::ALL.into_iter().for_each(|kind| drop(self.disk.remove(&kind.name(number))));
-            }
-        })?;
-        next.write(&*self.disk)?;
-        let old = std::mem::replace(&mut writer.manifest, next);
-        {
-            let mut state = self.state_mut();
-            state.files = Arc::new(live);
-            state.dirty_bytes = 0;
-            state.dead = writer.manifest.dead;
-            state.new_items.clear();
-            state.dirty.clear();
-            self.keep_heads(heads);
-        }
-        // What cannot be removed now is, when the space opens.
-        let _ = writer.wal.trim(lsn);
-        self.remove_old(&old, &writer.manifest);
-        Ok(())
-    }
-
     /// Removes the files that one manifest names and another does not. What cannot be removed now is, when the space opens.
     pub(super) fn remove_old(&self, old: &Manifest, new: &Manifest) {
         let kept: Vec<String> = new.names().collect();
         old.names().filter(|name| !kept.contains(name)).for_each(|name| drop(self.disk.remove(&name)));
     }
 
-    /// Writes the files, and says what the heads of histories are then.
-    fn write_files(
-        &self,
-        old: &Files,
-        next: &mut Manifest,
-        live: &mut Files,
-    ) -> Result<Vec<(u64, Arc<History>)>, StorageError> {
-        let mut changes = {
-            let state = self.state();
-            Changes {
-                histories: state.dirty.iter().map(|(&user, history)| (user, Arc::clone(history))).collect(),
-                items: state.new_items.iter().map(|(&item, one)| (item, Arc::clone(one))).collect(),
-                tallied: HashMap::new(),
-            }
-        };
-        self.write_tables(&mut changes, old, next, live)?;
-        let heads = self.write_histories(&changes, next, live)?;
-        self.write_items(&changes, next, live)?;
+    /// Writes what changed into new files, and says what the heads of histories are then.
+    pub(super) fn write_files(&self, begun: &mut Move) -> Result<Heads, StorageError> {
+        let changes = Arc::clone(&begun.changes);
+        let mut histories: Vec<Changed<'_>> =
+            changes.histories.iter().map(|(&user, going)| (user, &going.whole)).collect();
+        histories.sort_unstable_by_key(|(user, _)| *user);
+        let counted = self.write_tables(&histories, begun)?;
+        let heads = self.write_histories(&histories, &counted, begun)?;
+        self.write_items(&changes, begun)?;
         // The manifest must not be found without the files it names.
         self.disk.sync_dir()?;
         Ok(heads)
     }
 
     /// Writes tables of buckets of histories that have grown. Those that are out of date are hidden by nothing.
-    fn write_tables(
-        &self,
-        changes: &mut Changes,
-        old: &Files,
-        next: &mut Manifest,
-        live: &mut Files,
-    ) -> Result<(), StorageError> {
+    fn write_tables(&self, histories: &[Changed<'_>], begun: &mut Move) -> Result<Counted, StorageError> {
         let epoch = Arc::clone(self.state().epochs.serving());
-        let Changes { histories, tallied, .. } = changes;
-        let mut due = Vec::new();
-        for (&user, history) in histories.iter() {
+        let Move { old, next, live, .. } = begun;
+        let (mut counted, mut due) = (Counted::new(), Vec::new());
+        for &(user, history) in histories {
             let (has_table, there) = stored_table(user, history, old, &epoch);
-            tallied.insert(user, there);
+            counted.insert(user, there);
             let is_due = is_due(history, &epoch, there);
             if is_due || (has_table && there == 0) {
-                due.push((user, Arc::clone(history), is_due));
+                due.push((user, history, is_due));
             }
         }
         let new = due.into_iter().map(|(user, history, is_due)| {
-            let table = if is_due { self.tally_last(user, &history, old, &epoch) } else { None };
-            tallied.insert(user, table.as_ref().map_or(0, |table| table.end as u64));
+            let table = if is_due { self.tally_last(user, history, old, &epoch) } else { None };
+            counted.insert(user, table.as_ref().map_or(0, |table| table.end as u64));
             Ok((user.to_be_bytes().to_vec(), table.map_or_else(Vec::new, |table| table.encode())))
         });
         let mut new = new.peekable();
         let files = live.of(Kind::Tables, epoch.number);
         let gone = files.split_off(files.len() - merges(files, false));
-        if new.peek().is_none() && gone.is_empty() {
-            return Ok(());
+        if new.peek().is_some() || !gone.is_empty() {
+            let is_all = files.is_empty();
+            let pairs = with_older(Box::new(new), &gone, is_all);
+            self.write_file((Kind::Tables, epoch.number), next, live, gone.len(), pairs)?;
         }
-        let is_all = files.is_empty();
-        let pairs = with_older(Box::new(new), &gone, is_all);
-        self.write_file((Kind::Tables, epoch.number), next, live, gone.len(), pairs)
+        Ok(counted)
     }
 
     fn write_histories(
         &self,
-        changes: &Changes,
-        next: &mut Manifest,
-        live: &mut Files,
-    ) -> Result<Vec<(u64, Arc<History>)>, StorageError> {
+        histories: &[Changed<'_>],
+        counted: &Counted,
+        begun: &mut Move,
+    ) -> Result<Heads, StorageError> {
         let serving = self.state().epochs.serving().number;
-        let heads: Vec<(u64, Arc<History>)> = changes
-            .histories
+        let Move { next, live, .. } = begun;
+        let heads: Heads = histories
             .iter()
-            .map(|(&user, history)| (user, Arc::new(history.settled(changes.tallied[&user], serving))))
+            .map(|(user, history)| (*user, Arc::new(history.settled(counted[user], serving))))
             .collect();
         let bytes = live.histories.iter().map(|table| table.summary().bytes).sum();
         let count = merges(&live.histories, is_worn(next.dead, bytes));
@@ -163,7 +92,7 @@ impl Inner {
         if heads.is_empty() && gone.is_empty() {
             return Ok(heads);
         }
-        let new = heads.iter().zip(changes.histories.values()).flat_map(|((user, head), history)| {
+        let new = heads.iter().zip(histories).flat_map(|((user, head), (_, history))| {
             // A user without behaviours hides those in older files, and is none where there are no older ones.
             let head = (Key::Head { user: *user }.encode(), head.encode());
             std::iter::once(head).chain(chunks(*user, history)).map(Ok)
@@ -174,15 +103,13 @@ impl Inner {
         Ok(heads)
     }
 
-    fn write_items(
-        &self,
-        changes: &Changes,
-        next: &mut Manifest,
-        live: &mut Files,
-    ) -> Result<(), StorageError> {
+    fn write_items(&self, changes: &Moving, begun: &mut Move) -> Result<(), StorageError> {
+        let Move { next, live, .. } = begun;
+        let mut items: Vec<_> = changes.items.iter().collect();
+        items.sort_unstable_by_key(|(item, _)| **item);
         let all: Vec<u32> = next.epochs.iter().map(|made| made.number).collect();
         for of in all {
-            let own = changes.items.range((of, 0)..=(of, u64::MAX));
+            let own = items.iter().filter(|((its, _), _)| *its == of);
             let new = own.map(|((_, item), embedding)| {
                 let mut out = Encoder::new();
                 embedding.encode(&mut out);

@@ -15,6 +15,7 @@ use nearline_storage::{Decoder, Encoder, StorageError, Table};
 use super::epochs::Epochs;
 use super::history::{Embedding, Event, History};
 use super::manifest::{Epoch, Kind};
+use super::moving::{Going, Moving};
 use super::tallied::Tallied;
 
 /// Bytes of a chunk of events at most, unless one event is larger.
@@ -23,7 +24,7 @@ pub(super) const CHUNK_BYTES: usize = 60_000;
 const HEAD: u8 = 0;
 const CHUNK: u8 = 1;
 
-/// The files that are live.
+/// The files that are live, and what is on its way into new ones.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Files {
     /// Tells the files of one moment from those of others.
@@ -34,6 +35,8 @@ pub(super) struct Files {
     pub(super) items: BTreeMap<u32, Vec<Arc<Table>>>,
     /// Tables of buckets by user, oldest first: by epoch.
     pub(super) tables: BTreeMap<u32, Vec<Arc<Table>>>,
+    /// Found as if it were in files, until it is.
+    pub(super) moving: Option<Arc<Moving>>,
 }
 
 /// What a key of a file of histories says.
@@ -85,7 +88,7 @@ impl Files {
         self.histories.iter().chain(self.items.values().flatten()).chain(self.tables.values().flatten())
     }
 
-    /// The head of the history of a user, nothing of it in memory; an empty one if there is none.
+    /// The head that files have of the history of a user; an empty one if there is none.
     pub(super) fn head(&self, user: u64) -> Result<History, StorageError> {
         for table in self.histories.iter().rev() {
             if let Some(head) = head(table, user)? {
@@ -93,6 +96,11 @@ impl Files {
             }
         }
         Ok(History::default())
+    }
+
+    /// The history of a user that is on its way into files.
+    pub(super) fn going(&self, user: u64) -> Option<&Going> {
+        self.moving.as_ref()?.histories.get(&user)
     }
 
     /// The first user from a number on of whom there is a head.
@@ -117,8 +125,28 @@ impl Files {
         from: u64,
         shape: SignShape,
     ) -> Result<Vec<Event>, StorageError> {
-        let reshaped = history.reshaped;
-        let (mut missing, mut chunks) = (history.stored.len, Vec::new());
+        let (reshaped, len) = (history.reshaped, history.stored.len);
+        match self.going(user).filter(|going| going.head.reshaped == reshaped && going.whole.stored.len < len)
+        {
+            None => self.written(user, (reshaped, len), from, shape),
+            Some(going) => {
+                let written = going.whole.stored.len;
+                let mut events = self.written(user, (reshaped, written), from, shape)?;
+                events.extend(going.whole.own_from(from.saturating_sub(written) as usize).cloned());
+                Ok(events)
+            }
+        }
+    }
+
+    /// Those of the first `len` events of a shape that files have, from a place on.
+    fn written(
+        &self,
+        user: u64,
+        (reshaped, len): (u64, u64),
+        from: u64,
+        shape: SignShape,
+    ) -> Result<Vec<Event>, StorageError> {
+        let (mut missing, mut chunks) = (len, Vec::new());
         let key = |first| Key::Chunk { user, reshaped, first }.encode();
         for table in self.histories.iter().rev() {
             if missing <= from {
@@ -185,6 +213,15 @@ impl Files {
     ) -> Result<Vec<(u64, Arc<Embedding>)>, StorageError> {
         let mut found = Vec::with_capacity(items.len());
         let mut wanted = items.to_vec();
+        if let Some(moving) = &self.moving {
+            wanted.retain(|item| match moving.items.get(&(of, *item)) {
+                Some(embedding) => {
+                    found.push((*item, Arc::clone(embedding)));
+                    false
+                }
+                None => true,
+            });
+        }
         for table in self.items.get(&of).into_iter().flatten() {
             if wanted.is_empty() {
                 break;

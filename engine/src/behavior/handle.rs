@@ -1,4 +1,4 @@
-//! What clones of a space share: the space, and the thread that builds an epoch.
+//! What clones of a space share: the space, and the threads that build an epoch and write files.
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,10 @@ use nearline_storage::StorageError;
 
 use super::error::BehaviorError;
 use super::manifest::Stage;
+use super::record::Write;
 use super::store::{Inner, locked};
+use super::write::Outcome;
+use super::{Behavior, SourceOffset};
 
 /// How long a build waits after a disk failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -21,11 +24,57 @@ pub(crate) struct Handle {
     inner: Arc<Inner>,
     stopping: Arc<AtomicBool>,
     builders: Mutex<Vec<JoinHandle<()>>>,
+    /// Writes files, if there is anything to write.
+    filer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Handle {
     pub(crate) fn new(inner: Inner) -> Self {
-        Self { inner: Arc::new(inner), stopping: Arc::default(), builders: Mutex::default() }
+        let (stopping, builders, filer) = Default::default();
+        Self { inner: Arc::new(inner), stopping, builders, filer }
+    }
+
+    /// As [`Inner::append`]; then files are written if it is time to.
+    pub(super) fn append(&self, behaviors: Vec<Behavior>, source: Option<SourceOffset>) -> Outcome {
+        let done = self.inner.append(behaviors, source);
+        self.file_when_due();
+        done
+    }
+
+    /// As [`Inner::put_items`]; then files are written if it is time to.
+    pub(super) fn put_items(&self, epoch: Option<u32>, items: &[u64], vectors: &[f32]) -> Outcome {
+        let done = self.inner.put_items(epoch, items, vectors);
+        self.file_when_due();
+        done
+    }
+
+    /// As [`Inner::submit`]; then files are written if it is time to.
+    pub(super) fn submit(&self, write: Write) -> Outcome {
+        let done = self.inner.submit(write);
+        self.file_when_due();
+        done
+    }
+
+    /// Has files written, if it is time to, and waits while they are too far behind. What was written is safe in any case: if files
+    /// cannot be, `stats` says why, and the next write has it tried again.
+    fn file_when_due(&self) {
+        if self.is_due.load(Ordering::Relaxed) && !(self.limits.aside && self.file_aside()) {
+            let _ = self.flush();
+        }
+        if self.is_behind() {
+            drop(locked(&self.filing));
+        }
+    }
+
+    /// Has a thread write files, unless one does already. False if there can be none.
+    fn file_aside(&self) -> bool {
+        let mut filer = locked(&self.filer);
+        if filer.as_ref().is_none_or(JoinHandle::is_finished) {
+            let inner = Arc::clone(&self.inner);
+            let thread = std::thread::Builder::new().name("nearline-files".to_owned());
+            *filer = thread.spawn(move || drop(inner.flush())).ok();
+        }
+        filer.is_some()
     }
 
     /// Goes on with a build, if there is one.
@@ -79,6 +128,9 @@ impl Deref for Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Relaxed);
+        let filer = locked(&self.filer).take();
+        // A panic was reported where it happened.
+        let _ = filer.map(JoinHandle::join);
         for builder in std::mem::take(&mut *locked(&self.builders)) {
             builder.thread().unpark();
             // A panic was reported where it happened.

@@ -310,6 +310,29 @@ impl History {
         Self { stored, version, reshaped, reordered, has_table: tallied > 0, tallied_of, ..Self::default() }
     }
 
+    /// What it is while its own events are on their way into files: as if they were there.
+    pub(super) fn going(&self) -> Self {
+        Self { has_table: self.has_table, ..self.settled(self.stored.tallied, self.tallied_of) }
+    }
+
+    /// Tells one that was made behind events on their way that these are in files, with such a head.
+    pub(super) fn arrive(&mut self, head: &Self) {
+        if self.reshaped == head.reshaped {
+            self.stored.tallied = head.stored.tallied;
+        }
+        (self.has_table, self.tallied_of) = (head.has_table, head.tallied_of);
+    }
+
+    /// One that was made behind the events of another on their way, which did not arrive: all that is in no file is its own again.
+    pub(super) fn turned_back(&self, whole: &Self) -> Self {
+        if self.reshaped != whole.reshaped {
+            return self.clone();
+        }
+        let base: Vec<Event> = whole.own().chain(self.own()).cloned().collect();
+        let bytes = base.iter().map(Event::ram_bytes).sum();
+        Self { stored: whole.stored, base: Arc::new(base), tail: Vec::new(), bytes, ..*self }
+    }
+
     /// Encodes the head of a history that is in files.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new();

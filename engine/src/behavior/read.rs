@@ -286,14 +286,16 @@ impl BehaviorReader<'_> {
 impl Inner {
     /// Users who have behaviours, from a number on, in order; at most so many.
     pub(super) fn users(&self, from: u64, limit: usize) -> Result<Vec<u64>, BehaviorError> {
-        let (dirty, files) = {
+        let (in_memory, files) = {
             let state = self.state();
-            let dirty: BTreeSet<u64> = state.dirty.keys().copied().filter(|&user| user >= from).collect();
-            (dirty, Arc::clone(&state.files))
+            let going = state.files.moving.iter().flat_map(|moving| moving.histories.keys());
+            let in_memory = state.dirty.keys().chain(going).copied();
+            let in_memory: BTreeSet<u64> = in_memory.filter(|&user| user >= from).collect();
+            (in_memory, Arc::clone(&state.files))
         };
         let (mut users, mut next) = (Vec::new(), Some(from));
         while let Some(from) = next.filter(|_| users.len() < limit) {
-            let candidates = [files.user_from(from)?, dirty.range(from..).next().copied()];
+            let candidates = [files.user_from(from)?, in_memory.range(from..).next().copied()];
             let Some(user) = candidates.into_iter().flatten().min() else { break };
             if self.history(user)?.0.len() > 0 {
                 users.push(user);

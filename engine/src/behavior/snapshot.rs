@@ -23,6 +23,7 @@ impl BehaviorSpace {
         check_name("snapshot", name)?;
         let inner = &self.inner;
         // Nobody may remove files before the links are there.
+        let _alone = locked(&inner.filing);
         let mut writer = locked(&inner.writer);
         inner.flushed(&mut writer)?;
         let root = inner.disk.root();
@@ -58,7 +59,7 @@ impl BehaviorSpace {
         let root = self.inner.disk.root();
         let folder = folders::snapshot_folder(root, name)?;
         // It goes at once: half of one must not be found.
-        let _writer = locked(&self.inner.writer);
+        let _alone = locked(&self.inner.filing);
         let all = root.join(folders::FOLDER);
         let draft = all.join(folders::DRAFT);
         let gone = folder::clear(&draft).and_then(|()| folder::rename(&folder, &draft));
@@ -69,6 +70,7 @@ impl BehaviorSpace {
     pub(crate) fn keep_in(&self, draft: &Path, number: u64) -> Result<(), OpenError> {
         let inner = &self.inner;
         // As for a snapshot.
+        let _alone = locked(&inner.filing);
         let mut writer = locked(&inner.writer);
         inner.flushed(&mut writer)?;
         folder::fill(inner.disk.root(), &names_of(&writer.manifest), draft)?;

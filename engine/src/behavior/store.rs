@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use nearline_storage::{
@@ -26,17 +27,19 @@ use crate::segment::file_id;
 /// Bytes of blocks that are held while a space that is not open is verified.
 const VERIFY_CACHE_BYTES: usize = 4 << 20;
 /// What an entry of a map costs beside the value.
-const ENTRY_BYTES: usize = 64;
+pub(super) const ENTRY_BYTES: usize = 64;
 
 /// How much memory a space may take, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Changed histories and new items, from which on they are written to files.
+    /// Changed histories and new items: with half of it they go into files, and meanwhile others may take the other half.
     pub(crate) dirty: usize,
     /// The log, likewise.
     pub(crate) log: u64,
     /// The largest segment of the log.
     pub(crate) log_segment: u64,
+    /// Whether files are written by a thread of their own, and not by the one whose write made it time to.
+    pub(crate) aside: bool,
     /// Tables that were worked out.
     pub(crate) tables: usize,
     /// Events read from files, and heads of histories.
@@ -54,7 +57,11 @@ pub(crate) struct Inner {
     pub(super) limits: Limits,
     pub(super) cache: Arc<BlockCache>,
     pub(super) group: Group<Submitted, Outcome>,
+    /// Held by whoever changes which files are live; locked before the writer.
+    pub(super) filing: Mutex<()>,
     pub(super) writer: Mutex<Writer>,
+    /// Whether it is time to write files.
+    pub(super) is_due: AtomicBool,
     state: RwLock<State>,
     /// By epoch and user.
     pub(super) tables: Kept<(u32, u64), Arc<Tallied>>,
@@ -79,7 +86,7 @@ pub(crate) struct Inner {
 pub(super) struct State {
     /// The last record of the log that is in it.
     pub(super) lsn: u64,
-    /// Histories that changed since the files were written.
+    /// Histories that changed since others began to go into files.
     pub(super) dirty: HashMap<u64, Arc<History>>,
     /// Items that came since then, by the first epoch of their embeddings.
     pub(super) new_items: HashMap<(u32, u64), Arc<Embedding>>,
@@ -142,6 +149,8 @@ impl Inner {
         })?;
         Ok(Self {
             group: Group::new(),
+            filing: Mutex::default(),
+            is_due: AtomicBool::new(false),
             writer: Mutex::new(Writer::new(wal, manifest)),
             state: RwLock::new(state),
             tables: Kept::new(limits.tables),
@@ -182,7 +191,9 @@ impl Inner {
         let files = {
             let state = self.state();
             let files = Arc::clone(&state.files);
-            if let Some(history) = state.dirty.get(&user).cloned().or_else(|| self.heads.get(user)) {
+            let going = || Some(&files.going(user)?.head);
+            let in_memory = state.dirty.get(&user).or_else(going).cloned();
+            if let Some(history) = in_memory.or_else(|| self.heads.get(user)) {
                 return Ok((history, files));
             }
             files
@@ -214,7 +225,10 @@ impl Inner {
         events.extend(files.events(user, &history, events.len() as u64, self.first)?);
         let bytes = events.iter().map(Event::ram_bytes).sum::<usize>() + ENTRY_BYTES;
         let stored = Arc::new(events);
-        self.stored.insert(user, (history.reshaped, Arc::clone(&stored)), bytes);
+        // Those on their way may come back, and others then take places among them.
+        if files.going(user).is_none() {
+            self.stored.insert(user, (history.reshaped, Arc::clone(&stored)), bytes);
+        }
         Ok(Events { stored, history })
     }
 

@@ -112,6 +112,11 @@ impl Tallied {
         self
     }
 
+    /// Has no more than so many of the first events of its history count as settled.
+    pub(super) fn settle_at_most(&mut self, len: u64) {
+        self.settled = self.settled.min(len);
+    }
+
     /// Whether its events are the first of a history, but for those left out.
     pub(super) fn is_of(&self, history: &History) -> bool {
         let is_ordered = self.reordered == history.reordered || self.end as u64 <= self.settled;

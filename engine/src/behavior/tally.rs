@@ -46,7 +46,7 @@ impl Inner {
         });
         let kept =
             kept.filter(|kept| epoch.values == TableValues::F64 || is_near(history.len(), kept.end, epoch));
-        let (tallied, is_anew) = match kept {
+        let (mut tallied, is_anew) = match kept {
             Some(kept) if kept.begins_at(cutoff) => {
                 (self.tally_behind(user, history, files, epoch, kept)?, false)
             }
@@ -56,6 +56,10 @@ impl Inner {
                 (Arc::new(if is_anew { tallied.into_kept(epoch) } else { tallied }), is_anew)
             }
         };
+        if let Some(going) = files.going(user) {
+            // Events on their way may come back, and others then take places among them.
+            Arc::make_mut(&mut tallied).settle_at_most(going.whole.stored.len);
+        }
         // Copies are not made of copies: what is off stays within one rounding.
         if is_anew || epoch.values == TableValues::F64 {
             self.keep_table(user, epoch, history, &tallied);

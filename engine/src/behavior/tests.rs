@@ -3,6 +3,7 @@
 mod crash;
 mod epochs;
 mod kill;
+mod moving;
 mod planted;
 mod snapshots;
 mod tables;
@@ -20,8 +21,15 @@ const STORE: u64 = 0xbe_4a_01;
 const DIM: usize = 5;
 const TTL: u64 = 50;
 /// Small, so that everything happens often.
-const LIMITS: Limits =
-    Limits { dirty: 6_000, log: 32_768, log_segment: 8_192, tables: 20_000, histories: 6_000, items: 2_000 };
+const LIMITS: Limits = Limits {
+    dirty: 12_000,
+    log: 32_768,
+    log_segment: 8_192,
+    aside: false,
+    tables: 20_000,
+    histories: 6_000,
+    items: 2_000,
+};
 
 /// An empty space on a disk in memory.
 fn create(seed: u64, normalize: Normalize) -> SimDisk {
@@ -37,7 +45,11 @@ fn create(seed: u64, normalize: Normalize) -> SimDisk {
 }
 
 fn open(disk: &SimDisk) -> Result<BehaviorSpace, StorageError> {
-    let inner = Inner::open(planted::disk_of(disk), LIMITS, Arc::new(BlockCache::new(100_000)), None)?;
+    open_within(disk, LIMITS)
+}
+
+fn open_within(disk: &SimDisk, limits: Limits) -> Result<BehaviorSpace, StorageError> {
+    let inner = Inner::open(planted::disk_of(disk), limits, Arc::new(BlockCache::new(100_000)), None)?;
     Ok(BehaviorSpace { inner: Arc::new(Handle::new(inner)) })
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use nearline_storage::{MAX_RECORD_BYTES, StorageError, Wal};
 
@@ -168,11 +169,7 @@ impl Inner {
             let mut apply = |(lsn, write, loaded)| state.apply(write, lsn, loaded);
             staged.into_iter().map(|staged| staged.map(&mut apply)).collect()
         };
-        if self.is_time(&writer) {
-            // What was written is safe; if files cannot be, the next write tries again.
-            let done = self.checkpoint(&mut writer);
-            writer.checkpoint_error = done.err().map(|error| error.to_string());
-        }
+        self.is_due.store(self.is_time(&writer), Ordering::Relaxed);
         let _ = writer.wal.prepare();
         outcomes
     }
@@ -215,7 +212,7 @@ impl Inner {
     }
 
     fn check_room(&self, writer: &Writer) -> Result<(), BehaviorError> {
-        let (bytes, max) = (self.state().dirty_bytes as u64, (self.limits.dirty * FULL) as u64);
+        let (bytes, max) = (self.state().bytes() as u64, (self.limits.dirty * FULL) as u64);
         match &writer.checkpoint_error {
             Some(cause) if bytes > max => Err(BehaviorError::Full { bytes, max, cause: cause.clone() }),
             _ => Ok(()),

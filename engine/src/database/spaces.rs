@@ -163,6 +163,7 @@ impl Inner {
             dirty: dirty as usize,
             log: 4 * dirty,
             log_segment: dirty,
+            aside: true,
             tables: (memory / TABLES_SHARE) as usize,
             histories: (memory / KEPT_SHARE) as usize,
             items: (memory / KEPT_SHARE) as usize,

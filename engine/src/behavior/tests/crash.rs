@@ -154,7 +154,7 @@ fn a_full_disk_refuses_writes_until_there_is_space() {
     }
     assert!(refused > 0);
     disk.set_faults(Faults::default());
-    space.flush().unwrap();
+    Call::Flush.make(&space).unwrap();
     assert!(twin.holds(&space));
     drop(space);
     assert!(twin.holds(&open(&disk).unwrap()));
@@ -170,7 +170,7 @@ fn no_flipped_bit_passes_for_the_truth() {
             call.make(&space).unwrap();
         }
     }
-    space.flush().unwrap();
+    Call::Flush.make(&space).unwrap();
     drop(space);
     let names: Vec<String> =
         disk.list().unwrap().into_iter().filter(|name| !name.starts_with("wal.")).collect();

@@ -39,7 +39,7 @@ fn epochs_answer_as_their_twins() {
             }
             assert!(twin.holds(&space), "{seed}: {call:?}");
         }
-        space.flush().unwrap();
+        Call::Flush.make(&space).unwrap();
         space.inner.verify().unwrap();
     }
     assert!(built > 60 && dropped > 60, "{built} built, {dropped} dropped");
@@ -106,7 +106,7 @@ fn filled(seed: u64) -> nearline_storage::SimDisk {
         let one = |i| Behavior::new(i % 7, i, i as i64, i % 30);
         space.append((first..first + 60).map(one)).unwrap();
     }
-    space.flush().unwrap();
+    Call::Flush.make(&space).unwrap();
     disk
 }
 
@@ -244,7 +244,7 @@ fn copies_in_f16_are_near_those_in_f64() {
                 .map(|i| Behavior::new(user, step << 8 | 1 << 20 | i, now, random.below(30)));
             space.append(came.collect::<Vec<_>>()).unwrap();
             if random.once_in(9) {
-                space.flush().unwrap();
+                Call::Flush.make(&space).unwrap();
             }
             if random.once_in(9) {
                 drop(space);
@@ -264,7 +264,7 @@ fn copies_in_f16_are_near_those_in_f64() {
             }
         }
         assert!(rounded > 1_000, "{rounded}");
-        space.flush().unwrap();
+        Call::Flush.make(&space).unwrap();
         space.inner.verify().unwrap();
     }
 }

@@ -5,8 +5,9 @@ use std::thread;
 
 use nearline_index::sdim::Normalize;
 
-use super::super::{Behavior, Candidates, SourceOffset, Span};
-use super::{DIM, create, open};
+use super::super::store::Limits;
+use super::super::{Behavior, BehaviorSpace, Candidates, SourceOffset, Span};
+use super::{DIM, LIMITS, create, open, open_within};
 
 const WRITERS: u64 = 4;
 const WRITES: u64 = 150;
@@ -14,8 +15,17 @@ const WRITES: u64 = 150;
 /// Every write holds one event of each of two users; readers must see both or neither, and versions never go back.
 #[test]
 fn readers_see_whole_writes_and_each_counts_once() {
-    let disk = create(4, Normalize::L2);
-    let space = open(&disk).unwrap();
+    for aside in [false, true] {
+        let disk = create(4, Normalize::L2);
+        let limits = Limits { aside, ..LIMITS };
+        many_write_and_read(&open_within(&disk, limits).unwrap());
+        let space = open(&disk).unwrap();
+        holds_all(&space);
+        space.inner.verify().unwrap();
+    }
+}
+
+fn many_write_and_read(space: &BehaviorSpace) {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         // Two threads send each partition: all of it comes twice.
@@ -56,6 +66,11 @@ fn readers_see_whole_writes_and_each_counts_once() {
         writers.into_iter().for_each(|writer| writer.join().unwrap());
         done.store(true, Ordering::Relaxed);
     });
+    holds_all(space);
+    assert_eq!(space.stats().checkpoint_error, None);
+}
+
+fn holds_all(space: &BehaviorSpace) {
     let reader = space.at(i64::MIN);
     for user in [1, 2] {
         assert_eq!(reader.behaviors(user, Span::Last(usize::MAX)).unwrap().len() as u64, WRITERS * WRITES);

@@ -1,11 +1,14 @@
 //! The same in maps and vectors, without files, logs or anything kept.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nearline_index::sdim::{BucketTable, Normalize, ServingTable, exact_attention};
 
 use super::super::manifest::Stage;
+use super::super::moving::Move;
+use super::super::store::{Inner, locked};
 use super::super::{
     Behavior, BehaviorError, BehaviorOptions, BehaviorReader, BehaviorSpace, BehaviorStats, Candidates,
     EpochInfo, EpochStage, SimilarBehavior, SourceOffset, Span, WriteReport,
@@ -24,6 +27,9 @@ pub(super) enum Call {
     Truncate(u64, u64),
     Items(Vec<u64>),
     Flush,
+    /// Begins to move what there is into files, which goes on until the end, or until something waits for it.
+    Begin,
+    End,
     /// Another epoch: of the same embeddings or of new ones, and whether the one before is kept.
     Epoch {
         seed: u64,
@@ -46,7 +52,7 @@ impl Call {
             1 => Self::Before(user, now - random.below(80) as i64),
             2 => Self::Truncate(user, random.below(40)),
             3 | 4 => Self::Items((0..random.below(6)).map(|_| random.below(ITEMS)).collect()),
-            5 => Self::Flush,
+            5 => [Self::Flush, Self::Begin, Self::End][random.below(3) as usize].clone(),
             6 | 7 => Self::Append(None, (0..random.below(80)).map(|_| behavior(random, user, now)).collect()),
             _ => {
                 let (partition, offset) = (random.below(2) as u32, random.below(60));
@@ -75,6 +81,9 @@ impl Call {
 
     pub(super) fn make(&self, space: &BehaviorSpace) -> Result<WriteReport, BehaviorError> {
         let done = |()| WriteReport::default();
+        if matches!(self, Self::Flush | Self::Begin | Self::Epoch { .. } | Self::Build | Self::Drop(_)) {
+            end(space)?;
+        }
         match self {
             Self::Append(source, behaviors) => {
                 let dim = space.shape().dim();
@@ -96,6 +105,8 @@ impl Call {
                 space.put_items(items, &items.iter().flat_map(vector).collect::<Vec<f32>>())
             }
             Self::Flush => space.flush().map(done),
+            Self::Begin => begin(space).map(done),
+            Self::End => end(space).map(done),
             Self::Epoch { seed, is_new, keeps } => {
                 let options = Made::options(*seed, *is_new, &space.stats());
                 space.create_epoch(options, *keeps).map(|_| WriteReport::default())
@@ -123,6 +134,33 @@ impl Call {
             }
         }
     }
+}
+
+thread_local! {
+    /// What is on its way into files.
+    static BEGUN: RefCell<Option<Move>> = const { RefCell::new(None) };
+}
+
+fn begin(space: &BehaviorSpace) -> Result<(), BehaviorError> {
+    let inner: &Inner = &space.inner;
+    let begun = inner.begin(&mut locked(&inner.writer))?;
+    BEGUN.set(begun);
+    Ok(())
+}
+
+/// Whether it is of this space, and not of one that is gone.
+fn is_on_its_way(inner: &Inner, begun: &Move) -> bool {
+    inner.state().files.moving.as_ref().is_some_and(|moving| Arc::ptr_eq(moving, &begun.changes))
+}
+
+fn end(space: &BehaviorSpace) -> Result<(), BehaviorError> {
+    let inner: &Inner = &space.inner;
+    let Some(mut begun) = BEGUN.take() else { return Ok(()) };
+    if !is_on_its_way(inner, &begun) {
+        return Ok(());
+    }
+    let written = inner.write(&mut begun);
+    inner.end(&mut locked(&inner.writer), begun, written)
 }
 
 /// The epoch that is being made: its number, the first of its embeddings, how long their vectors are.
@@ -274,7 +312,7 @@ impl Twin {
                 report.deleted = self.retain(*user, &|at, _| at + *keep as usize >= len);
             }
             Call::Items(items) => report.items = self.put(self.serving().of, items),
-            Call::Flush => {}
+            Call::Flush | Call::Begin | Call::End => {}
             Call::Epoch { seed, is_new, keeps } => {
                 if self.making().is_some() || self.epochs.len() >= 8 {
                     return None;
@@ -503,7 +541,7 @@ fn a_space_is_its_twin() {
         }
         let stats = space.stats();
         assert!(stats.files > 0 && stats.checkpoint_error.is_none(), "{stats:?}");
-        space.flush().unwrap();
+        Call::Flush.make(&space).unwrap();
         space.inner.verify().unwrap();
         assert!(twin.holds(&space));
     }

@@ -3,6 +3,7 @@
 mod export;
 mod import;
 mod log;
+mod parquet;
 mod replay;
 
 use nearline::{BehaviorOptions, BehaviorSpace, Database};

@@ -14,6 +14,8 @@ mod export;
 mod exported;
 mod generate;
 mod groundtruth;
+#[cfg(feature = "parquet")]
+mod guard;
 mod import;
 mod inspect;
 mod interrupt;
@@ -54,6 +56,10 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     panic::set_hook(Box::new(|info| {
+        #[cfg(feature = "parquet")]
+        if guard::is_on() {
+            return;
+        }
         let message = info.to_string().replace('\n', " ");
         print::note(format!("nearline: internal error, please report it: {message}"));
     }));

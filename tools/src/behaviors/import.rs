@@ -7,13 +7,14 @@ use nearline_datasets::VectorFile;
 use serde_json::json;
 
 use super::log::{Form, Log};
-use super::{CreateArgs, SpaceArgs};
+use super::{CreateArgs, SpaceArgs, parquet};
 use crate::{args, exit, interrupt, print};
 
 #[derive(clap::Args)]
 #[command(
     after_help = "Lines of a log are CSV with the columns user, event, time, item and perhaps vector, or JSON objects with these \
-    members. They are written in batches, durably, each with the number of its last line as its offset: interrupted, the same \
+    members; or, if its name ends in .parquet, rows of a table with these columns, or with the list full_item_seq, which users have in \
+    LongCTR. They are written in batches, durably, each with the number of its last line as its offset: interrupted, the same \
     command goes on behind the last batch that is there, and no behaviour counts twice. The source is called as the file is, unless \
     --source says otherwise; lines may be added to the end of a log, and not before."
 )]
@@ -22,7 +23,8 @@ pub(crate) struct Args {
     to: SpaceArgs,
     #[command(flatten)]
     create: CreateArgs,
-    /// Vectors of items, numbered from 0: fvecs, fbin, f16bin, u8bin, npy and others, each also with .gz
+    /// Vectors of items, numbered from 0: fvecs, fbin, f16bin, u8bin, npy and others, each also with .gz, or
+    /// parquet with the column vector and perhaps item
     #[arg(long)]
     items: Option<PathBuf>,
     /// Number of the first of these items
@@ -81,6 +83,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 fn put_items(space: &BehaviorSpace, path: &Path, first: u64, done: &mut Done) -> anyhow::Result<()> {
     const ROWS: usize = 1000;
+    if parquet::is_named(path) {
+        return put_table(space, path, first, done);
+    }
     let file = VectorFile::open(path)?;
     let dim = space.shape().dim();
     if file.dim() != dim {
@@ -106,8 +111,17 @@ fn put_items(space: &BehaviorSpace, path: &Path, first: u64, done: &mut Done) ->
     }
 }
 
+fn put_table(space: &BehaviorSpace, path: &Path, first: u64, done: &mut Done) -> anyhow::Result<()> {
+    for batch in parquet::items(path, first, space.shape().dim())? {
+        interrupt::check()?;
+        let (items, vectors) = batch?;
+        done.items += space.put_items(&items, &vectors)?.items;
+    }
+    Ok(())
+}
+
 fn append(args: &Args, space: &BehaviorSpace, path: &Path, done: &mut Done) -> anyhow::Result<()> {
-    let mut log = Log::open(path, Form::of(args.format, path)?)?;
+    let mut log = Log::open(path, args.format)?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
     let source = args.source.clone().or(name).unwrap_or_default();
     let at = |offset| SourceOffset { source: source.clone(), partition: args.partition, offset };

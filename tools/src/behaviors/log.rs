@@ -1,4 +1,4 @@
-//! Logs of behaviours: lines of CSV or of JSON, read one by one.
+//! Logs of behaviours: lines of CSV or of JSON, or rows of Parquet, read one by one.
 
 use std::io::Write;
 use std::path::Path;
@@ -6,6 +6,7 @@ use std::path::Path;
 use nearline::Behavior;
 use serde::{Deserialize, Serialize};
 
+use super::parquet;
 use crate::exit;
 use crate::import::Lines;
 
@@ -13,7 +14,7 @@ use crate::import::Lines;
 const COLUMNS: [&str; 4] = ["user", "event", "time", "item"];
 const VECTOR: &str = "vector";
 
-/// How a log is written.
+/// How a log of lines is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Form {
     /// A line of names, then a line for each behaviour, with commas between values
@@ -30,7 +31,16 @@ impl Form {
             (Some(form), _) => Ok(form),
             (None, Some("csv")) => Ok(Self::Csv),
             (None, Some("jsonl" | "ndjson")) => Ok(Self::Jsonl),
-            _ => Err(exit::usage(format!("{}: expected .csv or .jsonl, or --format", path.display()))),
+            (None, Some("parquet")) => {
+                let path = path.display();
+                Err(exit::usage(format!("{path}: Parquet is read and not written; expected .csv or .jsonl")))
+            }
+            _ => {
+                let path = path.display();
+                Err(exit::usage(format!(
+                    "{path}: expected .csv, .jsonl or, to be read, .parquet; or --format"
+                )))
+            }
         }
     }
 }
@@ -46,31 +56,55 @@ struct Line {
 }
 
 /// A log that is read.
-pub(crate) struct Log {
+pub(crate) enum Log {
+    Text(Text),
+    Rows(parquet::Behaviors),
+}
+
+impl Log {
+    /// Opens a file of the form that is said, or else of that which its name says.
+    pub(crate) fn open(path: &Path, said: Option<Form>) -> anyhow::Result<Self> {
+        if said.is_none() && parquet::is_named(path) {
+            return Ok(Self::Rows(parquet::behaviors(path)?));
+        }
+        match Form::of(said, path)? {
+            Form::Csv => Ok(Self::Text(Text::open_csv(path)?)),
+            Form::Jsonl => Ok(Self::Text(Text { lines: Lines::open(path)?, places: None })),
+        }
+    }
+
+    /// The next behaviour, and the number of its line or, of Parquet, its own; `None` behind the last.
+    pub(crate) fn next(&mut self) -> anyhow::Result<Option<(u64, Behavior)>> {
+        match self {
+            Self::Text(text) => text.next(),
+            Self::Rows(rows) => rows.next().transpose(),
+        }
+    }
+}
+
+/// A log of lines.
+pub(crate) struct Text {
     lines: Lines,
     /// Where the columns are, of CSV; the last is that of the vector, if there is one.
     places: Option<([usize; 4], Option<usize>)>,
 }
 
-impl Log {
-    pub(crate) fn open(path: &Path, form: Form) -> anyhow::Result<Self> {
-        let mut log = Self { lines: Lines::open(path)?, places: None };
-        if form == Form::Csv {
-            let names = log.lines.text()?.unwrap_or_default();
-            let names: Vec<&str> = names.split(',').map(str::trim).collect();
-            let place = |wanted: &str| names.iter().position(|name| *name == wanted);
-            let found = COLUMNS.map(place);
-            let [Some(user), Some(event), Some(time), Some(item)] = found else {
-                let expected = COLUMNS.join(", ");
-                return Err(log.lines.wrong(format!("found columns {names:?}; expected {expected}")));
-            };
-            log.places = Some(([user, event, time, item], place(VECTOR)));
-        }
-        Ok(log)
+impl Text {
+    fn open_csv(path: &Path) -> anyhow::Result<Self> {
+        let mut lines = Lines::open(path)?;
+        let names = lines.text()?.unwrap_or_default();
+        let names: Vec<&str> = names.split(',').map(str::trim).collect();
+        let place = |wanted: &str| names.iter().position(|name| *name == wanted);
+        let found = COLUMNS.map(place);
+        let [Some(user), Some(event), Some(time), Some(item)] = found else {
+            let expected = COLUMNS.join(", ");
+            return Err(lines.wrong(format!("found columns {names:?}; expected {expected}")));
+        };
+        let places = Some(([user, event, time, item], place(VECTOR)));
+        Ok(Self { lines, places })
     }
 
-    /// The next behaviour, and the number of its line; `None` behind the last.
-    pub(crate) fn next(&mut self) -> anyhow::Result<Option<(u64, Behavior)>> {
+    fn next(&mut self) -> anyhow::Result<Option<(u64, Behavior)>> {
         let Some(text) = self.lines.text()? else { return Ok(None) };
         let read = match &self.places {
             None => serde_json::from_str(&text).map_err(|error| error.to_string()),

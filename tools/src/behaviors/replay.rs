@@ -24,7 +24,7 @@ pub(crate) struct Args {
     to: SpaceArgs,
     #[command(flatten)]
     create: CreateArgs,
-    /// The log
+    /// The log: CSV, JSON lines or, by its ending, Parquet
     #[arg(long)]
     log: PathBuf,
     /// How the log is written, if its name does not say
@@ -41,7 +41,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     interrupt::gently()?;
     let (_database, space) = args.to.open_or_create(&args.create)?;
-    let mut log = Log::open(&args.log, Form::of(args.format, &args.log)?)?;
+    let mut log = Log::open(&args.log, args.format)?;
     let mut out = BufWriter::new(File::create_new(&args.output)?);
     let (mut waiting, mut users, mut count) = (Vec::new(), HashSet::new(), 0_u64);
     while let Some((_, behavior)) = log.next()? {

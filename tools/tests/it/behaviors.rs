@@ -1,5 +1,8 @@
 //! Logs of behaviours into a space, out of it, and through it.
 
+#[cfg(feature = "parquet")]
+mod parquet;
+
 use serde_json::{Value, json};
 
 use crate::files::{fbin, read, write};
@@ -128,6 +131,11 @@ fn what_is_wrong_with_a_log_is_said_with_its_line() {
         refused(3, &format!("behaviors import --db {dir}/db --space s --log {dir}/{name}"), words);
     }
     refused(2, &format!("behaviors import --db {dir}/db --space s --log {dir}/items.fbin"), &["--format"]);
+    refused(
+        2,
+        &format!("behaviors export --db {dir}/db --space s --output {dir}/x.parquet"),
+        &["not written"],
+    );
     refused(3, &format!("behaviors export --db {dir}/db --space t --output {dir}/x.csv"), &["t"]);
     write(&format!("{dir}/four.fbin"), &fbin(2, 4, &[0.5; 8]));
     refused(3, &format!("behaviors import --db {dir}/db --space s --items {dir}/four.fbin"), &["expected 3"]);
@@ -136,4 +144,21 @@ fn what_is_wrong_with_a_log_is_said_with_its_line() {
         &format!("behaviors import --db {dir}/db --space s --create 4 --items {dir}/four.fbin"),
         &["3 elements"],
     );
+}
+
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn without_the_feature_a_table_is_refused_with_what_to_do() {
+    let dir = scratch("no_parquet");
+    write(&format!("{dir}/log.parquet"), b"PAR1");
+    let space = format!("--db {dir}/db --space s --create 3");
+    for line in ["import --log", "import --items"] {
+        refused(
+            2,
+            &format!("behaviors {line} {dir}/log.parquet {space}"),
+            &["log.parquet", "--features parquet"],
+        );
+    }
+    let line = format!("behaviors replay --log {dir}/log.parquet --output {dir}/features.jsonl {space}");
+    refused(2, &line, &["log.parquet", "--features parquet"]);
 }

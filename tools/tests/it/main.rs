@@ -9,6 +9,8 @@ mod collections;
 mod exits;
 mod files;
 mod full_disk;
+#[cfg(feature = "parquet")]
+mod parquet_file;
 mod plot;
 mod run;
 mod serve;

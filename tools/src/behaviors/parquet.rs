@@ -1,0 +1,62 @@
+//! Tables of Parquet: logs of behaviours, histories as LongCTR has them, vectors of items. They are read only if the program was built
+//! with the feature `parquet`; this is the file that asks whether it was.
+
+#[cfg(feature = "parquet")]
+mod column;
+#[cfg(feature = "parquet")]
+mod items;
+#[cfg(feature = "parquet")]
+mod levels;
+#[cfg(feature = "parquet")]
+mod rows;
+#[cfg(feature = "parquet")]
+mod table;
+#[cfg(test)]
+#[cfg(feature = "parquet")]
+mod tests;
+
+use std::path::Path;
+
+use nearline::Behavior;
+
+/// Behaviours, each with its number from 1.
+pub(super) type Behaviors = Box<dyn Iterator<Item = anyhow::Result<(u64, Behavior)>>>;
+
+/// Some items, and their vectors one behind the other.
+pub(super) type Items = Box<dyn Iterator<Item = anyhow::Result<(Vec<u64>, Vec<f32>)>>>;
+
+/// Whether a name is that of a table of Parquet.
+pub(super) fn is_named(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
+}
+
+/// The behaviours of a table.
+#[cfg(feature = "parquet")]
+pub(super) fn behaviors(path: &Path) -> anyhow::Result<Behaviors> {
+    Ok(Box::new(rows::Rows::open(path)?))
+}
+
+/// The items of a table, of `dim` elements each. Those of a table that does not number them are numbered from `first`.
+#[cfg(feature = "parquet")]
+pub(super) fn items(path: &Path, first: u64, dim: usize) -> anyhow::Result<Items> {
+    Ok(Box::new(items::Items::open(path, first, dim)?))
+}
+
+#[cfg(not(feature = "parquet"))]
+pub(super) fn behaviors(path: &Path) -> anyhow::Result<Behaviors> {
+    Err(not_built(path))
+}
+
+#[cfg(not(feature = "parquet"))]
+pub(super) fn items(path: &Path, _: u64, _: usize) -> anyhow::Result<Items> {
+    Err(not_built(path))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn not_built(path: &Path) -> anyhow::Error {
+    crate::exit::usage(format!(
+        "{}: this program was built without Parquet; build it with the feature: \
+         cargo build --release -p nearline-tools --features parquet",
+        path.display()
+    ))
+}

@@ -133,16 +133,19 @@ fn floor(candidates: usize, rounds: usize) -> f64 {
 
 /// Appends of many users, durable, in batches; then one at a time to a history that answers in between.
 fn appends(space: &BehaviorSpace) -> Result<()> {
+    // Time goes on: what comes late has histories in files written anew.
+    let mut time = 0;
     for batch in [100u64, 1_000, 10_000] {
         let total = 400_000.min(batch * 400);
         let start = Instant::now();
         for first in (0..total).step_by(batch as usize) {
             let behaviors = (first..first + batch).map(|i| {
                 let user = 1_000 + mixed(i ^ batch) % 1_000;
-                Behavior::new(user, batch << 40 | i, i as i64, mixed(i) % ITEMS)
+                Behavior::new(user, batch << 40 | i, time + i as i64, mixed(i) % ITEMS)
             });
             space.append(behaviors)?;
         }
+        time += total as i64;
         let seconds = start.elapsed().as_secs_f64();
         println!("appends, {batch:>6} a write  {:>10.0} /s, each write synced", total as f64 / seconds);
     }

@@ -93,6 +93,7 @@ pub use crate::kernel::Bag;
 pub use crate::vector::DIM_MAX;
 
 use crate::error::{IndexError, Result};
+use crate::finite::first_not_finite;
 use crate::random::Random;
 
 /// Refuses a buffer of another length than the other arguments ask for.
@@ -105,7 +106,7 @@ fn check_len(name: &str, found: usize, expected: usize) -> Result<()> {
 
 /// Refuses values that are no numbers.
 fn check_finite(name: &str, dim: usize, values: &[f32]) -> Result<()> {
-    match values.iter().position(|value| !value.is_finite()) {
+    match first_not_finite(values) {
         Some(at) => {
             let found = format!("{} at element {} of row {}", values[at], at % dim, at / dim);
             Err(IndexError::input(name, found, "finite values"))

@@ -29,6 +29,7 @@ mod cluster;
 mod directory;
 pub mod embedding;
 mod error;
+mod finite;
 mod flat;
 mod ids;
 #[doc(hidden)]

@@ -37,6 +37,7 @@ pub use sparse::SparseTable;
 pub use table::BucketTable;
 
 use crate::error::{IndexError, Result};
+use crate::finite::first_not_finite;
 
 /// Refuses values that are not whole vectors of finite numbers; says how many vectors there are.
 fn check_vectors(name: &str, dim: usize, values: &[f32]) -> Result<usize> {
@@ -47,7 +48,7 @@ fn check_vectors(name: &str, dim: usize, values: &[f32]) -> Result<usize> {
     if !values.len().is_multiple_of(dim) {
         return Err(bad(format!("{} values", values.len())));
     }
-    match values.iter().position(|value| !value.is_finite()) {
+    match first_not_finite(values) {
         Some(at) => Err(bad(format!("{} at element {} of vector {}", values[at], at % dim, at / dim))),
         None => Ok(values.len() / dim),
     }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use half::f16;
 
 use crate::error::{IndexError, Result};
+use crate::finite::first_not_finite;
 
 /// The type of a segment's values. All are little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,7 +128,7 @@ impl Segments<'_> {
 }
 
 fn check_finite(name: &str, values: Vec<f32>) -> Result<Vec<f32>> {
-    match values.iter().all(|value| value.is_finite()) {
+    match first_not_finite(&values).is_none() {
         true => Ok(values),
         false => {
             Err(IndexError::input(format!("segment {name}"), "a value that is no number", "finite values"))

@@ -25,7 +25,7 @@ const STEP_SHARE: usize = 4;
 type Numbered = (u64, Arc<Table>);
 
 /// What a step has made: tables by user, and where the next one begins.
-struct Step {
+pub(super) struct Step {
     tables: Vec<Pair>,
     next: Option<u64>,
 }
@@ -70,6 +70,8 @@ impl Inner {
 
     /// From now on behaviours need an item in this epoch, too; steps build it.
     pub(super) fn begin_build(&self, number: u32) -> Result<(), BehaviorError> {
+        // So that others wait for little below.
+        self.flush()?;
         let _alone = locked(&self.filing);
         let mut writer = locked(&self.writer);
         writer.check()?;
@@ -93,6 +95,8 @@ impl Inner {
 
     /// Drops an epoch that does not serve.
     pub(super) fn drop_epoch(&self, number: u32) -> Result<(), BehaviorError> {
+        // So that others wait for little below.
+        self.flush()?;
         let _alone = locked(&self.filing);
         let mut writer = locked(&self.writer);
         writer.check()?;
@@ -138,7 +142,7 @@ impl Inner {
     }
 
     /// Works out tables of users from a number on.
-    fn build_some(&self, epoch: &Epoch, from: u64) -> Result<Step, BehaviorError> {
+    pub(super) fn build_some(&self, epoch: &Epoch, from: u64) -> Result<Step, BehaviorError> {
         let bytes_max = self.limits.dirty / STEP_SHARE;
         let (mut tables, mut bytes, mut events) = (Vec::new(), 0, 0);
         let (mut users, mut next) = (0, Some(from));
@@ -181,16 +185,21 @@ impl Inner {
             self.each_embedding(&all, epoch, |_, _| Ok(()))?;
         }
         let Some(last) = history.last_time().filter(|_| is_due) else { return Ok(None) };
-        let (tallied, _) = self.tally_from(events, (epoch, epoch.cutoff(last)), None)?;
+        let (mut tallied, _) = self.tally_from(events, (epoch, epoch.cutoff(last)), None)?;
+        files.unsettle(user, &mut tallied);
         Ok(Some(tallied.into_kept(epoch).encode()))
     }
 
     /// Writes what a step made and notes in the manifest how far the build is; after the last step the epoch serves.
-    fn publish(&self, epoch: &Epoch, step: Step) -> Result<bool, BehaviorError> {
+    pub(super) fn publish(&self, epoch: &Epoch, step: Step) -> Result<bool, BehaviorError> {
         let (file, replaced) = match step.tables.is_empty() {
             true => (None, 0),
             false => self.write_step(epoch, step.tables)?,
         };
+        if step.next.is_none() {
+            // So that others wait for little below.
+            self.flush()?;
+        }
         let _alone = locked(&self.filing);
         let mut writer = locked(&self.writer);
         writer.check()?;

@@ -98,6 +98,14 @@ impl Files {
         Ok(History::default())
     }
 
+    /// Has a table of a user count no events as settled that are on their way: they may come back, and others then take places among
+    /// them.
+    pub(super) fn unsettle(&self, user: u64, tallied: &mut Tallied) {
+        if let Some(going) = self.going(user) {
+            tallied.settle_at_most(going.whole.stored.len);
+        }
+    }
+
     /// The history of a user that is on its way into files.
     pub(super) fn going(&self, user: u64) -> Option<&Going> {
         self.moving.as_ref()?.histories.get(&user)

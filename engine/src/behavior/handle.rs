@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nearline_storage::StorageError;
 
@@ -15,7 +15,7 @@ use super::store::{Inner, locked};
 use super::write::Outcome;
 use super::{Behavior, SourceOffset};
 
-/// How long a build waits after a disk failed.
+/// How long a build, and the writing of files, waits after a disk failed.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The last of the clones to go stops the build, which goes on when the space is opened again.
@@ -26,12 +26,14 @@ pub(crate) struct Handle {
     builders: Mutex<Vec<JoinHandle<()>>>,
     /// Writes files, if there is anything to write.
     filer: Mutex<Option<JoinHandle<()>>>,
+    /// When files are tried again after they could not be written.
+    retry: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Handle {
     pub(crate) fn new(inner: Inner) -> Self {
-        let (stopping, builders, filer) = Default::default();
-        Self { inner: Arc::new(inner), stopping, builders, filer }
+        let (stopping, builders, filer, retry) = Default::default();
+        Self { inner: Arc::new(inner), stopping, builders, filer, retry }
     }
 
     /// As [`Inner::append`]; then files are written if it is time to.
@@ -66,13 +68,16 @@ impl Handle {
         }
     }
 
-    /// Has a thread write files, unless one does already. False if there can be none.
+    /// Has a thread write files, unless one does already, or they could not be written just now. False if there can be no thread.
     fn file_aside(&self) -> bool {
         let mut filer = locked(&self.filer);
+        if locked(&self.retry).is_some_and(|retry| Instant::now() < retry) {
+            return true;
+        }
         if filer.as_ref().is_none_or(JoinHandle::is_finished) {
-            let inner = Arc::clone(&self.inner);
-            let thread = std::thread::Builder::new().name("nearline-files".to_owned());
-            *filer = thread.spawn(move || drop(inner.flush())).ok();
+            let (inner, retry) = (Arc::clone(&self.inner), Arc::clone(&self.retry));
+            let write = move || *locked(&retry) = inner.flush().err().map(|_| Instant::now() + RETRY);
+            *filer = std::thread::Builder::new().name("nearline-files".to_owned()).spawn(write).ok();
         }
         filer.is_some()
     }

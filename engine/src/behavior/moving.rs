@@ -1,8 +1,11 @@
 //! From memory into files, while others write: what is to go is set apart, written, and then counts as files.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+use nearline_storage::StorageError;
 
 use super::BehaviorError;
 use super::files::Files;
@@ -17,7 +20,7 @@ pub(super) struct Moving {
     pub(super) histories: HashMap<u64, Going>,
     /// By the first epoch of their embeddings, and item.
     pub(super) items: HashMap<(u32, u64), Arc<Embedding>>,
-    /// Bytes of both.
+    /// Bytes of both, and of the heads.
     pub(super) bytes: usize,
 }
 
@@ -86,8 +89,9 @@ impl Inner {
             let going = |(&user, whole): (&u64, &Arc<History>)| {
                 (user, Going { whole: Arc::clone(whole), head: Arc::new(whole.going()) })
             };
-            let histories = state.dirty.iter().map(going).collect();
-            let changes = Moving { histories, items: HashMap::new(), bytes: state.dirty_bytes };
+            let histories: HashMap<u64, Going> = state.dirty.iter().map(going).collect();
+            let heads = histories.len() * (size_of::<History>() + ENTRY_BYTES);
+            let changes = Moving { histories, items: HashMap::new(), bytes: state.dirty_bytes + heads };
             let lsn = state.lsn - writer.manifest.base;
             (changes, lsn, state.dead, state.marks.clone(), Arc::clone(&state.files))
         };
@@ -115,8 +119,16 @@ impl Inner {
         Ok(Some(Move { changes, old, next, live, dead }))
     }
 
-    /// Writes new files and then the manifest, by which they count.
+    /// Writes new files and then the manifest, by which they count. A panic is an error: whoever began must end.
     pub(super) fn write(&self, begun: &mut Move) -> Result<Heads, BehaviorError> {
+        let written = catch_unwind(AssertUnwindSafe(|| self.write_all(begun)));
+        written.unwrap_or_else(|_| {
+            let error = std::io::Error::other("a panic, which is a mistake of this program");
+            Err(StorageError::io(self.disk.root(), "write files", error).into())
+        })
+    }
+
+    fn write_all(&self, begun: &mut Move) -> Result<Heads, BehaviorError> {
         let first = begun.next.next_number;
         let remove = |next: &Manifest| {
             for number in first..next.next_number {
@@ -146,7 +158,9 @@ impl Inner {
             Err(error) => {
                 // Whatever became of it, a number is used once.
                 writer.manifest.next_number = begun.next.next_number;
-                self.state_mut().turn_back(&begun);
+                // Nobody else changes the state meanwhile, and readers need not wait.
+                let back = self.state().turned_back(&begun);
+                *self.state_mut() = back;
                 // The next write has it tried again.
                 self.is_due.store(self.is_time(writer), Ordering::Relaxed);
                 return Err(error);
@@ -154,6 +168,8 @@ impl Inner {
         };
         let lsn = begun.next.lsn;
         let old = std::mem::replace(&mut writer.manifest, begun.next);
+        // As if they had been read. Nobody asks for them before the state says that they arrived.
+        self.keep_heads(heads.clone());
         {
             let mut state = self.state_mut();
             state.files = Arc::new(begun.live);
@@ -163,8 +179,6 @@ impl Inner {
                     Arc::make_mut(history).arrive(head);
                 }
             }
-            // What is not in memory is as if it had been read.
-            self.keep_heads(heads);
         }
         // What cannot be removed now is, when the space opens.
         let _ = writer.wal.trim(lsn);
@@ -180,26 +194,37 @@ impl State {
         self.dirty_bytes + self.files.moving.as_ref().map_or(0, |moving| moving.bytes)
     }
 
-    /// Has all changes in memory again that did not arrive.
-    fn turn_back(&mut self, begun: &Move) {
-        self.files = Arc::new(Files { generation: begun.live.generation, ..(*begun.old).clone() });
+    /// The same with all changes in memory again that did not arrive.
+    fn turned_back(&self, begun: &Move) -> Self {
+        let files = Files { generation: begun.live.generation, ..(*begun.old).clone() };
+        let mut back = Self {
+            lsn: self.lsn,
+            dirty: self.dirty.clone(),
+            new_items: self.new_items.clone(),
+            dirty_bytes: self.dirty_bytes,
+            dead: self.dead,
+            marks: self.marks.clone(),
+            files: Arc::new(files),
+            epochs: Arc::clone(&self.epochs),
+        };
         for (&user, Going { whole, head }) in &begun.changes.histories {
-            let Some(later) = self.dirty.get_mut(&user) else {
-                self.dirty_bytes += bytes(whole);
-                self.dirty.insert(user, Arc::clone(whole));
+            let Some(later) = back.dirty.get_mut(&user) else {
+                back.dirty_bytes += bytes(whole);
+                back.dirty.insert(user, Arc::clone(whole));
                 continue;
             };
             if later.reshaped != head.reshaped {
                 // These counted as in files when they became of no use.
-                self.dead = self.dead.saturating_sub(head.stored.len - whole.stored.len);
+                back.dead = back.dead.saturating_sub(head.stored.len - whole.stored.len);
             }
-            self.dirty_bytes -= bytes(later);
+            back.dirty_bytes -= bytes(later);
             *later = Arc::new(later.turned_back(whole));
-            self.dirty_bytes += bytes(later);
+            back.dirty_bytes += bytes(later);
         }
         for (item, embedding) in &begun.changes.items {
-            self.dirty_bytes += embedding.ram_bytes() + ENTRY_BYTES;
-            self.new_items.insert(*item, Arc::clone(embedding));
+            back.dirty_bytes += embedding.ram_bytes() + ENTRY_BYTES;
+            back.new_items.insert(*item, Arc::clone(embedding));
         }
+        back
     }
 }

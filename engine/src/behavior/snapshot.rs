@@ -7,8 +7,7 @@ use nearline_storage::{Disk, IoMode, OsDisk, StorageError};
 
 use super::manifest::{Manifest, SPACE};
 use super::store::locked;
-use super::write::Writer;
-use super::{BehaviorSpace, Inner};
+use super::{BehaviorError, BehaviorSpace, Inner};
 use crate::collection::snapshot as folders;
 use crate::database::check_name;
 use crate::error::OpenError;
@@ -22,10 +21,12 @@ impl BehaviorSpace {
     pub fn snapshot(&self, name: &str) -> Result<(), OpenError> {
         check_name("snapshot", name)?;
         let inner = &self.inner;
+        // So that others wait for little below.
+        inner.flush().map_err(|error| inner.unwritten(&error))?;
         // Nobody may remove files before the links are there.
         let _alone = locked(&inner.filing);
         let mut writer = locked(&inner.writer);
-        inner.flushed(&mut writer)?;
+        inner.checkpoint(&mut writer).map_err(|error| inner.unwritten(&error))?;
         let root = inner.disk.root();
         let (folder, target) = (root.join(folders::FOLDER), root.join(folders::FOLDER).join(name));
         if target.exists() {
@@ -70,9 +71,10 @@ impl BehaviorSpace {
     pub(crate) fn keep_in(&self, draft: &Path, number: u64) -> Result<(), OpenError> {
         let inner = &self.inner;
         // As for a snapshot.
+        inner.flush().map_err(|error| inner.unwritten(&error))?;
         let _alone = locked(&inner.filing);
         let mut writer = locked(&inner.writer);
-        inner.flushed(&mut writer)?;
+        inner.checkpoint(&mut writer).map_err(|error| inner.unwritten(&error))?;
         folder::fill(inner.disk.root(), &names_of(&writer.manifest), draft)?;
         Ok(Self::set_apart(&OsDisk::new(draft, IoMode::Pread)?, number)?)
     }
@@ -88,11 +90,9 @@ impl BehaviorSpace {
 }
 
 impl Inner {
-    fn flushed(&self, writer: &mut Writer) -> Result<(), StorageError> {
-        self.checkpoint(writer).map_err(|error| {
-            let error = std::io::Error::other(error.to_string());
-            StorageError::io(self.disk.root(), "write what is in memory", error)
-        })
+    fn unwritten(&self, error: &BehaviorError) -> StorageError {
+        let error = std::io::Error::other(error.to_string());
+        StorageError::io(self.disk.root(), "write what is in memory", error)
     }
 }
 

@@ -221,13 +221,18 @@ impl Inner {
         if kept.len() >= len {
             return Ok(Events { stored: kept, history });
         }
+        let known = kept.len();
         let mut events = Arc::unwrap_or_clone(kept);
         events.extend(files.events(user, &history, events.len() as u64, self.first)?);
-        let bytes = events.iter().map(Event::ram_bytes).sum::<usize>() + ENTRY_BYTES;
         let stored = Arc::new(events);
-        // Those on their way may come back, and others then take places among them.
-        if files.going(user).is_none() {
-            self.stored.insert(user, (history.reshaped, Arc::clone(&stored)), bytes);
+        let written = match files.going(user) {
+            None => Arc::clone(&stored),
+            // Those on their way may come back, and others then take places among them.
+            Some(going) => Arc::new(stored[..stored.len().min(going.whole.stored.len as usize)].to_vec()),
+        };
+        if written.len() > known {
+            let bytes = written.iter().map(Event::ram_bytes).sum::<usize>() + ENTRY_BYTES;
+            self.stored.insert(user, (history.reshaped, written), bytes);
         }
         Ok(Events { stored, history })
     }

@@ -56,10 +56,7 @@ impl Inner {
                 (Arc::new(if is_anew { tallied.into_kept(epoch) } else { tallied }), is_anew)
             }
         };
-        if let Some(going) = files.going(user) {
-            // Events on their way may come back, and others then take places among them.
-            Arc::make_mut(&mut tallied).settle_at_most(going.whole.stored.len);
-        }
+        files.unsettle(user, Arc::make_mut(&mut tallied));
         // Copies are not made of copies: what is off stays within one rounding.
         if is_anew || epoch.values == TableValues::F64 {
             self.keep_table(user, epoch, history, &tallied);

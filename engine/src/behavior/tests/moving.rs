@@ -1,13 +1,17 @@
 //! What comes while changes are on their way into files, whether these arrive or not.
 
+use std::cell::Cell;
+use std::sync::Arc;
+
 use nearline_index::sdim::Normalize;
-use nearline_storage::{Disk, Faults, SimDisk};
+use nearline_storage::{BlockCache, Disk, Faults, SimDisk};
 
 use super::super::manifest::{Manifest, number_of};
-use super::super::{Behavior, BehaviorSpace, Span};
+use super::super::{Behavior, BehaviorOptions, BehaviorSpace, Handle, Inner, Span};
 use super::crash::script;
 use super::twin::{Call, Twin};
-use super::{DIM, Random, create, open};
+use super::{DIM, LIMITS, Random, create, open};
+use crate::collection::tests::ruled::{Act, Rule, RuledDisk};
 
 /// Makes calls that succeed on the twin.
 fn make_all(space: &BehaviorSpace, twin: &mut Twin, calls: &[Call]) {
@@ -102,4 +106,74 @@ fn a_table_of_what_comes_back_is_not_believed() {
     let found = table(&space);
     drop(space);
     assert_eq!(found, table(&open(&disk).unwrap()));
+}
+
+#[test]
+fn an_epoch_built_beside_what_comes_back_does_not_believe_it() {
+    let disk = create(3, Normalize::L2);
+    let space = open(&disk).unwrap();
+    let one = |event: u64, time| Behavior::new(1, event, time, 0).vector([event as f32 + 1.0; DIM]);
+    space.append((0..3).map(|event| one(event, 0))).unwrap();
+    let options = BehaviorOptions::new(DIM).hashes(4, 2).seed(8).embedding_version("v1");
+    let number = space.create_epoch(options, false).unwrap();
+    space.inner.begin_build(number).unwrap();
+    space.append((3..25).map(|event| one(event, event as i64))).unwrap();
+    Call::Begin.make(&space).unwrap();
+    let epoch = Arc::clone(&space.inner.state().epochs.get(number).unwrap().0);
+    let step = space.inner.build_some(&epoch, 0).unwrap();
+    disk.set_faults(Faults { space: Some(bytes(&disk)), ..Faults::default() });
+    Call::End.make(&space).unwrap_err();
+    disk.set_faults(Faults::default());
+    // Before what is in memory goes into files: the table is of what came back.
+    space.append([one(1_000, 10)]).unwrap();
+    assert!(!space.inner.publish(&epoch, step).unwrap());
+    let table = |space: &BehaviorSpace| space.at(40).tables(&[1]).unwrap().remove(0).table;
+    let found = table(&space);
+    assert_eq!((space.stats().epoch, found.len()), (number, 26));
+    drop(space);
+    let names = disk.list().unwrap();
+    let tables = names.iter().filter(|name| name.starts_with("tables."));
+    assert!(tables.map(|name| disk.remove(name).unwrap()).count() > 0);
+    assert_eq!(found, table(&open(&disk).unwrap()));
+}
+
+thread_local! {
+    static PANICS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Panics, where it is told to, when a file of histories is to be durable.
+#[derive(Debug)]
+struct Panicking;
+
+impl Rule for Panicking {
+    fn skips(&self, act: Act<'_>) -> bool {
+        let is_histories = matches!(act, Act::Sync(name) if name.starts_with("histories."));
+        assert!(!(is_histories && PANICS.get()), "planted");
+        false
+    }
+}
+
+#[test]
+fn a_panic_while_files_are_written_loses_nothing() {
+    let disk = create(4, Normalize::L2);
+    let ruled = Arc::new(RuledDisk::new(&disk, Panicking));
+    let inner = Inner::open(ruled, LIMITS, Arc::new(BlockCache::new(100_000)), None).unwrap();
+    let space = BehaviorSpace { inner: Arc::new(Handle::new(inner)) };
+    let mut twin = Twin::default();
+    for calls in script(4, 60).chunks(10) {
+        PANICS.set(true);
+        // Whoever flushes is told, and so is who asks for the figures; writes go on.
+        for call in calls.iter().filter(|call| !matches!(call, Call::Flush | Call::Begin | Call::End)) {
+            make_all(&space, &mut twin, std::slice::from_ref(call));
+        }
+        let error = space.flush().unwrap_err().to_string();
+        assert!(error.contains("a panic"), "{error}");
+        assert_eq!(space.stats().checkpoint_error, Some(error));
+        assert!(twin.holds(&space));
+        PANICS.set(false);
+        space.flush().unwrap();
+        assert!(twin.holds(&space) && space.stats().memory_bytes == 0);
+    }
+    drop(space);
+    assert!(twin.holds(&open(&disk).unwrap()));
 }

@@ -441,8 +441,8 @@ impl Database {
     /// which is on the disk of the database. They are not believed: all of them are read and checked first.
     ///
     /// # Errors
-    /// When `unpack` fails, a file is damaged or missing ([`OpenError::Source`]), the name is taken or cannot be one, or the disk fails. Then nothing is left
-    /// of it.
+    /// When `unpack` fails, a file is damaged or missing ([`OpenError::Source`]), the name is taken or cannot be one, or the disk
+    /// fails. Then nothing is left of it.
     pub fn import_snapshot(
         &self,
         name: &str,

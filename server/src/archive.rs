@@ -87,13 +87,22 @@ impl Write for Digest {
 /// # Errors
 /// When the archive cannot be read or is none, or there is something at `to`; as [`nearline::restore_storage`].
 pub fn restore_storage(archive: &Path, to: &Path) -> Result<(), OpenError> {
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::InvalidData => OpenError::Source(Arc::new(error)),
-        _ => StorageError::io(archive, "unpack", error).into(),
-    };
+    let failed = |error| not_unpacked(archive, error);
     let file = File::open(archive).map_err(failed)?;
     let limits = Limits { files: FILES, bytes: u64::MAX, folders: true };
     nearline::restore_storage(to, |folder| unpack(io::BufReader::new(file), folder, limits).map_err(failed))
+}
+
+/// What went wrong with an archive: it, or the machine, such as a disk that is full.
+pub(crate) fn not_unpacked(path: &Path, error: io::Error) -> OpenError {
+    match error.kind() {
+        // The last three are what the reader of archives says of those that end early or make no sense.
+        io::ErrorKind::InvalidData
+        | io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::InvalidInput
+        | io::ErrorKind::Other => OpenError::Source(Arc::new(error)),
+        _ => StorageError::io(path, "unpack", error).into(),
+    }
 }
 
 /// What an archive may have in it.

@@ -85,7 +85,10 @@ fn main() -> Result<()> {
         let new = |ratio: u64, rate, seed| (method.new)(&data, plain / ratio, rate, seed);
         let chosen = [10, 5, 2].into_iter().find(|&ratio| new(ratio, rate, 0).is_ok()).unwrap_or(2);
         let valid = |rate| Ok(model::fit(kind, &data, new(chosen, rate, 0)?, rate, 0).valid);
-        let rate = best(RATES, valid).unwrap_or(rate);
+        let rate = best(RATES, valid).unwrap_or_else(|error| {
+            eprintln!("{}: the rate is that of plain rows, for {error}", method.name);
+            rate
+        });
         for ratio in RATIOS {
             let runs = (0..seeds).into_par_iter().map(|seed| {
                 let trained = model::fit(kind, &data, new(ratio, rate, seed)?, rate, seed);

@@ -134,7 +134,7 @@ async fn upload(
                 let mut received = Received::new(receiver);
                 archive::unpack(&mut received, folder, limits)
                     .and_then(|()| received.finish(checksum.as_deref()))
-                    .map_err(|error| OpenError::Source(Arc::new(error)))
+                    .map_err(|error| archive::not_unpacked(folder, error))
             };
             let done = in_place(&app, &name, "uploading", |name| {
                 app.database().import_snapshot(name, unpacked).map(drop)

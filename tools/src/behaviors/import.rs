@@ -27,9 +27,9 @@ pub(crate) struct Args {
     /// parquet with the column vector and perhaps item
     #[arg(long)]
     items: Option<PathBuf>,
-    /// Number of the first of these items
-    #[arg(long, default_value_t = 0)]
-    first_item: u64,
+    /// Number of the first of these items, where the file does not number them [default: 0]
+    #[arg(long)]
+    first_item: Option<u64>,
     /// The log
     #[arg(long, required_unless_present = "items")]
     log: Option<PathBuf>,
@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     ))
 }
 
-fn put_items(space: &BehaviorSpace, path: &Path, first: u64, done: &mut Done) -> anyhow::Result<()> {
+fn put_items(space: &BehaviorSpace, path: &Path, first: Option<u64>, done: &mut Done) -> anyhow::Result<()> {
     const ROWS: usize = 1000;
     if parquet::is_named(path) {
         return put_table(space, path, first, done);
@@ -96,7 +96,7 @@ fn put_items(space: &BehaviorSpace, path: &Path, first: u64, done: &mut Done) ->
         )));
     }
     let mut rows = file.rows(0)?;
-    let (mut bytes, mut item) = (vec![0; ROWS * file.row_bytes()], first);
+    let (mut bytes, mut item) = (vec![0; ROWS * file.row_bytes()], first.unwrap_or(0));
     loop {
         interrupt::check()?;
         let read = rows.read(&mut bytes)?;
@@ -111,7 +111,7 @@ fn put_items(space: &BehaviorSpace, path: &Path, first: u64, done: &mut Done) ->
     }
 }
 
-fn put_table(space: &BehaviorSpace, path: &Path, first: u64, done: &mut Done) -> anyhow::Result<()> {
+fn put_table(space: &BehaviorSpace, path: &Path, first: Option<u64>, done: &mut Done) -> anyhow::Result<()> {
     for batch in parquet::items(path, first, space.shape().dim())? {
         interrupt::check()?;
         let (items, vectors) = batch?;

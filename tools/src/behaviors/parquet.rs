@@ -38,7 +38,7 @@ pub(super) fn behaviors(path: &Path) -> anyhow::Result<Behaviors> {
 
 /// The items of a table, of `dim` elements each. Those of a table that does not number them are numbered from `first`.
 #[cfg(feature = "parquet")]
-pub(super) fn items(path: &Path, first: u64, dim: usize) -> anyhow::Result<Items> {
+pub(super) fn items(path: &Path, first: Option<u64>, dim: usize) -> anyhow::Result<Items> {
     Ok(Box::new(items::Items::open(path, first, dim)?))
 }
 
@@ -48,7 +48,7 @@ pub(super) fn behaviors(path: &Path) -> anyhow::Result<Behaviors> {
 }
 
 #[cfg(not(feature = "parquet"))]
-pub(super) fn items(path: &Path, _: u64, _: usize) -> anyhow::Result<Items> {
+pub(super) fn items(path: &Path, _: Option<u64>, _: usize) -> anyhow::Result<Items> {
     Err(not_built(path))
 }
 

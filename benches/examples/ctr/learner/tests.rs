@@ -4,6 +4,7 @@ use super::*;
 use crate::data::made;
 use crate::methods::{TRAINED, rows_of};
 
+/// More than plain rows of so few ids: the codebooks of MGQE alone are 16 KiB. What is shown is that gradients get through.
 const BUDGET: u64 = 64 << 10;
 
 #[test]

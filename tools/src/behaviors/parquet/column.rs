@@ -106,6 +106,11 @@ impl Column {
         }
     }
 
+    /// Whether it may have so many values in a group of so many rows: a list has any number.
+    pub(super) fn fits(&self, values: i64, rows: i64) -> bool {
+        self.description.max_rep_level() > 0 || values == rows
+    }
+
     /// What the next rows have.
     pub(super) fn read(&self, reader: &mut ColumnReader, rows: usize) -> Result<Contents, Trouble> {
         let mut levels = Levels::default();
@@ -176,10 +181,15 @@ impl Contents {
     }
 
     /// The floats of a row; none where the list is empty or null.
-    pub(super) fn floats(&self, row: usize) -> &[f32] {
-        match &self.values {
+    pub(super) fn floats(&self, row: usize) -> Result<&[f32], String> {
+        let floats = match &self.values {
             Values::Floats(floats) => &floats[self.starts[row]..self.starts[row + 1]],
             Values::Numbers(_) => &[],
+        };
+        match floats.iter().find(|value| !value.is_finite()) {
+            // A DOUBLE may be more than an `f32` can hold.
+            Some(value) => Err(format!("found {value}; expected finite values of 32 bits")),
+            None => Ok(floats),
         }
     }
 }

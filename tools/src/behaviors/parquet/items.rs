@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::column::Wanted;
 use super::table::Table;
+use crate::exit;
 
 /// Rows read, and items given, together.
 const ROWS: usize = 1000;
@@ -20,13 +21,19 @@ pub(super) struct Items {
 }
 
 impl Items {
-    pub(super) fn open(path: &Path, first: u64, dim: usize) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &Path, first: Option<u64>, dim: usize) -> anyhow::Result<Self> {
         let mut table = Table::open(path, ROWS)?;
         if !table.ask("vector", Wanted::Floats)? {
             return Err(table.lacks("vector, and perhaps item"));
         }
         let has_ids = table.ask("item", Wanted::Number)?;
-        Ok(Self { table, has_ids, first, dim, is_over: false })
+        if has_ids && first.is_some() {
+            let path = path.display();
+            return Err(exit::usage(format!(
+                "{path} numbers its items in the column item; leave out --first-item"
+            )));
+        }
+        Ok(Self { table, has_ids, first: first.unwrap_or(0), dim, is_over: false })
     }
 
     fn advance(&mut self) -> anyhow::Result<Option<(Vec<u64>, Vec<f32>)>> {
@@ -35,6 +42,7 @@ impl Items {
         for row in 0..batch.rows {
             let number = batch.first + row as u64;
             let vector = batch.contents[0].floats(row);
+            let vector = vector.map_err(|what| self.table.wrong_row(number, format!("vector: {what}")))?;
             if vector.len() != self.dim {
                 let what = format!("vector: found {} elements; expected {}", vector.len(), self.dim);
                 return Err(self.table.wrong_row(number, what));

@@ -38,7 +38,11 @@ impl Rows {
         let mut table = Table::open(path, ROWS)?;
         let layout = if table.has(HISTORY) && !table.has("event") {
             table.ask(HISTORY, Wanted::Numbers)?;
-            Layout::Histories { has_users: table.ask(USER, Wanted::Number)? }
+            let has_users = table.ask(USER, Wanted::Number)?;
+            if !has_users && ["user", "user_id"].iter().any(|name| table.has(name)) {
+                return Err(table.lacks(&format!("{USER}, or none that may be the number of the user")));
+            }
+            Layout::Histories { has_users }
         } else {
             for (name, wanted) in [
                 ("user", Wanted::Number),
@@ -94,7 +98,8 @@ impl Iterator for Rows {
 /// The behaviour that a row is.
 fn event(batch: &Batch, row: usize, has_vectors: bool) -> Result<Behavior, String> {
     let id = |column: usize, name: &str| number(batch, row, column, name);
-    let floats = has_vectors.then(|| batch.contents[4].floats(row));
+    let floats = has_vectors.then(|| batch.contents[4].floats(row).map_err(|what| format!("vector: {what}")));
+    let floats = floats.transpose()?;
     Ok(Behavior {
         user: id(0, "user")?,
         event: id(1, "event")?,

@@ -46,6 +46,7 @@ impl Table {
         let bytes = file.metadata().map_err(|error| io("read", error))?.len();
         let reader = guard::guarded(|| SerializedFileReader::new(file)).unwrap_or_else(|| Err(gave_up()));
         let reader = reader.map_err(|error| failed(path, "", error))?;
+        check_rows(&reader).map_err(|error| failed(path, "", error))?;
         let (path, columns, chunks) = (path.to_owned(), Vec::new(), Vec::new());
         Ok(Self { path, bytes, reader, columns, batch, group: 0, chunks, left: 0, row: 0 })
     }
@@ -128,6 +129,18 @@ impl Table {
     }
 }
 
+/// Refuses a file whose groups have other numbers of rows than all of it: what it says of itself has no checksum.
+fn check_rows(reader: &SerializedFileReader<File>) -> Result<(), ParquetError> {
+    let metadata = reader.metadata();
+    let sum: i128 = metadata.row_groups().iter().map(|group| i128::from(group.num_rows())).sum();
+    let all = metadata.file_metadata().num_rows();
+    if sum != i128::from(all) {
+        let text = format!("found {sum} rows in its groups, and {all} in all");
+        return Err(ParquetError::General(text));
+    }
+    Ok(())
+}
+
 /// The columns of a row group, and how many rows it has.
 fn open_columns(
     reader: &SerializedFileReader<File>,
@@ -155,6 +168,13 @@ fn open_columns(
         chunks.push(group.get_column_reader(column.leaf)?);
     }
     let rows = group.metadata().num_rows();
+    for column in columns {
+        let values = group.metadata().column(column.leaf).num_values();
+        if !column.fits(values, rows) {
+            let text = format!("{}: found {values} values in {rows} rows", column.name);
+            return Err(ParquetError::General(text));
+        }
+    }
     let rows = usize::try_from(rows).map_err(|_| ParquetError::General(format!("found {rows} rows")))?;
     Ok((chunks, rows))
 }

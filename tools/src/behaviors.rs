@@ -5,6 +5,7 @@ mod import;
 mod log;
 mod parquet;
 mod replay;
+mod samples;
 
 use nearline::{BehaviorOptions, BehaviorSpace, Database};
 

@@ -10,6 +10,8 @@ mod levels;
 #[cfg(feature = "parquet")]
 mod rows;
 #[cfg(feature = "parquet")]
+mod samples;
+#[cfg(feature = "parquet")]
 mod table;
 #[cfg(test)]
 #[cfg(feature = "parquet")]
@@ -18,6 +20,8 @@ mod tests;
 use std::path::Path;
 
 use nearline::Behavior;
+
+use super::samples::Sample;
 
 /// Behaviours, each with its number from 1.
 pub(super) type Behaviors = Box<dyn Iterator<Item = anyhow::Result<(u64, Behavior)>>>;
@@ -40,6 +44,17 @@ pub(super) fn behaviors(path: &Path) -> anyhow::Result<Behaviors> {
 #[cfg(feature = "parquet")]
 pub(super) fn items(path: &Path, first: Option<u64>, dim: usize) -> anyhow::Result<Items> {
     Ok(Box::new(items::Items::open(path, first, dim)?))
+}
+
+/// The samples of a table, by user.
+#[cfg(feature = "parquet")]
+pub(super) fn samples(path: &Path) -> anyhow::Result<Vec<(u64, Sample)>> {
+    samples::read(path)
+}
+
+#[cfg(not(feature = "parquet"))]
+pub(super) fn samples(path: &Path) -> anyhow::Result<Vec<(u64, Sample)>> {
+    Err(not_built(path))
 }
 
 #[cfg(not(feature = "parquet"))]

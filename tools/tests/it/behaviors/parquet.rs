@@ -124,3 +124,60 @@ fn what_is_wrong_with_a_table_is_said_in_one_line() {
     let items = format!("{import} --items {dir}/type.parquet");
     refused(3, &items, &["type.parquet: found columns", "expected vector"]);
 }
+
+/// Three tables as LongCTR has them: each sample is answered as the line of a log is at that place.
+#[test]
+fn samples_know_of_the_first_behaviours_alone() {
+    let dir = scratch("parquet_samples");
+    items(&dir);
+    let histories: Vec<Vec<i64>> =
+        [7, 0, 30, 12].map(|len| (0..len).map(|i| (i * 17 + len) % i64::from(ITEMS)).collect()).to_vec();
+    let lists_of = histories.iter().map(|items| Some(items.iter().map(|&item| Some(item)).collect()));
+    let (values, levels) = lists::<i64>(&lists_of.collect::<Vec<_>>());
+    let schema = "message users { optional group full_item_seq (LIST) { repeated group list { optional int64 element; } } }";
+    write_table(
+        &root().join(format!("{dir}/users.parquet")),
+        schema,
+        &[vec![Made::Longs(values, levels)]],
+        Manner::default(),
+    );
+    let lines: Vec<Value> = (0..4)
+        .flat_map(|user| (0..histories[user].len()).map(move |place| (user, place)))
+        .map(|(user, place)| json!({ "user": user, "event": place, "time": place, "item": histories[user][place] }))
+        .collect();
+    write(&format!("{dir}/log.jsonl"), &jsonl(&lines));
+    // Those that know most first, and not user by user.
+    let mut asked: Vec<&Value> = lines.iter().collect();
+    asked.sort_by_key(|line| (std::cmp::Reverse(line["time"].as_i64()), line["user"].as_i64()));
+    let column = |name: &str| longs(asked.iter().map(|line| line[name].as_i64().unwrap()));
+    let schema =
+        "message samples { required int64 user_index; required int64 item_index; required int64 seq_len; }";
+    let write_samples = |name: &str, columns: Vec<Made>| {
+        write_table(&root().join(format!("{dir}/{name}")), schema, &[columns], Manner::default());
+    };
+    write_samples("samples.parquet", vec![column("user"), column("item"), column("time")]);
+    write_samples("long.parquet", vec![longs([2]), longs([1]), longs([31])]);
+
+    let replay = |space: &str, rest: &str| {
+        ok(&format!("behaviors import --db {dir}/{space} --space s --create 3 --items {dir}/items.fbin"));
+        format!(
+            "behaviors replay --db {dir}/{space} --space s --output {dir}/{space}.features --batch 5 {rest}"
+        )
+    };
+    ok(&replay("lines", &format!("--log {dir}/log.jsonl")));
+    ok(&replay("samples", &format!("--log {dir}/users.parquet --samples {dir}/samples.parquet")));
+    let features = |name: &str| -> Vec<Value> {
+        let text = String::from_utf8(read(&format!("{dir}/{name}.features"))).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let (of_lines, mut of_samples) = (features("lines"), features("samples"));
+    of_samples.sort_by_key(|line| line["sample"].as_u64());
+    assert_eq!(of_samples.len(), asked.len());
+    for (line, sample) in asked.iter().zip(&of_samples) {
+        let is_its = |found: &&Value| (&found["user"], &found["event"]) == (&line["user"], &line["event"]);
+        assert_eq!(sample["interest"], of_lines.iter().find(is_its).unwrap()["interest"]);
+        assert_eq!((&sample["user"], &sample["item"]), (&line["user"], &line["item"]));
+    }
+    let long = replay("long", &format!("--log {dir}/users.parquet --samples {dir}/long.parquet"));
+    refused(3, &long, &["sample 1 asks for the first 31 behaviours of user 2"]);
+}

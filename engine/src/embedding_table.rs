@@ -4,7 +4,7 @@
 //! [`nearline_index::embedding`], which says what a method is.
 //!
 //! - `file`: the segments on disk, rows by the page; `manifest`: which file is live; `record`: a write in the log.
-//! - `row_store`: rows in memory and on the disk; `shared`: the same where ids share them;
+//! - `row_store`: rows in memory and on the disk, `remap`: by frequency; `shared`: rows that ids share;
 //! - `levels`: a table whose levels are in memory as far as is wanted.
 //! - `content`: what of it is in memory, and what becomes of a write; `store`: what is open.
 
@@ -14,6 +14,7 @@ mod file;
 mod levels;
 mod manifest;
 mod record;
+mod remap;
 mod row_store;
 mod shared;
 mod store;

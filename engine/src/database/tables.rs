@@ -26,6 +26,23 @@ impl Database {
         self.create_table(name, |disk, id| Store::create(disk, id, &Source::Served(table)))
     }
 
+    /// Makes a table of what was fitted whose rows lie by how often each is asked for, so that the most frequent ones are in
+    /// memory where not all are. Ids stay what they are, in answers and in whatever the table is written as. `frequencies` has
+    /// one number for each row; of equals the lower id comes first. Unless they lie so already, where each row lies takes 4
+    /// bytes a row more, always in memory.
+    ///
+    /// # Errors
+    /// As [`Database::create_embedding_table`], when the rows of the table do not stand alone, when there are more than 2^32
+    /// of them, or another number of frequencies.
+    pub fn create_embedding_table_by_frequency(
+        &self,
+        name: &str,
+        table: &dyn Table,
+        frequencies: &[u64],
+    ) -> Result<EmbeddingTable, OpenError> {
+        self.create_table(name, |disk, id| Store::create(disk, id, &Source::ByFrequency(table, frequencies)))
+    }
+
     /// Makes a table to be trained, by a rule.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! made again.
 
 mod frozen;
+mod frozen_tables;
 
 use std::fs;
 use std::path::Path;

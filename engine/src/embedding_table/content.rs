@@ -13,6 +13,7 @@ use super::error::TableError;
 use super::file::{Head, TableFile, TableFileWriter};
 use super::levels::Levels;
 use super::record::Write;
+use super::remap::REMAP;
 use super::row_store::RowStore;
 use super::shared::SharedRows;
 
@@ -43,13 +44,17 @@ impl Content {
         if head.method == Method::BitStack {
             return Ok(Self::Levels(Levels::load(file)?));
         }
-        let segments = file.segments()?;
-        if file.row_bytes() > 0 {
-            if let Some(shared) = SharedRows::load(&file, &segments, resident_bytes)? {
+        let remap = file.remap()?;
+        // The places of ids are the file's, not the method's.
+        let segments = file.segments_named(|name| remap.is_none() || name != REMAP)?;
+        if file.row_bytes() > 0 || remap.is_some() {
+            if remap.is_none()
+                && let Some(shared) = SharedRows::load(&file, &segments, resident_bytes)?
+            {
                 return Ok(Self::Shared(shared));
             }
             let codec = open_codec(head.method, head.dim, &head.params, Segments(&segments))?;
-            return Ok(Self::Rows(RowStore::load(file, codec, resident_bytes)?));
+            return Ok(Self::Rows(RowStore::load(file, codec, remap, resident_bytes)?));
         }
         if head.method == Method::Dynamic {
             return Ok(Self::Dynamic(Box::new(open_dynamic(head.dim, &head.params, Segments(&segments))?)));
@@ -125,7 +130,7 @@ impl Content {
     /// Takes a write in that is in the log and was checked.
     pub(super) fn apply(&mut self, write: &Write) -> Result<(), TableError> {
         match (self, write) {
-            (Self::Rows(store), Write::Put { ids, values, .. }) => store.put(ids, values),
+            (Self::Rows(store), Write::Put { ids, values, .. }) => store.put(ids, values)?,
             (Self::Trained(table, optimizer), Write::Train { ids, gradients, .. }) => {
                 train(&mut **table, ids, gradients, optimizer)?;
             }
@@ -251,7 +256,9 @@ impl Content {
                 let rows = store.rows * store.hot.codec().row_bytes() as u64;
                 let shared = store.hot.codec().shared();
                 let shared = shared.iter().map(|one| (one.name.to_string(), one.bytes.len() as u64));
-                std::iter::once(("rows".to_owned(), rows)).chain(shared).collect()
+                let remap = (REMAP.to_owned(), store.remap_bytes());
+                let remap = Some(remap).filter(|(_, bytes)| *bytes > 0);
+                std::iter::once(("rows".to_owned(), rows)).chain(remap).chain(shared).collect()
             }
             Self::Shared(shared) => shared.bytes(),
             Self::Fixed(table) => table.bytes().segments,

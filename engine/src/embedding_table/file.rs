@@ -13,9 +13,14 @@ use nearline_storage::{
     ReadRange, StorageError, Window, extent_bytes, read_blob, write_blob,
 };
 
+use super::remap::{REMAP, first_wrong};
+
 /// The kind of such a file.
 pub(super) const KIND: [u8; 4] = *b"ETAB";
+/// Rows lie in the order of ids.
 const VERSION: u16 = 1;
+/// Rows lie as the segment [`REMAP`] says. Whoever did not know of it would answer with the rows of other ids.
+const REMAPPED: u16 = 2;
 /// Kinds of extents.
 const ROWS: u16 = 1;
 const SEGMENT: u16 = 2;
@@ -57,6 +62,8 @@ pub(super) struct TableFile {
     /// How many they are.
     stored: u64,
     segments: Vec<Place>,
+    /// Where the places of ids are, unless rows lie in the order of ids.
+    remap: Option<ReadRange>,
     batch: Arc<dyn BatchFiles>,
     reads: AtomicU64,
     read_bytes: AtomicU64,
@@ -78,6 +85,7 @@ pub(super) struct TableFileWriter {
     count: u64,
     rows_end: u64,
     segments: Vec<Place>,
+    is_remapped: bool,
 }
 
 impl TableFileWriter {
@@ -92,6 +100,7 @@ impl TableFileWriter {
             count: 0,
             rows_end,
             segments: Vec::new(),
+            is_remapped: false,
         })
     }
 
@@ -130,6 +139,13 @@ impl TableFileWriter {
         Ok(())
     }
 
+    /// Adds the place of each id, behind all rows, which lie so.
+    pub(super) fn remap(&mut self, places: &[u32]) -> Result<(), StorageError> {
+        self.is_remapped = true;
+        let bytes = bytemuck::cast_slice(places).into();
+        self.segment(&Segment { name: REMAP.into(), dtype: Dtype::U32, width: 1, bytes })
+    }
+
     fn end_rows(&mut self) -> Result<(), StorageError> {
         if self.pending.is_empty() { Ok(()) } else { self.extent() }
     }
@@ -138,7 +154,8 @@ impl TableFileWriter {
     pub(super) fn finish(mut self, head: &Head) -> Result<ReadRange, StorageError> {
         self.end_rows()?;
         let mut out = Encoder::new();
-        out.u16(VERSION).u16(head.method as u16).u64(head.rows).u32(head.dim as u32);
+        let version = if self.is_remapped { REMAPPED } else { VERSION };
+        out.u16(version).u16(head.method as u16).u64(head.rows).u32(head.dim as u32);
         out.u32(head.params.len() as u32);
         for &param in &head.params {
             out.u64(param);
@@ -203,9 +220,9 @@ impl TableFile {
         if file.file_id() != file_id {
             return Err(decoder.wrong(0, "identity of the file", file.file_id(), file_id));
         }
-        match decoder.u16()? {
-            VERSION => {}
-            found => return Err(StorageError::Version { file: path, found, supported: VERSION }),
+        let version = decoder.u16()?;
+        if !(VERSION..=REMAPPED).contains(&version) {
+            return Err(StorageError::Version { file: path, found: version, supported: REMAPPED });
         }
         let at = decoder.offset();
         let number = decoder.u16()?;
@@ -219,6 +236,7 @@ impl TableFile {
         for _ in 0..count(&mut decoder)? {
             segments.push(decode_place(&mut decoder)?);
         }
+        let remap = if version == REMAPPED { Some(find_remap(&decoder, &segments)?) } else { None };
         let stored = if decoder.remaining() > 0 { decoder.u64()? } else { rows };
         decoder.finish()?;
         let range = ReadRange { offset: PAGE as u64, bytes: rows_len as usize };
@@ -245,6 +263,7 @@ impl TableFile {
             rows,
             stored,
             segments,
+            remap,
             batch,
             reads: AtomicU64::new(0),
             read_bytes: AtomicU64::new(0),
@@ -267,6 +286,28 @@ impl TableFile {
             Ok(Segment { name, dtype, width, bytes: bytes.into() })
         };
         self.segments.iter().filter(|place| is_wanted(&place.name)).map(read).collect()
+    }
+
+    /// The place of each id, unless rows lie in the order of ids.
+    pub(super) fn remap(&self) -> Result<Option<Arc<[u32]>>, StorageError> {
+        let Some(range) = self.remap else { return Ok(None) };
+        let wrong = |what: &'static str, found: u64, expected: u64| {
+            StorageError::corrupt(self.file.file().path(), range.offset, what, found, expected)
+        };
+        let bytes = read_blob(&self.file, SEGMENT, range)?;
+        let expected = self.stored.saturating_mul(size_of::<u32>() as u64);
+        if bytes.len() as u64 != expected {
+            return Err(wrong("bytes of places of rows", bytes.len() as u64, expected));
+        }
+        let words = bytes.as_chunks().0.iter();
+        let places: Arc<[u32]> = words.map(|&word| u32::from_le_bytes(word)).collect();
+        match first_wrong(&places) {
+            Some(place) if u64::from(place) < self.stored => {
+                Err(wrong("place of two rows", place.into(), self.stored))
+            }
+            Some(place) => Err(wrong("place of a row", place.into(), self.stored)),
+            None => Ok(Some(places)),
+        }
     }
 
     /// Number of rows that stand alone.
@@ -373,6 +414,7 @@ impl TableFile {
     pub(super) fn verify(&self) -> Result<(), StorageError> {
         let mut extents = self.file.extents();
         while extents.next()?.is_some() {}
+        self.remap()?;
         self.segments().map(drop)
     }
 }
@@ -383,6 +425,13 @@ fn count(decoder: &mut Decoder<'_>) -> Result<u32, StorageError> {
         count if count <= SEGMENTS_MAX => Ok(count),
         count => Err(decoder.wrong(at, "parts of a table", u64::from(count), u64::from(SEGMENTS_MAX))),
     }
+}
+
+/// Where the places of ids are, in a file that has to have them.
+fn find_remap(decoder: &Decoder<'_>, segments: &[Place]) -> Result<ReadRange, StorageError> {
+    let found = segments.iter().find(|place| place.name == REMAP && place.dtype == Dtype::U32);
+    let found = found.map(|place| place.range);
+    found.ok_or_else(|| decoder.wrong(decoder.offset(), "number of segments with places of rows", 0, 1))
 }
 
 fn decode_place(decoder: &mut Decoder<'_>) -> Result<Place, StorageError> {

@@ -124,7 +124,7 @@ impl SharedRows {
     ) -> Result<Option<Self>, TableError> {
         let Some(places) = Places::of(&file.head, segments, file.stored_rows())? else { return Ok(None) };
         let codec = Arc::new(FloatCodec::new(file.head.dim, FloatType::F32));
-        let store = RowStore::load(Arc::clone(file), codec, resident_bytes)?;
+        let store = RowStore::load(Arc::clone(file), codec, None, resident_bytes)?;
         Ok(Some(Self { store, places, beside: Arc::new(segments.to_vec()) }))
     }
 

@@ -13,6 +13,7 @@ use super::error::TableError;
 use super::file::{Head, TableFile, TableFileWriter};
 use super::manifest::{Manifest, TABLE, file_id, file_name, number_of};
 use super::record::Write;
+use super::remap::write_by_frequency;
 use super::shared::write_served;
 use crate::folder;
 
@@ -81,6 +82,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) enum Source<'a> {
     /// A table to be served.
     Served(&'a dyn Table),
+    /// The same, its rows lying by how often each is asked for.
+    ByFrequency(&'a dyn Table, &'a [u64]),
     /// A table to be trained, and how.
     Trained(&'a dyn Train, Rule),
     /// A table whose ids come and go.
@@ -94,6 +97,10 @@ impl Inner {
         let directory = match source {
             Source::Served(table) => {
                 write_served(&mut out, *table)?;
+                out.finish(&head_of(*table, None))?
+            }
+            Source::ByFrequency(table, frequencies) => {
+                write_by_frequency(&mut out, *table, frequencies)?;
                 out.finish(&head_of(*table, None))?
             }
             Source::Trained(table, rule) => {

@@ -1,5 +1,6 @@
 //! Tables against their twin in memory, and against crashes, faults and damage.
 
+mod by_frequency;
 mod crash;
 mod dynamic;
 mod kill;

@@ -121,6 +121,9 @@ pub(crate) struct FitIn {
     pub(crate) method: String,
     pub(crate) budget: u64,
     pub(crate) frequencies: Option<Vec<u64>>,
+    /// Whether the most frequent rows lie first.
+    #[serde(default)]
+    pub(crate) by_frequency: bool,
     #[serde(default)]
     pub(crate) fields: Vec<u64>,
     #[serde(default)]

@@ -22,6 +22,35 @@ fn fitted() -> Server {
     server
 }
 
+#[test]
+fn rows_may_lie_by_frequency() {
+    let server = Server::start();
+    let fit = |method: &str, frequencies: Value| {
+        let (budget, by_frequency) = (400, true);
+        server.post(
+            &of("/fit"),
+            json!({
+                "rows": rows(), "method": method, "budget": budget,
+                "frequencies": frequencies, "by_frequency": by_frequency,
+            }),
+        )
+    };
+    let frequencies: Vec<u64> = (0..20).map(|id| id * 7 % 20).collect();
+    for (method, frequencies, expected) in [
+        ("float", Value::Null, "without frequencies"),
+        ("float", json!([1, 2]), "2"),
+        ("hash", json!(frequencies), "cannot have its rows lie by frequency"),
+    ] {
+        let answer = fit(method, frequencies);
+        assert_eq!(answer.status.as_u16(), 400);
+        assert!(answer.error().contains(expected), "{}", answer.error());
+    }
+    let made = fit("float", json!(frequencies)).result();
+    assert_eq!((&made["bytes"], &made["ratio"]), (&json!(320), &json!(0.75)));
+    let found = server.post(&of("/lookup"), json!({ "ids": [3, 19, 3] })).result();
+    assert_eq!(found, json!({ "version": 0, "rows": [rows()[3], rows()[19], rows()[3]] }));
+}
+
 /// A table `t` of a hundred rows that share five, in training.
 fn trained() -> Server {
     let server = Server::start();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nearline::embedding::{FitInput, Method, fit_as};
+use nearline::embedding::{FitInput, Method, SizeReport, fit_as};
 use nearline_datasets::{load_f32, read_ids};
 
 use super::TableArgs;
@@ -20,6 +20,9 @@ pub(crate) struct Args {
     /// File of one number a row (ibin, i64bin): how often it is asked for
     #[arg(long)]
     frequencies: Option<PathBuf>,
+    /// Let the most frequent rows lie first, to be in memory where not all are; takes 4 bytes a row beside the budget
+    #[arg(long, requires = "frequencies")]
+    by_frequency: bool,
     /// How rows are kept: float, rowwise, uniform, step, pq, mgqe, rq, bit-stack, svd, mde, tt, dedup, hash, robe, rps, adapt,
     /// masked, sparse
     #[arg(long, value_parser = fitted)]
@@ -41,8 +44,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let input = FitInput::new(&rows, dim, frequencies.as_deref(), args.budget.0, args.seed)?;
     let table = fit_as(args.method, &input, &args.fields)?;
     let database = args.table.db.open_or_create(true)?;
-    database.create_embedding_table(&args.table.table, &*table)?;
-    let bytes = table.bytes();
+    let made = match frequencies.as_deref().filter(|_| args.by_frequency) {
+        Some(frequencies) => {
+            database.create_embedding_table_by_frequency(&args.table.table, &*table, frequencies)?
+        }
+        None => database.create_embedding_table(&args.table.table, &*table)?,
+    };
+    // With the places of rows, if there are any.
+    let bytes = SizeReport { segments: made.stats()?.segments, ..table.bytes() };
     print::line(format!(
         "{}: {} rows of {dim}, {}, {:.1} times smaller",
         args.table.table,

@@ -33,6 +33,27 @@ fn a_table_is_fitted_asked_and_shown() {
     );
     ok(&format!("verify {dir}/db"));
 
+    let counts: Vec<u8> = (0..200_u64).flat_map(|id| (id * 7 % 100).to_le_bytes()).collect();
+    let head = [200_u32.to_le_bytes(), 1_u32.to_le_bytes()].concat();
+    write(&format!("{dir}/counts.i64bin"), &[head, counts].concat());
+    let frequent = format!("--db {dir}/db --table frequent");
+    let fit = format!("table fit {frequent} --input {dir}/rows.fbin --budget 1MiB --by-frequency");
+    refused(2, &format!("{fit} --method float"), &["--frequencies"]);
+    let fit = format!("{fit} --frequencies {dir}/counts.i64bin");
+    refused(3, &format!("{fit} --method hash"), &["Hash cannot have its rows lie by frequency"]);
+    assert!(ok(&format!("{fit} --method float")).stdout.contains("0.9 times smaller"));
+    assert_eq!(
+        ok(&format!("table lookup {frequent} --ids 3,199")).json()[1]["row"],
+        json!(values[199 * 8..])
+    );
+    let stats = ok(&format!("table inspect {frequent} --json")).json().remove(0);
+    assert_eq!(stats["segments"], json!({"rows": 6400, "remap": 800}));
+    for name in ["t", "frequent"] {
+        ok(&format!("table convert --db {dir}/db --table {name} --to npy --path {dir}/{name}.npy"));
+    }
+    assert_eq!(read(&format!("{dir}/t.npy")), read(&format!("{dir}/frequent.npy")));
+    ok(&format!("verify {dir}/db"));
+
     let stack = format!("--db {dir}/db --table stack");
     ok(&format!("table fit {stack} --input {dir}/rows.fbin --method bit-stack --budget 4000"));
     assert!(ok(&format!("table resize {stack} --levels 2")).stdout.contains("2 levels"));

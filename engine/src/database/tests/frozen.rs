@@ -20,7 +20,7 @@ const LOG_BYTES: u64 = 1 << 20;
 /// The fixture of the format as it is now. `v1` has neither a vector index nor questions, and manifests of version 3.
 const NEWEST: &str = "v6";
 
-fn fixture(name: &str) -> PathBuf {
+pub(super) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
@@ -97,7 +97,7 @@ fn is_log(name: &str) -> bool {
 }
 
 /// Copies a folder and what is in it. Files of the log get the length they say, or lose the zeros at their ends.
-fn copy(from: &Path, to: &Path, cut: bool) {
+pub(super) fn copy(from: &Path, to: &Path, cut: bool) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -152,7 +152,7 @@ fn all_fixtures_are_opened() {
     let mut names: Vec<_> =
         fs::read_dir(fixture("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["v1", "v6"]);
+    assert_eq!(names, ["t2", "v1", "v6"]);
     assert!(names.contains(&NEWEST.into()));
 }
 

@@ -100,7 +100,10 @@ fn a_full_disk_refuses_writes_until_there_is_space() {
 
 #[test]
 fn no_flipped_bit_and_no_truncation_passes_for_the_truth() {
-    for disk in [create_served(9), create_trained(9)] {
+    let remapped = SimDisk::new(9);
+    let frequencies: Vec<u64> = (0..ROWS as u64).collect();
+    Inner::create(&remapped, STORE, &Source::ByFrequency(&served(9), &frequencies)).unwrap();
+    for disk in [create_served(9), create_trained(9), remapped] {
         let expected = bits(&open(&disk).unwrap());
         let names: Vec<String> =
             disk.list().unwrap().into_iter().filter(|name| !name.starts_with("wal.")).collect();

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use nearline_index::embedding::Method;
 use nearline_storage::{IoMode, OsDisk};
 
 use super::*;
@@ -15,6 +16,8 @@ const FOLDER: &str = "NEARLINE_TABLE_FOLDER";
 enum Twin {
     Trained(Hash, nearline_index::embedding::Optimizer),
     Dynamic(Dynamic),
+    /// Rows that are put, as the steps say.
+    Rows(Rows<RowwiseCodec>),
 }
 
 impl Twin {
@@ -24,6 +27,9 @@ impl Twin {
                 nearline_index::embedding::train(table, ids, gradients, optimizer).unwrap();
             }
             Self::Dynamic(table) => table.train(ids, gradients, at).unwrap(),
+            Self::Rows(table) => {
+                ids.iter().zip(gradients.chunks(DIM)).for_each(|(&id, row)| table.put(id, row).unwrap());
+            }
         }
     }
 
@@ -31,6 +37,7 @@ impl Twin {
         match self {
             Self::Trained(table, _) => bits_below_80_of(table),
             Self::Dynamic(table) => bits_below_80_of(table),
+            Self::Rows(table) => bits_below_80_of(table),
         }
     }
 }
@@ -50,7 +57,11 @@ fn child() {
     let table = open_in(Path::new(&folder));
     let script = steps(SEED, STEPS);
     for (at, (ids, gradients)) in script.iter().enumerate().skip(table.pin().number() as usize) {
-        let number = table.train_at(ids, gradients, at as u64).unwrap();
+        let number = match table.pin().method().0 {
+            Method::Rowwise => table.put(ids, gradients),
+            _ => table.train_at(ids, gradients, at as u64),
+        };
+        let number = number.unwrap();
         let mut out = std::io::stdout().lock();
         writeln!(out, "acknowledged {number}").and_then(|()| out.flush()).unwrap();
     }
@@ -67,6 +78,12 @@ fn what_was_acknowledged_survives_a_kill() {
 #[test]
 fn what_was_acknowledged_survives_a_kill_while_ids_come_and_go() {
     survives(&Source::Dynamic(&dynamic()), Twin::Dynamic(dynamic()));
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_kill_where_rows_lie_by_frequency() {
+    let (twin, frequencies) = (served(SEED), (0..ROWS as u64).collect::<Vec<_>>());
+    survives(&Source::ByFrequency(&twin, &frequencies), Twin::Rows(served(SEED)));
 }
 
 fn survives(source: &Source<'_>, mut twin: Twin) {

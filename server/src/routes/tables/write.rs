@@ -2,7 +2,8 @@
 
 use axum::response::Response;
 use axum::routing::MethodFilter;
-use nearline::embedding::{DIM_MAX, FitInput, fit_as};
+use nearline::EmbeddingTable;
+use nearline::embedding::{DIM_MAX, FitInput, SizeReport, Table, fit_as};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -58,7 +59,8 @@ fn fit(call: &Call, content: &Content) -> Result<Response, ApiError> {
                 return Err(ApiError::parameters(format_args!("dim is {dim}; expected 1 to {DIM_MAX}")));
             }
             let (frequencies, fields) = (None, Vec::new());
-            let request = FitIn { rows: Vec::new(), method, budget, frequencies, fields, seed };
+            let (rows, by_frequency) = (Vec::new(), false);
+            let request = FitIn { rows, method, budget, frequencies, by_frequency, fields, seed };
             (rows::flat(content, dim)?, dim, request)
         }
         _ => {
@@ -68,12 +70,13 @@ fn fit(call: &Call, content: &Content) -> Result<Response, ApiError> {
             (flat(&rows, dim)?, dim, request)
         }
     };
-    let FitIn { method: name, budget, frequencies, fields, seed, .. } = request;
+    let FitIn { method: name, budget, frequencies, by_frequency, fields, seed, .. } = request;
     check_budget(call, budget)?;
     let input = FitInput::new(&values, dim, frequencies.as_deref(), budget, seed)?;
     let fitted = fit_as(method(&name)?, &input, &fields)?;
-    let made = call.app.database().create_embedding_table(call.name("table"), &*fitted)?;
-    let report = fitted.bytes();
+    let made = create(call, &*fitted, by_frequency.then_some(frequencies.as_deref()))?;
+    // With the places of rows, if there are any.
+    let report = SizeReport { segments: made.stats()?.segments, ..fitted.bytes() };
     let out = json!({
         "version": made.pin().number(),
         "rows": fitted.rows(),
@@ -82,6 +85,19 @@ fn fit(call: &Call, content: &Content) -> Result<Response, ApiError> {
         "ratio": report.ratio(),
     });
     call.respond::<Value>(out.into())
+}
+
+/// Makes the table of what was fitted; by frequency, if that is asked for: then there must be frequencies.
+fn create(
+    call: &Call,
+    fitted: &dyn Table,
+    by_frequency: Option<Option<&[u64]>>,
+) -> Result<EmbeddingTable, ApiError> {
+    let (database, name) = (call.app.database(), call.name("table"));
+    let Some(frequencies) = by_frequency else { return Ok(database.create_embedding_table(name, fitted)?) };
+    let frequencies = frequencies
+        .ok_or_else(|| ApiError::wrong_input("by_frequency: true without frequencies; expected one a row"))?;
+    Ok(database.create_embedding_table_by_frequency(name, fitted, frequencies)?)
 }
 
 /// Rows of values behind their ids, as bytes.

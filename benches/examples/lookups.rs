@@ -17,6 +17,8 @@ use nearline_benches::measure::percentile;
 const IDS: usize = 20_000;
 const BAG: usize = 20;
 const ROUNDS: usize = 15;
+/// What a method may take in a round, about.
+const ROUND_SECONDS: f64 = 0.05;
 const CENTRES: u64 = 1_000;
 
 /// A number that follows from another (SplitMix64).
@@ -36,6 +38,8 @@ fn unit(x: u64) -> f32 {
 struct Measured {
     name: String,
     table: Box<dyn Table>,
+    /// Ids asked for in a round: fewer where each takes long.
+    ids: usize,
     rows: Vec<f64>,
     bags: Vec<f64>,
 }
@@ -72,13 +76,17 @@ fn main() -> Result<()> {
         });
         if let Some(table) = made {
             let name = format!("{method:?}");
-            all.push(Measured { name, table, rows: Vec::new(), bags: Vec::new() });
+            let start = Instant::now();
+            table.lookup(&ids[..BAG], &mut vec![0.0; BAG * dim])?;
+            let bags = (ROUND_SECONDS / start.elapsed().as_secs_f64()) as usize;
+            let ids = bags.clamp(1, IDS / BAG) * BAG;
+            all.push(Measured { name, table, ids, rows: Vec::new(), bags: Vec::new() });
         }
     }
     measure(&mut all, &ids, dim)?;
     println!("{rows} rows of {dim}, {} bytes plain; ids by frequency, in RAM, one thread", dim * 4);
     println!("| method | bytes a row | ns a row | ns an id of a bag |\n|---|---|---|---|");
-    for Measured { name, table, rows: of_rows, bags } in &mut all {
+    for Measured { name, table, rows: of_rows, bags, .. } in &mut all {
         let bytes = table.bytes().total() as f64 / rows as f64;
         of_rows.sort_by(f64::total_cmp);
         bags.sort_by(f64::total_cmp);
@@ -93,11 +101,12 @@ fn measure(all: &mut [Measured], ids: &[u64], dim: usize) -> Result<()> {
     let (mut rows, mut sums) = (vec![0.0; ids.len() * dim], vec![0.0; ids.len() / BAG * dim]);
     for _ in 0..ROUNDS {
         for one in all.iter_mut() {
+            let (ids, bags) = (&ids[..one.ids], one.ids / BAG);
             let start = Instant::now();
-            one.table.lookup(ids, &mut rows)?;
+            one.table.lookup(ids, &mut rows[..ids.len() * dim])?;
             one.rows.push(start.elapsed().as_secs_f64() * 1e9 / ids.len() as f64);
             let start = Instant::now();
-            one.table.pool(&Bags::new(ids, &offsets, None)?, Pool::Sum, &mut sums)?;
+            one.table.pool(&Bags::new(ids, &offsets[..=bags], None)?, Pool::Sum, &mut sums[..bags * dim])?;
             one.bags.push(start.elapsed().as_secs_f64() * 1e9 / ids.len() as f64);
         }
     }

@@ -142,7 +142,11 @@ pub(crate) fn unpack(archive: impl Read, folder: &Path, limits: Limits) -> io::R
             }
         }
         // Never over one that is there, nor through a link.
-        let mut file = File::create_new(folder.join(&name))?;
+        let file = File::create_new(folder.join(&name));
+        let mut file = file.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => odd(format!("{name:?} is there twice")),
+            _ => error,
+        })?;
         if io::copy(&mut entry, &mut file)? != entry.size() {
             return Err(odd(format!("{name:?} is cut short")));
         }

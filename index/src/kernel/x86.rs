@@ -194,17 +194,24 @@ mod avx512_by_hand {
     /// 64 sums stay in registers while the rows of a bag go by; what is left over of a row goes the way of AVX2.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
     pub(super) fn pool_codes(rows: &CodeRows<'_>, bag: &Bag<'_>, out: &mut [f32]) {
-        match rows.bits {
-            8 => pool_wide::<8>(rows, bag, out),
-            4 => pool_wide::<4>(rows, bag, out),
-            _ => pool_wide::<2>(rows, bag, out),
+        match (rows.bits, rows.is_wide) {
+            (8, true) => pool_wide::<8, true>(rows, bag, out),
+            (8, false) => pool_wide::<8, false>(rows, bag, out),
+            (4, false) => pool_wide::<4, false>(rows, bag, out),
+            (2, false) => pool_wide::<2, false>(rows, bag, out),
+            _ => return pool::pool_codes_from(0, rows, bag, out),
         }
         pool::pool_codes_from(out.len() / 64 * 64, rows, bag, out);
     }
 
-    #[target_feature(enable = "avx512f")]
+    #[target_feature(enable = "avx512f,avx2,f16c")]
     #[inline]
-    fn pool_wide<const BITS: usize>(rows: &CodeRows<'_>, bag: &Bag<'_>, out: &mut [f32]) {
+    fn pool_wide<const BITS: usize, const IS_WIDE: bool>(
+        rows: &CodeRows<'_>,
+        bag: &Bag<'_>,
+        out: &mut [f32],
+    ) {
+        let all = |lanes| _mm512_broadcastss_ps(_mm256_castps256_ps128(lanes));
         for (chunk, out) in out.as_chunks_mut::<64>().0.iter_mut().enumerate() {
             let parts = out.as_chunks_mut::<16>().0;
             let mut sums =
@@ -212,10 +219,10 @@ mod avx512_by_hand {
             let first = rows.codes + chunk * 8 * BITS;
             for (i, &id) in bag.ids.iter().enumerate() {
                 pool::ask(rows.bytes, rows.stride, bag.coming.get(i), first, 8 * BITS);
-                let weight = bag.weights.map_or(1.0, |weights| weights[i]);
+                let weight = _mm512_set1_ps(bag.weights.map_or(1.0, |weights| weights[i]));
                 let row = rows.row(id);
-                let (scale, bias) = rows.params(row);
-                let (scale, bias) = (_mm512_set1_ps(weight * scale), _mm512_set1_ps(weight * bias));
+                let [scale, bias] = pool::params::<IS_WIDE>(&row[rows.params..]);
+                let (scale, bias) = (_mm512_mul_ps(weight, all(scale)), _mm512_mul_ps(weight, all(bias)));
                 let codes = &row[first..][..8 * BITS];
                 for (part, sum) in sums.iter_mut().enumerate() {
                     let values = _mm512_cvtepi32_ps(lanes::<BITS>(&codes[part * 2 * BITS..][..2 * BITS]));

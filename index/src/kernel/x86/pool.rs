@@ -238,7 +238,7 @@ fn unpack<const BITS: usize>(codes: &[u8]) -> Sixteen {
 /// Scale and bias in all lanes.
 #[target_feature(enable = "avx2,f16c")]
 #[inline]
-fn params<const IS_WIDE: bool>(bytes: &[u8]) -> [__m256; 2] {
+pub(super) fn params<const IS_WIDE: bool>(bytes: &[u8]) -> [__m256; 2] {
     if IS_WIDE {
         let lanes = |bytes: &[u8]| _mm256_set1_ps(f32::from_bits(word::<4>(bytes) as u32));
         return [lanes(bytes), lanes(&bytes[4..])];

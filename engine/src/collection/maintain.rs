@@ -355,7 +355,8 @@ impl Inner {
         }
         self.wake();
         let mut background = locked(&self.background);
-        let done_before = background.jobs_done;
+        // Nor does what a job says that has begun already.
+        let done_before = background.jobs_done + u64::from(background.running.is_some());
         while self.state().delta_bytes() >= self.limits.delta_bytes && !background.stopping {
             // What failed before says nothing: there may be space by now.
             if let (Some(error), true) = (&background.failed, background.jobs_done > done_before) {

@@ -4,7 +4,7 @@
 //! cargo run --release -p nearline-benches --example lookups -- [ROWS] [DIM] [RATIO]
 //! ```
 //!
-//! ROWS (50,000) rows of DIM (64) values around a thousand centres, by a fixed seed, frequencies as of Zipf's law; tables of a
+//! ROWS (10,000) rows of DIM (64) values around a thousand centres, by a fixed seed, frequencies as of Zipf's law; tables of a
 //! RATIO-th (4) of the bytes of plain rows, or of as many fewer as the method can have. Ids are drawn by their frequency. One
 //! thread; the methods take turns, and the median of the rounds counts. Methods that are not fitted are drawn by chance.
 
@@ -47,7 +47,7 @@ struct Measured {
 fn main() -> Result<()> {
     let args: Vec<usize> = std::env::args().skip(1).map(|arg| arg.parse()).collect::<Result<_, _>>()?;
     let arg = |at: usize, usual| args.get(at).copied().unwrap_or(usual);
-    let (rows, dim, ratio) = (arg(0, 50_000) as u64, arg(1, 64), arg(2, 4) as u64);
+    let (rows, dim, ratio) = (arg(0, 10_000) as u64, arg(1, 64), arg(2, 4) as u64);
     let value =
         |row: u64, j: u64| unit(mixed(row) % CENTRES * 0x1000 + j) + 0.3 * unit((1 << 40) + row * 0x1000 + j);
     let values: Vec<f32> = (0..rows).flat_map(|row| (0..dim as u64).map(move |j| value(row, j))).collect();

@@ -37,13 +37,28 @@ pub(super) fn is_named(path: &Path) -> bool {
 /// The behaviours of a table.
 #[cfg(feature = "parquet")]
 pub(super) fn behaviors(path: &Path) -> anyhow::Result<Behaviors> {
-    Ok(Box::new(rows::Rows::open(path)?))
+    let mut rows = rows::Rows::open(path)?;
+    Ok(Box::new(until_error(move || rows.next())))
 }
 
 /// The items of a table, of `dim` elements each. Those of a table that does not number them are numbered from `first`.
 #[cfg(feature = "parquet")]
 pub(super) fn items(path: &Path, first: Option<u64>, dim: usize) -> anyhow::Result<Items> {
-    Ok(Box::new(items::Items::open(path, first, dim)?))
+    let mut items = items::Items::open(path, first, dim)?;
+    Ok(Box::new(until_error(move || items.next())))
+}
+
+/// What comes one after the other; nothing comes behind an error.
+#[cfg(feature = "parquet")]
+fn until_error<T>(
+    mut next: impl FnMut() -> anyhow::Result<Option<T>>,
+) -> impl Iterator<Item = anyhow::Result<T>> {
+    let mut is_over = false;
+    std::iter::from_fn(move || {
+        let found = if is_over { None } else { next().transpose() };
+        is_over = !matches!(found, Some(Ok(_)));
+        found
+    })
 }
 
 /// The samples of a table, by user.

@@ -17,7 +17,6 @@ pub(super) struct Items {
     /// The number of the first row, where there is none.
     first: u64,
     dim: usize,
-    is_over: bool,
 }
 
 impl Items {
@@ -33,10 +32,11 @@ impl Items {
                 "{path} numbers its items in the column item; leave out --first-item"
             )));
         }
-        Ok(Self { table, has_ids, first: first.unwrap_or(0), dim, is_over: false })
+        Ok(Self { table, has_ids, first: first.unwrap_or(0), dim })
     }
 
-    fn advance(&mut self) -> anyhow::Result<Option<(Vec<u64>, Vec<f32>)>> {
+    /// The next ones; `None` behind the last.
+    pub(super) fn next(&mut self) -> anyhow::Result<Option<(Vec<u64>, Vec<f32>)>> {
         let Some(batch) = self.table.next()? else { return Ok(None) };
         let (mut ids, mut vectors) = (Vec::new(), Vec::new());
         for row in 0..batch.rows {
@@ -57,19 +57,5 @@ impl Items {
             ids.push(id.map_err(|what| self.table.wrong_row(number, what))?);
         }
         Ok(Some((ids, vectors)))
-    }
-}
-
-impl Iterator for Items {
-    type Item = anyhow::Result<(Vec<u64>, Vec<f32>)>;
-
-    /// Nothing comes behind an error.
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.is_over {
-            return None;
-        }
-        let next = self.advance().transpose();
-        self.is_over = !matches!(next, Some(Ok(_)));
-        next
     }
 }

@@ -30,7 +30,6 @@ pub(super) struct Rows {
     layout: Layout,
     waiting: std::vec::IntoIter<Behavior>,
     number: u64,
-    is_over: bool,
 }
 
 impl Rows {
@@ -56,10 +55,11 @@ impl Rows {
             }
             Layout::Log { has_vectors: table.ask("vector", Wanted::Floats)? }
         };
-        Ok(Self { table, layout, waiting: Vec::new().into_iter(), number: 0, is_over: false })
+        Ok(Self { table, layout, waiting: Vec::new().into_iter(), number: 0 })
     }
 
-    fn advance(&mut self) -> anyhow::Result<Option<(u64, Behavior)>> {
+    /// The next one, with its number; `None` behind the last.
+    pub(super) fn next(&mut self) -> anyhow::Result<Option<(u64, Behavior)>> {
         loop {
             if let Some(behavior) = self.waiting.next() {
                 self.number += 1;
@@ -78,20 +78,6 @@ impl Rows {
             }
             self.waiting = behaviors.into_iter();
         }
-    }
-}
-
-impl Iterator for Rows {
-    type Item = anyhow::Result<(u64, Behavior)>;
-
-    /// Nothing comes behind an error.
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.is_over {
-            return None;
-        }
-        let next = self.advance().transpose();
-        self.is_over = !matches!(next, Some(Ok(_)));
-        next
     }
 }
 

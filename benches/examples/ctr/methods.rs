@@ -1,6 +1,6 @@
 //! The methods: those fitted to a table that was trained without any, and those trained as they are.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use nearline::embedding::*;
 
 use crate::data::Data;
@@ -102,7 +102,7 @@ pub(crate) const TRAINED: &[Trained] = &[
         Mixed::fit(&FitInput::new(&rows, DIM, Some(&data.frequencies), budget, seed)?, &data.fields)
     }),
     trained!("TT-Rec", |data, budget, seed| TensorTrain::new(data.ids, DIM, budget, FIRST_SCALE, seed)),
-    trained!("DHE, 32 hashes", |data, budget, seed| deep_hash(data, budget, seed)),
+    trained!("DHE, 32 hashes", |data, budget, seed| DeepHash::new(data.ids, DIM, budget, 32, seed)),
     trained!("MGQE", |data, budget, rate, seed| {
         let rows = first_rows(data, seed)?;
         let table = Tiered::fit(&FitInput::new(&rows, DIM, Some(&data.frequencies), budget, seed)?)?;
@@ -118,12 +118,3 @@ pub(crate) const TRAINED: &[Trained] = &[
         learner::with_steps(&first_rows(data, seed)?, budget, rate, seed)
     }),
 ];
-
-/// A network of hashes, if it is small enough to be trained in minutes: a row takes as many products as it has values.
-fn deep_hash(data: &Data, budget: u64, seed: u64) -> Result<DeepHash> {
-    const BYTES_MAX: u64 = 40_000;
-    if budget > BYTES_MAX {
-        bail!("a network of so many values takes hours to train; at most {BYTES_MAX} bytes are tried");
-    }
-    Ok(DeepHash::new(data.ids, DIM, budget, 32, seed)?)
-}

@@ -11,6 +11,8 @@ use super::table::{Method, Table};
 
 /// Levels at most.
 const LEVELS_MAX: usize = 64;
+/// The bit of an `f32` that makes it negative.
+const SIGN: u32 = 1 << 31;
 
 /// One level: `sign_j · Σ_k u_k · v[k][j]` is added to a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,21 +97,24 @@ impl BitStack {
             for (stored, &factor) in stored.chunks_exact_mut(2).zip(&factors) {
                 stored.copy_from_slice(&f16::from_f32(factor).to_le_bytes());
             }
-            self.level_row(row, &basis, &mut level);
+            self.level_row(row, &basis, &mut factors, &mut level);
             rest.iter_mut().zip(&level).for_each(|(rest, x)| *rest -= x);
         }
         Level { rows, basis }
     }
 
-    /// What a level adds to a row.
-    fn level_row(&self, row: &[u8], basis: &[f32], out: &mut [f32]) {
-        let (signs, factors) = row.split_at(self.dim.div_ceil(8));
-        let factors: Vec<f32> =
-            factors.as_chunks::<2>().0.iter().map(|&bytes| f16::from_le_bytes(bytes).to_f32()).collect();
-        combine(&factors, basis, out);
-        for (j, out) in out.iter_mut().enumerate() {
-            let is_negative = signs[j / 8] & (0x80 >> (j % 8)) == 0;
-            *out = if is_negative { -*out } else { *out };
+    /// What a level adds to a row; `factors` has room for those of one.
+    fn level_row(&self, row: &[u8], basis: &[f32], factors: &mut [f32], out: &mut [f32]) {
+        let (signs, stored) = row.split_at(self.dim.div_ceil(8));
+        for (factor, &bytes) in factors.iter_mut().zip(stored.as_chunks::<2>().0) {
+            *factor = f16::from_le_bytes(bytes).to_f32();
+        }
+        combine(factors, basis, out);
+        for (out, signs) in out.chunks_mut(8).zip(signs) {
+            let negative = u32::from(!signs) << 24;
+            for (j, out) in out.iter_mut().enumerate() {
+                *out = f32::from_bits(out.to_bits() ^ ((negative << j) & SIGN));
+            }
         }
     }
 
@@ -163,14 +168,11 @@ impl Table for BitStack {
     }
 
     fn read(&self, id: u64, out: &mut [f32]) {
-        let mut here = vec![0.0; self.dim];
+        let (mut factors, mut here) = (vec![0.0; self.rank], vec![0.0; self.dim]);
+        let range = id as usize * self.row_bytes()..(id as usize + 1) * self.row_bytes();
         out.fill(0.0);
         for level in &self.levels {
-            self.level_row(
-                &level.rows[id as usize * self.row_bytes()..][..self.row_bytes()],
-                &level.basis,
-                &mut here,
-            );
+            self.level_row(&level.rows[range.clone()], &level.basis, &mut factors, &mut here);
             out.iter_mut().zip(&here).for_each(|(out, x)| *out += x);
         }
     }

@@ -69,6 +69,11 @@ pub trait Train: Table {
     fn shapes(&self) -> Vec<Shape>;
     /// What a gradient of a row is for the parameters it is made of (the vector-Jacobian product). The id is the table's.
     fn vjp(&self, id: u64, gradient: &[f32], out: &mut Gradients);
+    /// The same of many ids, whose gradients lie back to back.
+    fn vjp_all(&self, ids: &[u64], gradients: &[f32], out: &mut Gradients) {
+        let pairs = ids.iter().zip(gradients.chunks_exact(self.dim()));
+        pairs.for_each(|(&id, gradient)| self.vjp(id, gradient, out));
+    }
     /// Another one like it.
     fn boxed(&self) -> Box<dyn Train>;
     /// A row of parameters.
@@ -95,8 +100,10 @@ pub fn train(table: &mut dyn Train, ids: &[u64], gradients: &[f32], optimizer: &
     let pairs = ids.iter().zip(gradients.chunks_exact(dim));
     pairs.for_each(|(&id, gradient)| by_id.push(0, id, gradient.iter().copied()));
     by_id.coalesce();
+    let once: Vec<u64> = by_id.iter().map(|(_, id, _)| id).collect();
+    let sums: Vec<f32> = by_id.iter().flat_map(|(_, _, gradient)| gradient).copied().collect();
     let mut by_row = Gradients::default();
-    by_id.iter().for_each(|(_, id, gradient)| table.vjp(id, gradient, &mut by_row));
+    table.vjp_all(&once, &sums, &mut by_row);
     by_row.coalesce();
     optimizer.step(table, &by_row);
     Ok(())

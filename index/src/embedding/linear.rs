@@ -78,8 +78,18 @@ pub(super) fn combine(factors: &[f32], directions: &[f32], out: &mut [f32]) {
 
 /// Adds rows, back to back, each times its factor, in their order and with fused multiply-add.
 pub(super) fn add_rows(factors: &[f32], rows: &[f32], out: &mut [f32]) {
-    let (kernel, bytes) = (Kernel::best(), bytemuck::cast_slice(rows));
-    for (row, factor) in (0..).zip(factors.chunks(1)) {
-        kernel.pool_f32(bytes, &Bag::new(&[row], Some(factor)), out);
+    const MOST: usize = 256;
+    const NUMBERS: &[u64; MOST] = &{
+        let mut numbers = [0; MOST];
+        let mut i = 0;
+        while i < MOST {
+            numbers[i] = i as u64;
+            i += 1;
+        }
+        numbers
+    };
+    let kernel = Kernel::best();
+    for (factors, rows) in factors.chunks(MOST).zip(rows.chunks(MOST * out.len())) {
+        kernel.pool_f32(bytemuck::cast_slice(rows), &Bag::new(&NUMBERS[..factors.len()], Some(factors)), out);
     }
 }

@@ -208,6 +208,34 @@ fn levels_can_be_left_off_and_each_helps() {
     assert_eq!(all_rows(&*reopened(&table)), all_rows(&table));
 }
 
+/// `Σ_levels sign_j · Σ_k u_k · v[k][j]`, read from the segments bit by bit.
+#[test]
+fn levels_are_what_their_definition_says() {
+    let half = |bytes: &[u8]| half::f16::from_le_bytes([bytes[0], bytes[1]]).to_f32();
+    for (dim, rank, rows) in [(1, 1, 3), (7, 2, 9), (16, 1, 5), (33, 3, 4), (100, 20, 40)] {
+        let input_rows = values(17, rows * dim);
+        let input = FitInput::new(&input_rows, dim, None, 100_000, 3).unwrap();
+        let table = BitStack::fit_rank(&input, rank).unwrap();
+        let segments = table.segments();
+        let mut found = vec![0.0; dim];
+        for id in 0..rows {
+            table.read(id as u64, &mut found);
+            for (j, &found) in found.iter().enumerate() {
+                let mut expected = 0.0;
+                for level in segments.chunks(2) {
+                    let row = &level[0].bytes[id * level[0].width..][..level[0].width];
+                    let factors = &row[dim.div_ceil(8)..];
+                    let term =
+                        |k: usize| half(&factors[2 * k..]) * half(&level[1].bytes[2 * (k * dim + j)..]);
+                    let sum: f32 = (0..rank).map(term).sum();
+                    expected += if row[j / 8] & (0x80 >> (j % 8)) == 0 { -sum } else { sum };
+                }
+                assert!((found - expected).abs() <= 1e-5, "{dim} {rank}: {found} for {expected}");
+            }
+        }
+    }
+}
+
 #[test]
 fn frequent_rows_come_out_better_where_frequencies_are_known() {
     let (rows, frequencies) = (values(12, 2000 * DIM), frequencies(2000));

@@ -168,6 +168,70 @@ fn adam_corrects_its_bias() {
     }
 }
 
+/// What a network makes of hashes of an id, value by value and in f64.
+fn naive_row(table: &DeepHash, id: u64) -> Vec<f64> {
+    let segments = table.segments();
+    let named = |name: String| -> (usize, Vec<f32>) {
+        let segment = segments.iter().find(|segment| segment.name == name).unwrap();
+        (segment.width, bytemuck::pod_collect_to_vec(&segment.bytes))
+    };
+    let [hashes, _, seed] = table.params()[..] else { panic!("{:?}", table.params()) };
+    let (random, prime) = (crate::random::Random::new(seed, 0xd4e), (1u128 << 61) - 1);
+    let hash = |i: u64| {
+        let (a, b) =
+            (u128::from(random.at(2 * i)) % (prime - 1) + 1, u128::from(random.at(2 * i + 1)) % prime);
+        ((a * u128::from(id) + b) % prime % 1_000_000) as f64 / 999_999.0 * 2.0 - 1.0
+    };
+    let mut values: Vec<f64> = (0..hashes).map(hash).collect();
+    for layer in 0..=5 {
+        values.push(1.0);
+        let (width, weights) = named(format!("weights{layer}"));
+        let sum = |unit: usize| -> f64 {
+            values.iter().enumerate().map(|(j, x)| x * f64::from(weights[j * width + unit])).sum()
+        };
+        values = (0..width).map(sum).collect();
+        if layer < 5 {
+            let (_, norms) = named(format!("norm{layer}"));
+            for (x, norm) in values.iter_mut().zip(norms.as_chunks::<4>().0) {
+                let [factor, addend, mean, variance] = norm.map(f64::from);
+                let y = factor * (*x - mean) / (variance + 1e-5).sqrt() + addend;
+                *x = y * y.exp().ln_1p().tanh();
+            }
+        }
+    }
+    values
+}
+
+#[test]
+fn networks_are_what_their_definition_says_and_ids_together_what_they_are_alone() {
+    // More ids than go through at a time, layers of more units than are added at a time, ids of all 64 bits.
+    for (dim, budget, hashes) in [(5, 3000, 3), (16, 400_000, 300)] {
+        let rows = u64::MAX;
+        let table = DeepHash::new(rows, dim, budget, hashes, 7).unwrap();
+        let ids: Vec<u64> = (0..150u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) % rows).collect();
+        let mut found = vec![0.0; ids.len() * dim];
+        table.lookup(&ids, &mut found).unwrap();
+        for (&id, row) in ids.iter().zip(found.chunks_exact(dim)).step_by(29) {
+            for (&x, expected) in row.iter().zip(naive_row(&table, id)) {
+                assert!((f64::from(x) - expected).abs() < 1e-4, "{id}: {x} for {expected}");
+            }
+        }
+        let gradients = values(33, ids.len() * dim);
+        let (mut alone, mut together) = (Gradients::default(), Gradients::default());
+        let pairs = ids.iter().zip(gradients.chunks_exact(dim));
+        pairs.for_each(|(&id, gradient)| table.vjp(id, gradient, &mut alone));
+        alone.coalesce();
+        table.vjp_all(&ids, &gradients, &mut together);
+        assert_eq!(alone.iter().count(), together.iter().count());
+        for ((segment, row, alone), (segment2, row2, together)) in alone.iter().zip(together.iter()) {
+            assert_eq!((segment, row), (segment2, row2));
+            for (a, b) in alone.iter().zip(together) {
+                assert!((a - b).abs() <= 1e-4 * (1.0 + a.abs()), "{segment} {row}: {a} and {b}");
+            }
+        }
+    }
+}
+
 #[test]
 fn networks_learn() {
     let mut table = DeepHash::new(20, 4, 60_000, 64, 1).unwrap();

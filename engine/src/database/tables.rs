@@ -78,18 +78,24 @@ impl Database {
         self.create_table(name, |disk, id| Store::create_of_rows(disk, id, &codec, &mut next))
     }
 
+    /// Refuses what no table could be made of at present: a name that cannot be one, or is taken. To be asked before a long fit.
+    ///
+    /// # Errors
+    /// As [`Database::create_embedding_table`] would say.
+    pub fn check_embedding_table_name(&self, name: &str) -> Result<(), OpenError> {
+        check_name(WHAT, name)?;
+        check_free(&locked(&self.inner.catalog), name)
+    }
+
     fn create_table(
         &self,
         name: &str,
         make: impl FnOnce(&OsDisk, u64) -> Result<(), TableError>,
     ) -> Result<EmbeddingTable, OpenError> {
-        check_name(WHAT, name)?;
+        self.check_embedding_table_name(name)?;
         let inner = &self.inner;
-        let mut catalog = locked(&inner.catalog);
-        check_free(&catalog, name)?;
-        let number = catalog.take_number();
         // Writing it may take long, and others go on meanwhile.
-        drop(catalog);
+        let number = locked(&inner.catalog).take_number();
         let path = inner.disk.root().join(table_folder_name(number));
         let made = (|| {
             fs::create_dir(&path).map_err(|error| StorageError::io(&path, "make a folder", error))?;

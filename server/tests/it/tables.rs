@@ -46,6 +46,10 @@ fn rows_may_lie_by_frequency() {
         assert!(answer.error().contains(expected), "{}", answer.error());
     }
     let made = fit("float", json!(frequencies)).result();
+    // Before anything is fitted: there is no such method.
+    let again = fit("none", json!(frequencies));
+    assert_eq!(again.status.as_u16(), 409);
+    assert!(again.error().contains("is there already"), "{}", again.error());
     assert_eq!((&made["bytes"], &made["ratio"]), (&json!(320), &json!(0.75)));
     let found = server.post(&of("/lookup"), json!({ "ids": [3, 19, 3] })).result();
     assert_eq!(found, json!({ "version": 0, "rows": [rows()[3], rows()[19], rows()[3]] }));

@@ -41,9 +41,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     interrupt::at_once()?;
     let (rows, dim) = load_f32(&args.input)?;
     let frequencies = args.frequencies.as_deref().map(read_ids).transpose()?;
+    let database = args.table.db.open_or_create(true)?;
+    database.check_embedding_table_name(&args.table.table)?;
     let input = FitInput::new(&rows, dim, frequencies.as_deref(), args.budget.0, args.seed)?;
     let table = fit_as(args.method, &input, &args.fields)?;
-    let database = args.table.db.open_or_create(true)?;
     let made = match frequencies.as_deref().filter(|_| args.by_frequency) {
         Some(frequencies) => {
             database.create_embedding_table_by_frequency(&args.table.table, &*table, frequencies)?

@@ -2,8 +2,7 @@
 
 use axum::response::Response;
 use axum::routing::MethodFilter;
-use nearline::EmbeddingTable;
-use nearline::embedding::{DIM_MAX, FitInput, SizeReport, Table, fit_as};
+use nearline::embedding::{DIM_MAX, FitInput, SizeReport, fit_as};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -72,9 +71,18 @@ fn fit(call: &Call, content: &Content) -> Result<Response, ApiError> {
     };
     let FitIn { method: name, budget, frequencies, by_frequency, fields, seed, .. } = request;
     check_budget(call, budget)?;
+    let (database, table) = (call.app.database(), call.name("table"));
+    // A fit may take long: what could not be made of it is refused before.
+    database.check_embedding_table_name(table)?;
+    if by_frequency && frequencies.is_none() {
+        return Err(ApiError::wrong_input("by_frequency: true without frequencies; expected one a row"));
+    }
     let input = FitInput::new(&values, dim, frequencies.as_deref(), budget, seed)?;
     let fitted = fit_as(method(&name)?, &input, &fields)?;
-    let made = create(call, &*fitted, by_frequency.then_some(frequencies.as_deref()))?;
+    let made = match frequencies.as_deref().filter(|_| by_frequency) {
+        Some(frequencies) => database.create_embedding_table_by_frequency(table, &*fitted, frequencies)?,
+        None => database.create_embedding_table(table, &*fitted)?,
+    };
     // With the places of rows, if there are any.
     let report = SizeReport { segments: made.stats()?.segments, ..fitted.bytes() };
     let out = json!({
@@ -85,19 +93,6 @@ fn fit(call: &Call, content: &Content) -> Result<Response, ApiError> {
         "ratio": report.ratio(),
     });
     call.respond::<Value>(out.into())
-}
-
-/// Makes the table of what was fitted; by frequency, if that is asked for: then there must be frequencies.
-fn create(
-    call: &Call,
-    fitted: &dyn Table,
-    by_frequency: Option<Option<&[u64]>>,
-) -> Result<EmbeddingTable, ApiError> {
-    let (database, name) = (call.app.database(), call.name("table"));
-    let Some(frequencies) = by_frequency else { return Ok(database.create_embedding_table(name, fitted)?) };
-    let frequencies = frequencies
-        .ok_or_else(|| ApiError::wrong_input("by_frequency: true without frequencies; expected one a row"))?;
-    Ok(database.create_embedding_table_by_frequency(name, fitted, frequencies)?)
 }
 
 /// Rows of values behind their ids, as bytes.

@@ -3,7 +3,8 @@
 //! ```text
 //! NEARLINE_DATASETS=FOLDER cargo run --release -p nearline-benches --example ctr -- [frappe|ml-100k] [fm|dlrm] [SEEDS] [METHOD]
 //! cargo run --release -p nearline-benches --example ctr -- plot < PRINTED > PICTURE.svg
-//! cargo test --release -p nearline-benches --example ctr
+//! cargo run --release -p nearline-benches --example ctr -- table < PRINTED > TABLE.md
+//! cargo test -p nearline-benches --example ctr
 //! ```
 //!
 //! A table of 16 values a row is the only thing compressed, and all of it is counted: codes, scales, codebooks, remaps. The
@@ -18,6 +19,7 @@ mod learner;
 mod methods;
 mod model;
 mod plot;
+mod printed;
 mod score;
 mod search;
 
@@ -28,6 +30,7 @@ use rayon::prelude::*;
 use learner::Parameters;
 use methods::{FITTED, TRAINED};
 use model::Kind;
+use printed::Printed;
 use score::{Score, Summary};
 use search::SEARCHED;
 
@@ -37,14 +40,16 @@ const RATIOS: [u64; 6] = [2, 5, 10, 20, 50, 100];
 /// Learning rates that are tried, once a method.
 const RATES: [f32; 2] = [0.003, 0.01];
 const FIRST_SCALE: f32 = 0.05;
+/// Columns that the name of a method has in what is printed.
+const NAME_WIDTH: usize = 24;
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let arg = |at: usize, usual: &'static str| args.get(at).map_or(usual, String::as_str).to_owned();
     let data = match arg(0, "frappe").as_str() {
-        "plot" => {
-            let printed = std::io::read_to_string(std::io::stdin())?;
-            print!("{}", plot::svg(&printed)?);
+        verb @ ("plot" | "table") => {
+            let printed = Printed::read(&std::io::read_to_string(std::io::stdin())?)?;
+            print!("{}", if verb == "plot" { plot::svg(&printed)? } else { printed.table()? });
             return Ok(());
         }
         "frappe" => data::frappe()?,
@@ -58,7 +63,10 @@ fn main() -> Result<()> {
     };
     let (seeds, only): (u64, String) = (arg(2, "3").parse()?, arg(3, ""));
     println!("{}: {} ids, {} fields, {}", data.name, data.ids, data.fields.len(), data.sizes());
-    println!("{:<24}{:>6}{:>10}  {:<18}{:<18}{:<18}", "method", "x", "bytes", "AUC", "log-loss", "AUC, rare");
+    println!(
+        "{:<NAME_WIDTH$}{:>6}{:>10}  {:<18}{:<18}{:<18}",
+        "method", "x", "bytes", "AUC", "log-loss", "AUC, rare"
+    );
     let plain = data.ids * DIM as u64 * 4;
     let whole = |seed, rate| {
         let table = Hash::new(data.ids, DIM, plain, FIRST_SCALE, seed)?;
@@ -71,14 +79,14 @@ fn main() -> Result<()> {
     let score =
         |table: &dyn Table, model: &model::Model| Score::of(model.predict(&data, table, &data.test), &data);
     let plain_scores: Vec<Score> = originals.iter().map(|(table, model, _)| score(&**table, model)).collect();
-    print("f32", plain, plain, &plain_scores);
+    print!("{}", line("f32", plain, plain, &plain_scores));
     for method in FITTED.iter().filter(|method| method.name.starts_with(&only)) {
         for ratio in RATIOS {
             let tables = originals.par_iter().enumerate().map(|(seed, (table, model, _))| {
                 let fitted = (method.fit)(&data, &**table, plain / ratio, seed as u64)?;
                 Ok((score(&*fitted, model), fitted.bytes().total()))
             });
-            report(method.name, ratio, plain, tables.collect());
+            print!("{}", report(method.name, ratio, plain, tables.collect()));
         }
     }
     for method in TRAINED.iter().filter(|method| method.name.starts_with(&only)) {
@@ -94,7 +102,7 @@ fn main() -> Result<()> {
                 let trained = model::fit(kind, &data, new(ratio, rate, seed)?, rate, seed);
                 Ok((score(&*trained.table, &trained.model), trained.table.bytes().total()))
             });
-            report(method.name, ratio, plain, runs.collect());
+            print!("{}", report(method.name, ratio, plain, runs.collect()));
         }
     }
     for (name, search) in SEARCHED.iter().filter(|(name, _)| name.starts_with(&only)) {
@@ -103,7 +111,7 @@ fn main() -> Result<()> {
                 let found = search(kind, &data, plain / ratio, rate, seed)?;
                 Ok((score(&*found.table, &found.model), found.table.bytes().total()))
             });
-            report(name, ratio, plain, runs.collect());
+            print!("{}", report(name, ratio, plain, runs.collect()));
         }
     }
     Ok(())
@@ -115,25 +123,25 @@ fn best(rates: [f32; 2], valid: impl Fn(f32) -> Result<f64> + Sync) -> Result<f3
     Ok(if losses[0] <= losses[1] { rates[0] } else { rates[1] })
 }
 
-fn report(name: &str, ratio: u64, plain: u64, runs: Result<Vec<(Score, u64)>>) {
+fn report(name: &str, ratio: u64, plain: u64, runs: Result<Vec<(Score, u64)>>) -> String {
     match runs {
         Ok(runs) => {
             let scores: Vec<Score> = runs.iter().map(|run| run.0).collect();
             // Where seeds lead to tables of different sizes, the largest counts.
             let bytes = runs.iter().map(|run| run.1).max().unwrap_or(0);
-            print(name, bytes, plain, &scores);
+            line(name, bytes, plain, &scores)
         }
-        Err(error) => println!("{name:<24}{ratio:>6}            {error}"),
+        Err(error) => format!("{name:<NAME_WIDTH$}{ratio:>6}            {error}\n"),
     }
 }
 
-fn print(name: &str, bytes: u64, plain: u64, scores: &[Score]) {
+fn line(name: &str, bytes: u64, plain: u64, scores: &[Score]) -> String {
     let summary = |of: fn(&Score) -> f64| Summary::of(scores.iter().map(of)).to_string();
-    println!(
-        "{name:<24}{:>6.1}{bytes:>10}  {:<18}{:<18}{:<18}",
+    format!(
+        "{name:<NAME_WIDTH$}{:>6.1}{bytes:>10}  {:<18}{:<18}{:<18}\n",
         plain as f64 / bytes as f64,
         summary(|score| score.auc),
         summary(|score| score.loss),
         summary(|score| score.rare),
-    );
+    )
 }

@@ -102,19 +102,19 @@ pub(crate) const TRAINED: &[Trained] = &[
         Mixed::fit(&FitInput::new(&rows, DIM, Some(&data.frequencies), budget, seed)?, &data.fields)
     }),
     trained!("TT-Rec", |data, budget, seed| TensorTrain::new(data.ids, DIM, budget, FIRST_SCALE, seed)),
-    trained!("DHE, 32 hashes", |data, budget, seed| DeepHash::new(data.ids, DIM, budget, 32, seed)),
-    trained!("MGQE", |data, budget, rate, seed| {
+    trained!("DHE", |data, budget, seed| DeepHash::new(data.ids, DIM, budget, 32, seed)),
+    trained!("MGQE, through its codes", |data, budget, rate, seed| {
         let rows = first_rows(data, seed)?;
         let table = Tiered::fit(&FitInput::new(&rows, DIM, Some(&data.frequencies), budget, seed)?)?;
         Tiers::new(table, rows, rate)
     }),
-    trained!("INT16, trained", |data, budget, rate, seed| {
+    trained!("INT16, on codes", |data, budget, rate, seed| {
         learner::on_grid(&first_rows(data, seed)?, 16, budget, rate, seed)
     }),
-    trained!("INT8, trained", |data, budget, rate, seed| {
+    trained!("INT8, on codes", |data, budget, rate, seed| {
         learner::on_grid(&first_rows(data, seed)?, 8, budget, rate, seed)
     }),
-    trained!("ALPT", |data, budget, rate, seed| {
+    trained!("ALPT, on codes", |data, budget, rate, seed| {
         learner::with_steps(&first_rows(data, seed)?, budget, rate, seed)
     }),
 ];

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+
+use crate::printed::{Method, Printed};
 
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 620.0;
@@ -18,18 +20,10 @@ const COLORS: [&str; 9] =
     ["#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e377c2", "#7f7f7f"];
 const DASHES: [&str; 3] = ["none", "7 3", "2 3"];
 
-/// A method: bytes and AUC at each ratio.
-struct Series {
-    name: String,
-    points: Vec<(f64, f64)>,
-}
-
-/// Draws the lines of a run, the first of which with figures is that of plain rows.
-pub(crate) fn svg(printed: &str) -> Result<String> {
-    let title = printed.lines().next().context("nothing was printed")?;
-    let mut all = series(printed);
-    anyhow::ensure!(all.len() > 1, "no figures of a method");
-    let plain = all.remove(0).points[0];
+/// Draws the figures of a run.
+pub(crate) fn svg(printed: &Printed) -> Result<String> {
+    let Printed { title, plain, methods } = printed;
+    let plain = (plain.bytes, plain.auc);
     let (low, high) = (plain.1 - (plain.1 - 0.5) * SHOWN, plain.1 + 0.004);
     let (least, most) = ((plain.0 / 120.0).log2(), (plain.0 * 1.1).log2());
     let x = |bytes: f64| LEFT + (bytes.log2() - least) / (most - least) * (RIGHT - LEFT);
@@ -62,54 +56,36 @@ pub(crate) fn svg(printed: &str) -> Result<String> {
     }
     let at = y(plain.1);
     writeln!(out, "<path d=\"M{LEFT} {at:.1}H{RIGHT}\" stroke=\"#222\" stroke-dasharray=\"9 5\"/>")?;
-    for (number, series) in all.iter().enumerate() {
-        draw(&mut out, number, series, &x, &y)?;
+    let drawn = methods.iter().filter(|method| method.figures.iter().any(Option::is_some));
+    for (number, method) in drawn.enumerate() {
+        draw(&mut out, number, method, &x, &y)?;
     }
     out.push_str("</svg>\n");
     Ok(out)
-}
-
-/// The methods that have figures, in their order.
-fn series(printed: &str) -> Vec<Series> {
-    let mut all: Vec<Series> = Vec::new();
-    for line in printed.lines() {
-        let Some((name, figures)) = line.split_at_checked(24) else { continue };
-        let figures: Vec<&str> = figures.split_whitespace().collect();
-        let number = |at: usize| figures.get(at).and_then(|text| text.parse::<f64>().ok());
-        // Ratio, bytes, AUC and its deviation.
-        let (Some(bytes), Some(auc), Some(true)) =
-            (number(1), number(2), figures.get(3).map(|deviation| deviation.starts_with('±')))
-        else {
-            continue;
-        };
-        match all.last_mut() {
-            Some(last) if last.name == name.trim() => last.points.push((bytes, auc)),
-            _ => all.push(Series { name: name.trim().to_owned(), points: vec![(bytes, auc)] }),
-        }
-    }
-    all
 }
 
 /// A line through its points, cut off at the panel, and its name beside that.
 fn draw(
     out: &mut String,
     number: usize,
-    series: &Series,
+    method: &Method,
     x: &impl Fn(f64) -> f64,
     y: &impl Fn(f64) -> f64,
 ) -> Result<()> {
     let (color, dash) = (COLORS[number % COLORS.len()], DASHES[number / COLORS.len() % DASHES.len()]);
     let style = format!("stroke=\"{color}\" stroke-width=\"1.6\" stroke-dasharray=\"{dash}\" fill=\"none\"");
+    let figures = method.figures.iter().flatten();
     let points: Vec<String> =
-        series.points.iter().map(|&(bytes, auc)| format!("{:.1},{:.1}", x(bytes), y(auc))).collect();
-    writeln!(out, "<g clip-path=\"url(#panel)\"><title>{}</title>", series.name)?;
+        figures.clone().map(|one| format!("{:.1},{:.1}", x(one.bytes), y(one.auc))).collect();
+    writeln!(out, "<g clip-path=\"url(#panel)\"><title>{}</title>", method.name)?;
     writeln!(out, "<polyline points=\"{}\" {style}/>", points.join(" "))?;
-    for &(bytes, auc) in &series.points {
-        writeln!(out, "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"2.6\" fill=\"{color}\"/>", x(bytes), y(auc))?;
+    for one in figures {
+        let (x, y) = (x(one.bytes), y(one.auc));
+        writeln!(out, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.6\" fill=\"{color}\"/>")?;
     }
     let (at, left) = (TOP + 6.0 + LINE * number as f64, RIGHT + 20.0);
     writeln!(out, "</g>\n<path d=\"M{left} {at}h30\" {style}/>")?;
-    writeln!(out, "<text x=\"{}\" y=\"{}\">{}</text>", left + 38.0, at + 4.0, series.name)?;
+    writeln!(out, "<text x=\"{}\" y=\"{}\">{}</text>", left + 38.0, at + 4.0, method.name)?;
     Ok(())
 }
 

@@ -12,9 +12,12 @@ fn rows_come_near_what_gradients_draw_them_to() {
     let data = made();
     let ids: Vec<u64> = (0..data.ids).chain(0..data.ids / 2).collect();
     let target = |id: u64, j: usize| (id * 31 + j as u64 * 17) as f32 % 29.0 / 29.0 - 0.5;
-    for (name, bytes) in
-        [("MGQE", None), ("INT16, trained", Some(32)), ("INT8, trained", Some(16)), ("ALPT", Some(20))]
-    {
+    for (name, bytes) in [
+        ("MGQE, through its codes", None),
+        ("INT16, on codes", Some(32)),
+        ("INT8, on codes", Some(16)),
+        ("ALPT, on codes", Some(20)),
+    ] {
         let method = TRAINED.iter().find(|method| method.name == name).unwrap();
         let mut learner = (method.new)(&data, BUDGET, 0.01, 0).unwrap();
         let mut step = || {
@@ -39,7 +42,7 @@ fn rows_come_near_what_gradients_draw_them_to() {
 #[test]
 fn codes_that_do_not_fit_are_refused() {
     let data = made();
-    for (name, bytes) in [("INT16, trained", 32), ("INT8, trained", 16), ("ALPT", 20)] {
+    for (name, bytes) in [("INT16, on codes", 32), ("INT8, on codes", 16), ("ALPT, on codes", 20)] {
         let method = TRAINED.iter().find(|method| method.name == name).unwrap();
         assert!((method.new)(&data, bytes * data.ids, 0.01, 0).is_ok(), "{name}");
         assert!((method.new)(&data, bytes * data.ids - 1, 0.01, 0).is_err(), "{name}");

@@ -85,7 +85,7 @@ pub(crate) fn made() -> Data {
         let (a, b, c) = (below(100), below(80), below(20));
         ([a, b, c].map(|id| id.to_string()).to_vec(), a % 2 == b % 2)
     };
-    let raw: Vec<(Vec<String>, bool)> = (0..24_000).map(row).collect();
+    let raw: Vec<(Vec<String>, bool)> = (0..8_000).map(row).collect();
     Data::new("made", &raw, |row| row as u64 % 10)
 }
 

@@ -3,9 +3,9 @@
 use crate::error::{IndexError, Result};
 
 use super::linear::{combine, directions, project};
-use super::rows::{RowCodec, Rows};
+use super::rows::{RowCodec, Rows, row_of};
 use super::segment::{Segment, Segments};
-use super::table::Method;
+use super::table::{Method, dot};
 use super::{FitInput, check_finite, check_len};
 
 /// Rows of `rank` factors in `f32`: a value is `Σ_k factor_k · basis[k][j]`.
@@ -92,5 +92,16 @@ impl RowCodec for LowRankCodec {
 
     fn decode(&self, row: &[u8], values: &mut [f32]) {
         combine(&bytemuck::pod_collect_to_vec::<u8, f32>(row), &self.basis, values);
+    }
+
+    /// Without decoding: the query is brought to the factors once.
+    fn products(&self, rows: &[u8], query: &[f32], ids: &[u64], out: &mut [f32]) {
+        let query: Vec<f32> =
+            self.basis.chunks_exact(self.dim).map(|direction| dot(query, direction)).collect();
+        let mut factors = vec![0.0; self.rank()];
+        for (&id, out) in ids.iter().zip(out) {
+            bytemuck::cast_slice_mut(&mut factors).copy_from_slice(row_of(rows, self.row_bytes(), id));
+            *out = dot(&query, &factors);
+        }
     }
 }

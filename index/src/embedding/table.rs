@@ -305,9 +305,25 @@ pub(super) fn add_row(row: &[f32], bag: &Bag<'_>, i: usize, out: &mut [f32]) {
     Kernel::best().pool_f32(bytemuck::cast_slice(row), &Bag::new(&[0], weight), out);
 }
 
-/// The product of two rows, added in order.
+/// The product of two rows: sixteen sums by position, added as a tree, which is the same on every processor.
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).fold(0.0, |sum, (x, y)| sum + x * y)
+    const LANES: usize = 16;
+    let ((wide_a, tail_a), (wide_b, tail_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut sums = [0.0; LANES];
+    for (a, b) in wide_a.iter().zip(wide_b) {
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    sums.iter_mut().zip(tail_a.iter().zip(tail_b)).for_each(|(sum, (a, b))| *sum += a * b);
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            sums[lane] += sums[lane + half];
+        }
+        half /= 2;
+    }
+    sums[0]
 }
 
 /// Makes a mean of a sum where one is asked for.

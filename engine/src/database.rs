@@ -5,6 +5,7 @@
 
 mod aliases;
 mod from_index;
+mod handles;
 mod in_place;
 mod leftovers;
 mod spaces;
@@ -14,7 +15,7 @@ mod tables;
 mod tests;
 mod verify;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
@@ -31,6 +32,8 @@ use crate::error::OpenError;
 use crate::folder;
 use crate::live_tier::{TierOptions, TierUse};
 use crate::schema::Schema;
+
+use handles::Handles;
 
 pub use aliases::AliasChange;
 pub use from_index::FromIndex;
@@ -64,8 +67,6 @@ const TIERS: usize = 2;
 const TIER_SEGMENTS: usize = 24;
 /// How long after a failure a live tier is made anew.
 const TIER_RETRY: Duration = Duration::from_secs(60);
-/// How often to look whether a collection is closed.
-const CLOSING: Duration = Duration::from_millis(1);
 
 const NAME_EXPECTED: &str =
     "1 to 255 letters, digits, or any of _ - . and space, the first a letter or digit";
@@ -178,9 +179,9 @@ impl DatabaseBuilder {
             disk,
             cache,
             catalog: Mutex::new(catalog),
-            open: Mutex::default(),
-            open_spaces: Mutex::default(),
-            open_tables: Mutex::default(),
+            open: Handles::default(),
+            open_spaces: Handles::default(),
+            open_tables: Handles::default(),
             tiers: Arc::new(AtomicUsize::new(TIERS)),
             keeping: Mutex::default(),
             lock: Arc::new(lock),
@@ -210,11 +211,11 @@ struct Inner {
     cache: Arc<BlockCache>,
     catalog: Mutex<Catalog>,
     /// Collections that somebody has open, by their folders.
-    open: Mutex<BTreeMap<String, std::sync::Weak<Handle>>>,
+    open: Handles<Handle>,
     /// Behaviour spaces likewise.
-    open_spaces: Mutex<BTreeMap<String, std::sync::Weak<crate::behavior::Handle>>>,
+    open_spaces: Handles<crate::behavior::Handle>,
     /// Embedding tables likewise.
-    open_tables: Mutex<BTreeMap<String, std::sync::Weak<crate::embedding_table::Inner>>>,
+    open_tables: Handles<crate::embedding_table::Inner>,
     /// How many more collections may have a live tier.
     tiers: Arc<AtomicUsize>,
     /// Held by who makes or drops a snapshot of all there is.
@@ -288,26 +289,10 @@ impl Database {
     /// Opens the collection in a folder.
     fn collection_in(&self, folder: &str, name: &str) -> Result<Collection, OpenError> {
         let inner = &self.inner;
-        loop {
-            let mut open = locked(&inner.open);
-            let known = open.get(folder);
-            if let Some(shared) = known.and_then(std::sync::Weak::upgrade) {
-                return Ok(Collection { shared });
-            }
-            let was_open = known.is_some();
-            match inner.open_folder(folder, name) {
-                // Another thread is just dropping the last handle, and waits for the maintenance to end.
-                Err(OpenError::InUse { .. }) if was_open => {
-                    drop(open);
-                    std::thread::sleep(CLOSING);
-                }
-                opened => {
-                    let collection = opened?;
-                    open.insert(folder.to_owned(), Arc::downgrade(&collection.shared));
-                    return Ok(collection);
-                }
-            }
-        }
+        let open = || Ok(inner.open_folder(folder, name)?.shared);
+        // A collection that is being closed waits for its maintenance to end.
+        let is_in_use = |error: &OpenError| matches!(error, OpenError::InUse { .. });
+        Ok(Collection { shared: inner.open.get_or_open(folder, open, is_in_use)? })
     }
 
     /// Bytes of memory that the database was given.
@@ -336,7 +321,7 @@ impl Database {
             catalog.aliases.retain(|_, target| target != name);
         })?;
         let folder = folder_name(entry.number);
-        if let Some(shared) = locked(&inner.open).remove(&folder).and_then(|shared| shared.upgrade()) {
+        if let Some(shared) = inner.open.remove(&folder) {
             shared.inner.mark_dropped();
         }
         // What cannot be removed now is, when the database opens.
@@ -365,9 +350,7 @@ impl Database {
                 .filter(|target| *target == from)
                 .for_each(|target| to.clone_into(target));
         })?;
-        if let Some(shared) =
-            locked(&inner.open).get(&folder_name(entry.number)).and_then(|shared| shared.upgrade())
-        {
+        if let Some(shared) = inner.open.get(&folder_name(entry.number)) {
             to.clone_into(&mut locked(&shared.inner.name));
         }
         Ok(())
@@ -422,16 +405,12 @@ impl Database {
             catalog.collections.remove(by);
             catalog.collections.insert(name.to_owned(), new);
         })?;
-        let open = |entry: Entry| {
-            locked(&inner.open).get(&folder_name(entry.number)).and_then(|open| open.upgrade())
-        };
-        if let Some(shared) = open(new) {
+        if let Some(shared) = inner.open.get(&folder_name(new.number)) {
             name.clone_into(&mut locked(&shared.inner.name));
         }
-        if let Some(shared) = open(old) {
+        if let Some(shared) = inner.open.remove(&folder_name(old.number)) {
             shared.inner.mark_dropped();
         }
-        locked(&inner.open).remove(&folder_name(old.number));
         // What cannot be removed now is, when the database opens.
         let _ = folder::remove(&path(old));
         Ok(())

@@ -1,11 +1,11 @@
 //! Behaviour spaces of a database.
 
 use std::fs;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use nearline_storage::{Disk, OsDisk, StorageError};
 
-use super::{CLOSING, Database, Inner, check_name, locked, store_id};
+use super::{Database, Inner, check_name, locked, store_id};
 use crate::behavior::{BehaviorError, BehaviorOptions, BehaviorSpace, Handle, Inner as Space, Limits};
 use crate::catalog::Entry;
 use crate::collection::snapshot_folder;
@@ -64,28 +64,16 @@ impl Database {
         let entry = locked(&inner.catalog).spaces.get(name).copied();
         let missing = || OpenError::Missing { what: WHAT, name: name.to_owned() };
         let folder = space_folder_name(entry.ok_or_else(missing)?.number);
-        loop {
-            let mut open = locked(&inner.open_spaces);
-            let known = open.get(&folder);
-            if let Some(inner) = known.and_then(Weak::upgrade) {
-                return Ok(BehaviorSpace { inner });
-            }
-            let was_open = known.is_some();
-            match inner.open_space(&folder) {
-                // Another thread is just dropping the last handle.
-                Err(StorageError::Locked { .. }) if was_open => {
-                    drop(open);
-                    std::thread::sleep(CLOSING);
-                }
-                Err(StorageError::Locked { dir }) => return Err(OpenError::InUse { dir }),
-                opened => {
-                    let space = Arc::new(Handle::new(opened?));
-                    open.insert(folder, Arc::downgrade(&space));
-                    // A build goes on where it was.
-                    space.resume()?;
-                    return Ok(BehaviorSpace { inner: space });
-                }
-            }
+        let open = || {
+            let space = Arc::new(Handle::new(inner.open_space(&folder)?));
+            // A build goes on where it was.
+            space.resume()?;
+            Ok(space)
+        };
+        let is_in_use = |error: &StorageError| matches!(error, StorageError::Locked { .. });
+        match inner.open_spaces.get_or_open(&folder, open, is_in_use) {
+            Err(StorageError::Locked { dir }) => Err(OpenError::InUse { dir }),
+            opened => Ok(BehaviorSpace { inner: opened? }),
         }
     }
 
@@ -147,7 +135,7 @@ impl Database {
             catalog.spaces.remove(name);
         })?;
         let folder = space_folder_name(entry.number);
-        locked(&inner.open_spaces).remove(&folder);
+        inner.open_spaces.remove(&folder);
         // What cannot be removed now is, when the database opens.
         let _ = fs::remove_dir_all(inner.disk.root().join(&folder));
         Ok(())

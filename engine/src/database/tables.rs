@@ -1,12 +1,12 @@
 //! Embedding tables of a database.
 
 use std::fs;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use nearline_index::embedding::{Dynamic, RowCodec, Rule, Table, Train};
 use nearline_storage::{Disk, OsDisk, StorageError};
 
-use super::{CLOSING, Database, Inner, check_name, locked, store_id};
+use super::{Database, Inner, check_name, locked, store_id};
 use crate::catalog::{Catalog, Entry};
 use crate::embedding_table::{EmbeddingTable, Inner as Store, Limits, Source, TableError};
 use crate::error::OpenError;
@@ -126,26 +126,10 @@ impl Database {
         let entry = locked(&inner.catalog).tables.get(name).copied();
         let missing = || OpenError::Missing { what: WHAT, name: name.to_owned() };
         let folder = table_folder_name(entry.ok_or_else(missing)?.number);
-        loop {
-            let mut open = locked(&inner.open_tables);
-            let known = open.get(&folder);
-            if let Some(inner) = known.and_then(Weak::upgrade) {
-                return Ok(EmbeddingTable { inner });
-            }
-            let was_open = known.is_some();
-            match inner.open_table(&folder) {
-                // Another thread is just dropping the last handle.
-                Err(TableError::Storage(error)) if was_open && is_locked(&error) => {
-                    drop(open);
-                    std::thread::sleep(CLOSING);
-                }
-                opened => {
-                    let table = Arc::new(opened.map_err(wrong_table)?);
-                    open.insert(folder, Arc::downgrade(&table));
-                    return Ok(EmbeddingTable { inner: table });
-                }
-            }
-        }
+        let open = || Ok(Arc::new(inner.open_table(&folder)?));
+        let is_in_use = |error: &TableError| matches!(error, TableError::Storage(error) if matches!(**error, StorageError::Locked { .. }));
+        let opened = inner.open_tables.get_or_open(&folder, open, is_in_use);
+        Ok(EmbeddingTable { inner: opened.map_err(wrong_table)? })
     }
 
     /// Reads every byte of a table and checks it.
@@ -172,7 +156,7 @@ impl Database {
             catalog.tables.remove(name);
         })?;
         let folder = table_folder_name(entry.number);
-        locked(&inner.open_tables).remove(&folder);
+        inner.open_tables.remove(&folder);
         // What cannot be removed now is, when the database opens.
         let _ = fs::remove_dir_all(inner.disk.root().join(&folder));
         Ok(())
@@ -199,10 +183,6 @@ fn check_free(catalog: &Catalog, name: &str) -> Result<(), OpenError> {
 
 pub(super) fn table_folder_name(number: u64) -> String {
     format!("table.{number:06}")
-}
-
-fn is_locked(error: &StorageError) -> bool {
-    matches!(error, StorageError::Locked { .. })
 }
 
 pub(super) fn wrong_table(error: TableError) -> OpenError {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use nearline_index::IndexError;
 use nearline_storage::StorageError;
 
+use crate::embedding_table::TableError;
 use crate::field::FieldType;
 use crate::filter::FilterError;
 use crate::path::PathError;
@@ -52,6 +53,9 @@ pub enum OpenError {
         /// What would be right.
         expected: String,
     },
+    /// An embedding table that cannot be, or not so.
+    #[error(transparent)]
+    Table(TableError),
     /// Another process, or another handle of this one, has the folder open.
     #[error("{}: in use by another process or handle; close it there first", .dir.display())]
     InUse {

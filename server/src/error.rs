@@ -162,6 +162,7 @@ impl From<OpenError> for ApiError {
             error @ (OpenError::Name { .. } | OpenError::Schema { .. }) => Self::wrong_input(error),
             error @ OpenError::InUse { .. } => Self::busy(error),
             OpenError::Storage(error) => Self::storage(&error),
+            OpenError::Table(error) => error.into(),
             // Of an archive that was sent.
             OpenError::Source(error) => Self::wrong_input(error),
             error => Self::internal(error),

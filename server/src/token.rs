@@ -76,7 +76,7 @@ pub(crate) struct Granted {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "access: expected \"m\", \"r\" or a list of collections")]
 enum Access {
     Global(Global),
     Collections(Vec<OfCollection>),

@@ -137,6 +137,7 @@ fn of_opening(error: &OpenError) -> Exit {
         OpenError::Missing { .. } | OpenError::Schema { .. } | OpenError::Source(_) => Exit::BadInput,
         OpenError::Name { .. } | OpenError::Exists { .. } | OpenError::InUse { .. } => Exit::Usage,
         OpenError::Storage(error) => of_own_files(error),
+        OpenError::Table(error) => of_table(error),
         OpenError::Index(error) => of_index(error),
         _ => Exit::Internal,
     }

@@ -94,13 +94,13 @@ fn deep_light(kind: Kind, data: &Data, budget: u64, rate: f32, seed: u64) -> Res
     best.context("no epoch with so many zeros")
 }
 
-/// Rows learn from training data, for some epochs their factors from validation; then rows alone, until that gets no better.
+/// Rows learn from training data, for some epochs their factors from validation; then what is left of rows times factors learns
+/// on, until that gets no better.
 fn auto_srh(kind: Kind, data: &Data, budget: u64, rate: f32, seed: u64) -> Result<Found> {
     let kept = kept(data, budget)?;
     let mut training = Training::new(kind, data, plain(data, rate, seed)?, rate, seed);
     let mut saliency = Saliency::new(&data.frequencies, DIM, GROUPS)?;
-    let mut best = None;
-    for epoch in 0..EPOCHS {
+    for epoch in 0..WARM_UP + SEARCHED_EPOCHS {
         let valid = shuffled(&data.valid, seed, epoch);
         let mut of_factors = valid.chunks(BATCH).cycle();
         for batch in shuffled(&data.train, seed, epoch).chunks(BATCH) {
@@ -109,7 +109,7 @@ fn auto_srh(kind: Kind, data: &Data, budget: u64, rate: f32, seed: u64) -> Resul
             let (mut of_rows, of_weights) = training.model.gradients(data, batch, &rows);
             saliency.scale(&ids, &mut of_rows)?;
             training.move_by(&ids, &of_rows, &of_weights);
-            if (WARM_UP..WARM_UP + SEARCHED_EPOCHS).contains(&epoch) {
+            if epoch >= WARM_UP {
                 let batch = of_factors.next().context("no rows for validation")?;
                 let (ids, rows) = training.rows(data, batch);
                 let mut products = rows.clone();
@@ -118,11 +118,25 @@ fn auto_srh(kind: Kind, data: &Data, budget: u64, rate: f32, seed: u64) -> Resul
                 saliency.step(&ids, &rows, &of_rows, FACTOR_RATE, PULL)?;
             }
         }
-        if epoch >= WARM_UP + SEARCHED_EPOCHS {
-            let rows = saliency.fold(&rows_of(&*training.learner.table)?)?;
-            if is_over(&mut best, Sparse::prune(&rows, DIM, kept)?, &training.model, data) {
-                break;
+    }
+    let rows = saliency.fold(&rows_of(&*training.learner.table)?)?;
+    let rows = rows_of(&Sparse::prune(&rows, DIM, kept)?)?;
+    for (id, row) in (0..).zip(rows.chunks_exact(DIM)) {
+        training.learner.table.row_mut(0, id).copy_from_slice(row);
+    }
+    let is_zero = |id: u64, j: usize| rows[id as usize * DIM + j] == 0.0;
+    let mut best = None;
+    for epoch in WARM_UP + SEARCHED_EPOCHS..EPOCHS {
+        for batch in shuffled(&data.train, seed, epoch).chunks(BATCH) {
+            training.step(data, batch);
+            for &id in batch.iter().flat_map(|&row| data.row(row)) {
+                let row = training.learner.table.row_mut(0, id).iter_mut().enumerate();
+                row.filter(|(j, _)| is_zero(id, *j)).for_each(|(_, value)| *value = 0.0);
             }
+        }
+        let table = Sparse::prune(&rows_of(&*training.learner.table)?, DIM, kept)?;
+        if is_over(&mut best, table, &training.model, data) {
+            break;
         }
     }
     best.context("no epoch after the search")

@@ -190,12 +190,8 @@ pub(super) fn wrong_table(error: TableError) -> OpenError {
         TableError::Storage(error) => match Arc::try_unwrap(error) {
             Ok(StorageError::Locked { dir }) => OpenError::InUse { dir },
             Ok(error) => error.into(),
-            Err(shared) => wrong(&shared.to_string()),
+            Err(shared) => OpenError::Storage(shared),
         },
-        other => wrong(&other.to_string()),
+        other => OpenError::Table(other),
     }
-}
-
-fn wrong(found: &str) -> OpenError {
-    OpenError::Schema { found: found.to_owned(), expected: "a table".to_owned() }
 }

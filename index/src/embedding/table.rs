@@ -164,18 +164,18 @@ impl<'a> Bags<'a> {
     /// weights than of ids, or one is no number.
     pub fn new(ids: &'a [u64], offsets: &'a [u64], weights: Option<&'a [f32]>) -> Result<Self> {
         let bad = |found: String, expected: &str| Err(IndexError::input("offsets of bags", found, expected));
-        if offsets.first() != Some(&0) {
-            return bad(format!("begin with {:?}", offsets.first()), "0, and one more than there are bags");
+        let (Some(&first), Some(&last)) = (offsets.first(), offsets.last()) else {
+            return bad("none".to_owned(), "0, and one more than there are bags");
+        };
+        if first != 0 {
+            return bad(format!("begin with {first}"), "0, and one more than there are bags");
         }
         if let Some(at) = offsets.windows(2).position(|pair| pair[0] > pair[1]) {
             let found = format!("{} after {} at offset {}", offsets[at + 1], offsets[at], at + 1);
             return bad(found, "offsets that do not decrease");
         }
-        if offsets.last() != Some(&(ids.len() as u64)) {
-            return bad(
-                format!("end with {:?}", offsets.last()),
-                &format!("the number of ids, {}", ids.len()),
-            );
+        if last != ids.len() as u64 {
+            return bad(format!("end with {last}"), &format!("the number of ids, {}", ids.len()));
         }
         if let Some(weights) = weights {
             check_len("weights of ids", weights.len(), ids.len())?;

@@ -49,7 +49,10 @@ struct CommonIn {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected {size, distance, …}, or an object of such by name")]
+#[serde(
+    untagged,
+    expecting = "expected {size, distance: Cosine, Dot, Euclid or Manhattan, …}, or an object of such by name"
+)]
 enum VectorsIn {
     One(Box<VectorIn>),
     Named(BTreeMap<String, VectorIn>),

@@ -20,6 +20,7 @@ pub(crate) struct FilterIn {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct MinShouldIn {
     conditions: Vec<ConditionIn>,
     min_count: usize,
@@ -27,7 +28,7 @@ struct MinShouldIn {
 
 /// A condition: the members say which it is.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct ConditionIn {
     key: Option<String>,
     r#match: Option<MatchIn>,
@@ -50,7 +51,7 @@ pub(crate) struct ConditionIn {
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 struct MatchIn {
     value: Option<Scalar>,
     text: Option<String>,
@@ -78,7 +79,7 @@ enum Scalars {
 
 /// Bounds: numbers, or moments.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 struct RangeIn {
     gt: Option<BoundIn>,
     gte: Option<BoundIn>,
@@ -94,7 +95,7 @@ enum BoundIn {
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 struct CountIn {
     gt: Option<u64>,
     gte: Option<u64>,
@@ -110,41 +111,48 @@ enum IsIn {
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct PlaceIn {
     lon: f64,
     lat: f64,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct BoxIn {
     top_left: PlaceIn,
     bottom_right: PlaceIn,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct RadiusIn {
     center: PlaceIn,
     radius: f64,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct RingIn {
     points: Vec<PlaceIn>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct PolygonIn {
     exterior: RingIn,
     interiors: Option<Vec<RingIn>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct SliceIn {
     total: u32,
     index: u32,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct NestedIn {
     key: String,
     filter: FilterIn,
@@ -399,6 +407,10 @@ mod tests {
         let deep = |levels| r#"{"must":"#.repeat(levels) + r#"{"has_id":[1]}"# + &"}".repeat(levels);
         for (text, part) in [
             (r#"{"musts":[]}"#.to_owned(), "unknown field `musts`"),
+            (r#"{"must":[{"key":"a","mach":{"value":1}}]}"#.to_owned(), "unknown field `mach`"),
+            (r#"{"must":{"key":"a","match":{"value":1,"ayn":[2]}}}"#.to_owned(), "unknown field `ayn`"),
+            (r#"{"must":{"key":"a","range":{"gt":1,"less":2}}}"#.to_owned(), "unknown field `less`"),
+            (r#"{"must":{"nested":{"key":"a","filters":{}}}}"#.to_owned(), "unknown field `filters`"),
             (r#"{"must":[{}]}"#.to_owned(), "a condition without"),
             (r#"{"must":[{"key":"a"}]}"#.to_owned(), "at least one field condition"),
             (r#"{"must":[{"key":"a","match":{"value":1.5}}]}"#.to_owned(), "a string, an integer or a bool"),

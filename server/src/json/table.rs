@@ -106,10 +106,10 @@ impl From<RuleIn> for Rule {
     }
 }
 
-/// The method of a name.
-pub(crate) fn method(name: &str) -> Result<Method, ApiError> {
-    Method::from_name(name).ok_or_else(|| {
-        let names: Vec<&str> = Method::ALL.iter().map(|method| method.name()).collect();
+/// The method of a name, one of those that can be asked for here.
+pub(crate) fn method(name: &str, of: &[Method]) -> Result<Method, ApiError> {
+    Method::from_name(name).filter(|method| of.contains(method)).ok_or_else(|| {
+        let names: Vec<&str> = of.iter().map(|method| method.name()).collect();
         ApiError::wrong_input(format_args!("method: {name:?}; expected one of {}", names.join(", ")))
     })
 }

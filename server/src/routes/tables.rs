@@ -7,7 +7,7 @@ mod write;
 
 use axum::routing::MethodFilter;
 use nearline::EmbeddingTable;
-use nearline::embedding::{Method, start_as};
+use nearline::embedding::{Method, STARTED, start_as};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -85,7 +85,7 @@ fn check_budget(call: &Call, bytes: u64) -> Result<(), ApiError> {
 
 fn create(call: &Call, request: TableIn) -> Answer<Value> {
     check_budget(call, request.budget)?;
-    let method = method(&request.method)?;
+    let method = method(&request.method, &[&STARTED[..], &[Method::Dynamic]].concat())?;
     if method == Method::Dynamic {
         let started = request.dynamic()?;
         let made = call.app.database().create_dynamic_table(call.name("table"), &started)?;

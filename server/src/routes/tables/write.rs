@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use axum::routing::MethodFilter;
-use nearline::embedding::{DIM_MAX, FitInput, SizeReport, fit_as};
+use nearline::embedding::{DIM_MAX, FITTED, FitInput, SizeReport, fit_as};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -78,7 +78,7 @@ fn fit(call: &Call, content: &Content) -> Result<Response, ApiError> {
         return Err(ApiError::wrong_input("by_frequency: true without frequencies; expected one a row"));
     }
     let input = FitInput::new(&values, dim, frequencies.as_deref(), budget, seed)?;
-    let fitted = fit_as(method(&name)?, &input, &fields)?;
+    let fitted = fit_as(method(&name, &FITTED)?, &input, &fields)?;
     let made = match frequencies.as_deref().filter(|_| by_frequency) {
         Some(frequencies) => database.create_embedding_table_by_frequency(table, &*fitted, frequencies)?,
         None => database.create_embedding_table(table, &*fitted)?,

@@ -83,13 +83,13 @@ pub use segment::{Dtype, Segment, Segments, SizeReport};
 pub use sparse::Sparse;
 pub use step::{StepCodec, StepTraining};
 pub use supernet::{Supernet, SupernetRules};
-pub use table::{AHEAD, Bags, Method, Pool, Table};
+pub use table::{Method, Pool, Table};
 pub use tensor_train::{DigitOrder, TensorTrain};
 pub use thresholds::Thresholds;
 pub use tiered::{Tiered, TieredTraining};
 pub use uniform::UniformCodec;
 
-pub use crate::kernel::Bag;
+pub use crate::kernel::{AHEAD, Bag, Bags};
 pub use crate::vector::DIM_MAX;
 
 use crate::error::{IndexError, Result};

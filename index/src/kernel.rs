@@ -24,7 +24,7 @@ use std::sync::OnceLock;
 
 use half::f16;
 
-pub use pool::{Bag, CentroidRows, CodeRows};
+pub use pool::{AHEAD, Bag, Bags, CentroidRows, CodeRows};
 
 /// Centroids that are laid side by side in one panel.
 pub const PANEL: usize = 16;
@@ -324,7 +324,7 @@ impl Kernel {
     /// 1 without weights. Meanwhile the rows that come are asked for.
     ///
     /// # Panics
-    /// When there is no row of one of the ids, or too few weights (as for the next five).
+    /// When there is no row of one of the ids, or too few weights (as for the next six).
     pub fn pool_f32(self, rows: &[u8], bag: &Bag<'_>, out: &mut [f32]) {
         dispatch!(self.pool_f32(rows, bag, out));
     }
@@ -342,6 +342,11 @@ impl Kernel {
     /// Adds rows of codes to `out`, in their order: `out_j = fma(w·scale, code_j, out_j + w·bias)`.
     pub fn pool_codes(self, rows: &CodeRows<'_>, bag: &Bag<'_>, out: &mut [f32]) {
         dispatch!(self.pool_codes(rows, bag, out));
+    }
+
+    /// The same sums of bags from zeros, back to back, `dim` values each, whatever `out` holds.
+    pub fn sum_codes(self, rows: &CodeRows<'_>, bags: &Bags<'_>, dim: usize, out: &mut [f32]) {
+        dispatch!(self.sum_codes(rows, bags, dim, out));
     }
 
     /// Adds rows of centroids to `out`, in their order: `out_j = fma(w, x_j, out_j)`.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::error::{IndexError, Result};
-use crate::kernel::{Bag, Kernel};
+use crate::kernel::{AHEAD, Bag, Bags, Kernel};
 
 use super::segment::Segment;
-use super::table::{AHEAD, Bags, Method, Pool, Table, add_row, check_ids, dot, finish};
+use super::table::{Method, Pool, Table, add_row, check_ids, dot, finish};
 use super::{FitInput, check_finite, check_len};
 
 /// How one row becomes bytes and back. What rows share is in the codec.
@@ -34,6 +34,14 @@ pub trait RowCodec: Send + Sync + std::fmt::Debug {
         for (i, &id) in bag.ids.iter().enumerate() {
             self.decode(row_of(rows, self.row_bytes(), id), &mut values);
             add_row(&values, bag, i, out);
+        }
+    }
+
+    /// The sums of bags, back to back, whatever `out` holds. Ids and lengths were checked.
+    fn sum(&self, rows: &[u8], bags: &Bags<'_>, out: &mut [f32]) {
+        out.fill(0.0);
+        for (bag, out) in bags.iter().zip(out.chunks_exact_mut(self.dim())) {
+            self.add(rows, &bag, out);
         }
     }
 
@@ -197,11 +205,11 @@ impl<C: RowCodec> Table for Rows<C> {
     fn pool(&self, bags: &Bags<'_>, pool: Pool, out: &mut [f32]) -> Result<()> {
         check_ids(bags.ids(), self.rows())?;
         check_len("bags to fill", out.len(), bags.len() * self.dim())?;
-        out.fill(0.0);
         self.prefetch(bags.first());
-        for (bag, out) in bags.iter().zip(out.chunks_exact_mut(self.dim())) {
-            self.add(&bag, out);
-            finish(pool, bag.ids.len(), out);
+        self.codec.sum(self.row_bytes(), bags, out);
+        if pool == Pool::Mean {
+            let pairs = bags.iter().zip(out.chunks_exact_mut(self.dim()));
+            pairs.for_each(|(bag, out)| finish(pool, bag.ids.len(), out));
         }
         Ok(())
     }
@@ -238,6 +246,10 @@ impl<C: RowCodec + ?Sized> RowCodec for Arc<C> {
 
     fn add(&self, rows: &[u8], bag: &Bag<'_>, out: &mut [f32]) {
         (**self).add(rows, bag, out);
+    }
+
+    fn sum(&self, rows: &[u8], bags: &Bags<'_>, out: &mut [f32]) {
+        (**self).sum(rows, bags, out);
     }
 
     fn products(&self, rows: &[u8], query: &[f32], ids: &[u64], out: &mut [f32]) {

@@ -3,7 +3,7 @@
 use half::f16;
 
 use crate::error::{IndexError, Result};
-use crate::kernel::{Bag, CodeRows, Kernel};
+use crate::kernel::{Bag, Bags, CodeRows, Kernel};
 
 use super::FitInput;
 use super::rows::{RowCodec, Rows};
@@ -179,12 +179,15 @@ impl RowCodec for RowwiseCodec {
     }
 
     fn decode(&self, row: &[u8], values: &mut [f32]) {
-        values.fill(0.0);
-        self.add(row, &Bag::new(&[0], None), values);
+        self.sum(row, &Bags { ids: &[0], offsets: &[0, 1], weights: None }, values);
     }
 
     fn add(&self, rows: &[u8], bag: &Bag<'_>, out: &mut [f32]) {
         Kernel::best().pool_codes(&self.layout(rows), bag, out);
+    }
+
+    fn sum(&self, rows: &[u8], bags: &Bags<'_>, out: &mut [f32]) {
+        Kernel::best().sum_codes(&self.layout(rows), bags, self.dim, out);
     }
 
     /// Without decoding: `scale·Σ q_j·code_j + bias·Σ q_j`.

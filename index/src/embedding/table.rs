@@ -1,7 +1,7 @@
 //! What all tables answer.
 
 use crate::error::{IndexError, Result};
-use crate::kernel::{Bag, Kernel};
+use crate::kernel::{Bag, Bags, Kernel};
 
 use super::check_len;
 use super::segment::{Segment, SizeReport};
@@ -144,17 +144,6 @@ pub enum Pool {
     Mean,
 }
 
-/// Rows are asked for so many ids before they are added: from 24 on memory answers soon enough, and caches still hold them.
-pub const AHEAD: usize = 24;
-
-/// Bags of ids, one after another.
-#[derive(Clone, Copy, Debug)]
-pub struct Bags<'a> {
-    ids: &'a [u64],
-    offsets: &'a [u64],
-    weights: Option<&'a [f32]>,
-}
-
 impl<'a> Bags<'a> {
     /// Bag `i` has the ids from `offsets[i]` to `offsets[i + 1]`: there is one offset more than bags. Ids may have
     /// weights.
@@ -197,22 +186,6 @@ impl<'a> Bags<'a> {
     /// All ids.
     pub fn ids(&self) -> &'a [u64] {
         self.ids
-    }
-
-    /// Each bag, and with it the ids [`AHEAD`] places later.
-    pub fn iter(&self) -> impl Iterator<Item = Bag<'a>> {
-        let (ids, weights) = (self.ids, self.weights);
-        let later = |at: usize| (at + AHEAD).min(ids.len());
-        self.offsets.windows(2).map(move |pair| {
-            let range = pair[0] as usize..pair[1] as usize;
-            let coming = &ids[later(range.start)..later(range.end)];
-            Bag { ids: &ids[range.clone()], weights: weights.map(|weights| &weights[range]), coming }
-        })
-    }
-
-    /// The ids that come before any of [`Bags::iter`].
-    pub(super) fn first(&self) -> &'a [u64] {
-        &self.ids[..AHEAD.min(self.ids.len())]
     }
 }
 
@@ -336,6 +309,12 @@ pub(super) fn finish(pool: Pool, ids: usize, out: &mut [f32]) {
 
 /// Refuses ids that are no row's.
 pub(super) fn check_ids(ids: &[u64], rows: u64) -> Result<()> {
+    // Several at a time: none is out of range if no id, and none of these differences, has its highest bit set.
+    let last = rows.wrapping_sub(1);
+    let bits = ids.iter().fold(0, |bits, &id| bits | id | last.wrapping_sub(id));
+    if bits >> 63 == 0 {
+        return Ok(());
+    }
     match ids.iter().position(|&id| id >= rows) {
         Some(at) => {
             let found = format!("{} at place {at}", ids[at]);

@@ -13,7 +13,7 @@ pub(super) use super::codes::{
 pub(super) use super::hadamard::{multiply, pairs, rotate, wide_steps};
 pub(super) use super::pool::{
     code_products, pool_bf16, pool_bf16_from, pool_centroids, pool_centroids_from, pool_codes,
-    pool_codes_from, pool_f16, pool_f16_from, pool_f32, pool_f32_from, prefetch_rows,
+    pool_codes_from, pool_f16, pool_f16_from, pool_f32, pool_f32_from, prefetch_rows, sum_codes,
 };
 use super::{PANEL, Sums, TILE_PANELS, TILE_QUERIES, Tile};
 

@@ -5,6 +5,37 @@ use half::f16;
 
 use super::generic::{LANES, fold, widen_one};
 
+/// Rows are asked for so many ids before they are added: from 24 on memory answers soon enough, and caches still hold them.
+pub const AHEAD: usize = 24;
+
+/// Bags of ids, one after another.
+#[derive(Clone, Copy, Debug)]
+pub struct Bags<'a> {
+    pub(crate) ids: &'a [u64],
+    /// Bag `i` has the ids from `offsets[i]` to `offsets[i + 1]`.
+    pub(crate) offsets: &'a [u64],
+    pub(crate) weights: Option<&'a [f32]>,
+}
+
+impl<'a> Bags<'a> {
+    /// Each bag, and with it the ids [`AHEAD`] places later.
+    #[inline(always)]
+    pub fn iter(&self) -> impl Iterator<Item = Bag<'a>> {
+        let (ids, weights) = (self.ids, self.weights);
+        let later = |at: usize| (at + AHEAD).min(ids.len());
+        self.offsets.windows(2).map(move |pair| {
+            let range = pair[0] as usize..pair[1] as usize;
+            let coming = &ids[later(range.start)..later(range.end)];
+            Bag { ids: &ids[range.clone()], weights: weights.map(|weights| &weights[range]), coming }
+        })
+    }
+
+    /// The ids that come before any of [`Bags::iter`].
+    pub(crate) fn first(&self) -> &'a [u64] {
+        &self.ids[..AHEAD.min(self.ids.len())]
+    }
+}
+
 /// The ids of one bag, whose rows are added.
 #[derive(Debug, Clone, Copy)]
 pub struct Bag<'a> {
@@ -153,6 +184,14 @@ fn pool_values<const N: usize>(
 #[inline(always)]
 pub(super) fn pool_codes(rows: &CodeRows<'_>, bag: &Bag<'_>, out: &mut [f32]) {
     pool_codes_from(0, rows, bag, out);
+}
+
+#[inline(always)]
+pub(super) fn sum_codes(rows: &CodeRows<'_>, bags: &Bags<'_>, dim: usize, out: &mut [f32]) {
+    out.fill(0.0);
+    for (bag, out) in bags.iter().zip(out.chunks_exact_mut(dim)) {
+        pool_codes(rows, &bag, out);
+    }
 }
 
 #[inline(always)]

@@ -11,11 +11,12 @@ use half::f16;
 
 use super::lanes::{nibble_bits, signs, turns, word};
 use super::{
-    Bag, CODE_BLOCK, CentroidRows, CodeRows, GRID_STEPS, GridSums, SignTerms, Sums, TILE_PANELS,
+    Bag, Bags, CODE_BLOCK, CentroidRows, CodeRows, GRID_STEPS, GridSums, SignTerms, Sums, TILE_PANELS,
     TILE_QUERIES, Tile, generic,
 };
 
 mod pool;
+mod pool_wide;
 
 macro_rules! isa {
     ($(#[$doc:meta])* $isa:ident, $module:ident, $by_hand:ident, $features:literal, [$($feature:tt),+]) => {
@@ -68,13 +69,14 @@ macro_rules! isa {
             wrap!($module, pool_f16(rows: &[u8], bag: &Bag<'_>, out: &mut [f32]));
             wrap!($module, pool_bf16(rows: &[u8], bag: &Bag<'_>, out: &mut [f32]));
             wrap!($module, pool_codes(rows: &CodeRows<'_>, bag: &Bag<'_>, out: &mut [f32]));
+            wrap!($module, sum_codes(rows: &CodeRows<'_>, bags: &Bags<'_>, dim: usize, out: &mut [f32]));
             wrap!($module, pool_centroids(rows: &CentroidRows<'_>, bag: &Bag<'_>, out: &mut [f32]));
             wrap!($module, code_products(rows: &CodeRows<'_>, ids: &[u64], query: &[f32], out: &mut [f32]));
         }
 
         mod $module {
             use super::*;
-            pub(super) use super::$by_hand::{code_dot, fastscan, pool_codes, rotate, up_to};
+            pub(super) use super::$by_hand::{code_dot, fastscan, pool_codes, rotate, sum_codes, up_to};
             pub(super) use super::pool::{pool_bf16, pool_centroids, pool_f16, pool_f32};
             compiled!($features, tile(panels: &[f32], queries: &[&[f32]; TILE_QUERIES], out: &mut Tile<TILE_PANELS, TILE_QUERIES>));
             compiled!($features, row(panels: &[f32], query: &[f32], out: &mut [f32]));
@@ -168,6 +170,8 @@ macro_rules! by_lower_bits {
 mod avx512_by_hand {
     /// Compilers make scattered writes of these loops if there are instructions for them.
     pub(super) use super::avx2_by_hand::rotate;
+    pub(super) use super::pool::pool_codes;
+    pub(super) use super::pool_wide::sum_codes;
     use super::*;
 
     #[target_feature(enable = "avx512f")]
@@ -186,75 +190,9 @@ mod avx512_by_hand {
 
     #[target_feature(enable = "avx512f")]
     #[inline]
-    fn store_f32(sums: __m512, out: &mut [f32; 16]) {
+    pub(super) fn store_f32(sums: __m512, out: &mut [f32; 16]) {
         // SAFETY: there is room for 16 values; the instruction asks for no alignment.
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), sums) }
-    }
-
-    /// 64 sums stay in registers while the rows of a bag go by; what is left over of a row goes the way of AVX2.
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-    pub(super) fn pool_codes(rows: &CodeRows<'_>, bag: &Bag<'_>, out: &mut [f32]) {
-        match (rows.bits, rows.is_wide) {
-            (8, true) => pool_wide::<8, true>(rows, bag, out),
-            (8, false) => pool_wide::<8, false>(rows, bag, out),
-            (4, false) => pool_wide::<4, false>(rows, bag, out),
-            (2, false) => pool_wide::<2, false>(rows, bag, out),
-            _ => return pool::pool_codes_from(0, rows, bag, out),
-        }
-        pool::pool_codes_from(out.len() / 64 * 64, rows, bag, out);
-    }
-
-    #[target_feature(enable = "avx512f,avx2,f16c")]
-    #[inline]
-    fn pool_wide<const BITS: usize, const IS_WIDE: bool>(
-        rows: &CodeRows<'_>,
-        bag: &Bag<'_>,
-        out: &mut [f32],
-    ) {
-        let all = |lanes| _mm512_broadcastss_ps(_mm256_castps256_ps128(lanes));
-        for (chunk, out) in out.as_chunks_mut::<64>().0.iter_mut().enumerate() {
-            let parts = out.as_chunks_mut::<16>().0;
-            let mut sums =
-                [load_f32(&parts[0]), load_f32(&parts[1]), load_f32(&parts[2]), load_f32(&parts[3])];
-            let first = rows.codes + chunk * 8 * BITS;
-            for (i, &id) in bag.ids.iter().enumerate() {
-                pool::ask(rows.bytes, rows.stride, bag.coming.get(i), first, 8 * BITS);
-                let weight = _mm512_set1_ps(bag.weights.map_or(1.0, |weights| weights[i]));
-                let row = rows.row(id);
-                let [scale, bias] = pool::params::<IS_WIDE>(&row[rows.params..]);
-                let (scale, bias) = (_mm512_mul_ps(weight, all(scale)), _mm512_mul_ps(weight, all(bias)));
-                let codes = &row[first..][..8 * BITS];
-                for (part, sum) in sums.iter_mut().enumerate() {
-                    let values = _mm512_cvtepi32_ps(lanes::<BITS>(&codes[part * 2 * BITS..][..2 * BITS]));
-                    *sum = _mm512_fmadd_ps(scale, values, _mm512_add_ps(*sum, bias));
-                }
-            }
-            parts.iter_mut().zip(sums).for_each(|(out, sum)| store_f32(sum, out));
-        }
-    }
-
-    /// The next sixteen codes.
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    fn lanes<const BITS: usize>(codes: &[u8]) -> __m512i {
-        match BITS {
-            8 => {
-                let (low, high) = (word::<8>(codes), word::<8>(&codes[8..]));
-                _mm512_cvtepu8_epi32(_mm_set_epi64x(high.cast_signed(), low.cast_signed()))
-            }
-            4 => {
-                let halves = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
-                let turns = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
-                let words = _mm512_set1_epi64(word::<8>(codes).cast_signed());
-                let words = _mm512_srlv_epi32(_mm512_permutexvar_epi32(halves, words), turns);
-                _mm512_and_si512(words, _mm512_set1_epi32(15))
-            }
-            _ => {
-                let turns = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-                let words = _mm512_srlv_epi32(_mm512_set1_epi32(word::<4>(codes) as i32), turns);
-                _mm512_and_si512(words, _mm512_set1_epi32(3))
-            }
-        }
     }
 
     #[target_feature(enable = "avx512f")]
@@ -389,7 +327,7 @@ mod avx512_by_hand {
 }
 
 mod avx2_by_hand {
-    pub(super) use super::pool::pool_codes;
+    pub(super) use super::pool::{pool_codes, sum_codes};
     use super::*;
 
     #[target_feature(enable = "avx2")]

@@ -3,6 +3,7 @@
 use half::{bf16, f16};
 use proptest::prelude::*;
 
+use super::super::table::check_ids;
 use super::super::*;
 use super::values;
 use crate::kernel::{CentroidRows, CodeRows, Kernel};
@@ -60,6 +61,12 @@ fn check(
     Ok(())
 }
 
+/// Numbers of all sizes, and such as lie around what has one bit.
+fn number() -> impl Strategy<Value = u64> {
+    let around = (0u32..64, 0u64..3).prop_map(|(bit, up)| (1u64 << bit).wrapping_add(up).wrapping_sub(1));
+    prop_oneof![around, (any::<u64>(), 0u32..64).prop_map(|(number, bits)| number >> bits)]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 128 }))]
 
@@ -88,6 +95,15 @@ proptest! {
             (weight * scale).mul_add(f32::from(code), sum + weight * bias)
         };
         check(&bag, dim, term, |kernel, out| kernel.pool_codes(&rows, &bag, out))?;
+        let offsets = [0, count / 3, count / 3, count].map(|at| at as u64);
+        let bags = Bags::new(&ids, &offsets, weights.as_deref()).unwrap();
+        let mut expected = vec![0.0; 3 * dim];
+        bags.iter().zip(expected.chunks_exact_mut(dim)).for_each(|(bag, out)| naive(&bag, out, term));
+        for kernel in Kernel::available() {
+            let mut out = vec![f32::NAN; 3 * dim];
+            kernel.sum_codes(&rows, &bags, dim, &mut out);
+            prop_assert_eq!(bits(&out), bits(&expected), "sums by {}", kernel.name());
+        }
     }
 
     #[test]
@@ -145,6 +161,11 @@ proptest! {
             kernel.code_products(&rows, &ids, &query, &mut out);
             prop_assert_eq!(bits(&out), bits(&expected), "{}", kernel.name());
         }
+    }
+
+    #[test]
+    fn ids_out_of_range(ids in prop::collection::vec(number(), 0..9), rows in number()) {
+        prop_assert_eq!(check_ids(&ids, rows).is_ok(), ids.iter().all(|&id| id < rows));
     }
 
     /// Whatever is asked for ahead, bags of a table are the sums of its rows.

@@ -63,6 +63,14 @@ pub(super) fn pool_codes(rows: &CodeRows<'_>, bag: &Bag<'_>, out: &mut [f32]) {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn sum_codes(rows: &CodeRows<'_>, bags: &Bags<'_>, dim: usize, out: &mut [f32]) {
+    out.fill(0.0);
+    for (bag, out) in bags.iter().zip(out.chunks_exact_mut(dim)) {
+        pool_codes(rows, &bag, out);
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn pool_codes_from(first: usize, rows: &CodeRows<'_>, bag: &Bag<'_>, out: &mut [f32]) {
     let first = match (rows.bits, rows.is_wide) {
         (8, true) => by_registers!(first, out, add_codes::<8, true>(rows, bag)),
@@ -238,7 +246,7 @@ fn unpack<const BITS: usize>(codes: &[u8]) -> Sixteen {
 /// Scale and bias in all lanes.
 #[target_feature(enable = "avx2,f16c")]
 #[inline]
-pub(super) fn params<const IS_WIDE: bool>(bytes: &[u8]) -> [__m256; 2] {
+fn params<const IS_WIDE: bool>(bytes: &[u8]) -> [__m256; 2] {
     if IS_WIDE {
         let lanes = |bytes: &[u8]| _mm256_set1_ps(f32::from_bits(word::<4>(bytes) as u32));
         return [lanes(bytes), lanes(&bytes[4..])];

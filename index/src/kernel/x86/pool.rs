@@ -41,7 +41,15 @@ macro_rules! by_registers {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn pool_f32(rows: &[u8], bag: &Bag<'_>, out: &mut [f32]) {
-    let first = by_registers!(0, out, add_values::<F32>(rows, bag));
+    let mut first = by_registers!(0, out, add_values::<F32>(rows, bag));
+    if out.len() - first >= 8 {
+        add_eight(rows, bag, first, out);
+        first += 8;
+    }
+    if out.len() - first >= 4 {
+        add_four(rows, bag, first, out);
+        first += 4;
+    }
     generic::pool_f32_from(first, rows, bag, out);
 }
 
@@ -85,9 +93,11 @@ pub(super) fn pool_codes_from(first: usize, rows: &CodeRows<'_>, bag: &Bag<'_>, 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn pool_centroids(rows: &CentroidRows<'_>, bag: &Bag<'_>, out: &mut [f32]) {
     let first = match (rows.width, rows.per_part, rows.is_packed) {
+        (2, 256, false) => by_registers!(0, out, add_centroids::<2, 256>(rows, bag)),
         (4, 256, false) => by_registers!(0, out, add_centroids::<4, 256>(rows, bag)),
         (8, 256, false) => by_registers!(0, out, add_centroids::<8, 256>(rows, bag)),
         (16, 256, false) => by_registers!(0, out, add_centroids::<16, 256>(rows, bag)),
+        (2, 16, true) => by_registers!(0, out, add_centroids::<2, 16>(rows, bag)),
         (4, 16, true) => by_registers!(0, out, add_centroids::<4, 16>(rows, bag)),
         (8, 16, true) => by_registers!(0, out, add_centroids::<8, 16>(rows, bag)),
         (16, 16, true) => by_registers!(0, out, add_centroids::<16, 16>(rows, bag)),
@@ -122,6 +132,37 @@ fn add_values<const KIND: usize, const N: usize>(rows: &[u8], bag: &Bag<'_>, fir
         }
     }
     store_sums(sums, first, out);
+}
+
+/// The same for eight values of `f32`.
+#[target_feature(enable = "avx2,fma")]
+fn add_eight(rows: &[u8], bag: &Bag<'_>, first: usize, out: &mut [f32]) {
+    let stride = out.len() * 4;
+    let out = &mut out[first..].as_chunks_mut().0[0];
+    let mut sums = load_f32(out);
+    for (i, &id) in bag.ids.iter().enumerate() {
+        let weight = _mm256_set1_ps(bag.weights.map_or(1.0, |weights| weights[i]));
+        let values = &rows[id as usize * stride..][..stride][first * 4..].as_chunks().0[0];
+        sums = _mm256_fmadd_ps(weight, _mm256_castsi256_ps(load(values)), sums);
+    }
+    store_f32(sums, out);
+}
+
+/// The same for four.
+#[target_feature(enable = "avx2,fma")]
+fn add_four(rows: &[u8], bag: &Bag<'_>, first: usize, out: &mut [f32]) {
+    let stride = out.len() * 4;
+    let out = &mut out[first..].as_chunks_mut::<4>().0[0];
+    let mut sums = _mm_castsi128_ps(load_half(&bytemuck::cast(*out)));
+    for (i, &id) in bag.ids.iter().enumerate() {
+        let weight = _mm_set1_ps(bag.weights.map_or(1.0, |weights| weights[i]));
+        let values = &rows[id as usize * stride..][..stride][first * 4..].as_chunks().0[0];
+        sums = _mm_fmadd_ps(weight, _mm_castsi128_ps(load_half(values)), sums);
+    }
+    *out = bytemuck::cast([
+        _mm_cvtsd_f64(_mm_castps_pd(sums)),
+        _mm_cvtsd_f64(_mm_castps_pd(_mm_movehl_ps(sums, sums))),
+    ]);
 }
 
 /// `out_j = fma(w·scale, code_j, out_j + w·bias)`.
@@ -261,6 +302,13 @@ fn params<const IS_WIDE: bool>(bytes: &[u8]) -> [__m256; 2] {
 fn eight<const WIDTH: usize, const PER_PART: usize>(centroids: &[f32], codes: &[u8], at: usize) -> __m256 {
     if WIDTH >= 8 {
         return load_f32(&centroids[place::<WIDTH, PER_PART>(codes, at)..].as_chunks().0[0]);
+    }
+    if WIDTH == 2 {
+        let two = |at: usize| {
+            let values = &centroids[place::<WIDTH, PER_PART>(codes, at)..].as_chunks::<2>().0[0];
+            bytemuck::cast::<[f32; 2], i64>(*values)
+        };
+        return _mm256_castsi256_ps(_mm256_set_epi64x(two(at + 6), two(at + 4), two(at + 2), two(at)));
     }
     let four = |at: usize| {
         let values = &centroids[place::<WIDTH, PER_PART>(codes, at)..][..4];

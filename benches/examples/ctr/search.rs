@@ -21,8 +21,9 @@ const SEARCHED_EPOCHS: usize = 4;
 /// Steps between prunings, and groups of rows, as in the comparison of the methods.
 const EVERY: u64 = 10;
 const GROUPS: usize = 6;
-/// How factors move; the pull is that of L1. The comparison's rate, 0.001, is one for data of many more steps.
-const FACTOR_RATE: f32 = 0.05;
+/// How factors move; the pull is that of L1. The first rate is that of the comparison, whose data has many more steps;
+/// validation says which is best.
+const FACTOR_RATES: [f32; 3] = [0.001, 0.01, 0.05];
 const PULL: f32 = 1e-5;
 
 /// What a search has found: the best on validation.
@@ -94,10 +95,17 @@ fn deep_light(kind: Kind, data: &Data, budget: u64, rate: f32, seed: u64) -> Res
     best.context("no epoch with so many zeros")
 }
 
-/// Rows learn from training data, for some epochs their factors from validation; then what is left of rows times factors learns
-/// on, until that gets no better.
+/// The best on validation of what factors find that move slowly or faster.
 fn auto_srh(kind: Kind, data: &Data, budget: u64, rate: f32, seed: u64) -> Result<Found> {
     let kept = kept(data, budget)?;
+    let found = FACTOR_RATES.map(|of_factors| weighed(kind, data, kept, of_factors, rate, seed));
+    let all: Vec<Found> = found.into_iter().collect::<Result<_>>()?;
+    all.into_iter().min_by(|a, b| a.valid.total_cmp(&b.valid)).context("no rate was tried")
+}
+
+/// Rows learn from training data, for some epochs their factors from validation; then what is left of rows times factors learns
+/// on, until that gets no better.
+fn weighed(kind: Kind, data: &Data, kept: usize, factor_rate: f32, rate: f32, seed: u64) -> Result<Found> {
     let mut training = Training::new(kind, data, plain(data, rate, seed)?, rate, seed);
     let mut saliency = Saliency::new(&data.frequencies, DIM, GROUPS)?;
     for epoch in 0..WARM_UP + SEARCHED_EPOCHS {
@@ -115,7 +123,7 @@ fn auto_srh(kind: Kind, data: &Data, budget: u64, rate: f32, seed: u64) -> Resul
                 let mut products = rows.clone();
                 saliency.scale(&ids, &mut products)?;
                 let (of_rows, _) = training.model.gradients(data, batch, &products);
-                saliency.step(&ids, &rows, &of_rows, FACTOR_RATE, PULL)?;
+                saliency.step(&ids, &rows, &of_rows, factor_rate, PULL)?;
             }
         }
     }

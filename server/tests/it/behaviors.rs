@@ -389,17 +389,18 @@ fn an_epoch_is_made_built_asked_and_dropped() {
     // One at a time; and it lacks items.
     let refused = server.post(&of("/epochs"), wanted);
     assert!(refused.error().contains("epoch 2 is being made"));
-    let stage_is = |stage: &str| {
+    let becomes = |is_so: &dyn Fn(&Value) -> bool| {
         for _ in 0..2_000 {
-            if epochs()[1]["stage"] == stage {
+            if is_so(&epochs()[1]) {
                 return true;
             }
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
         false
     };
+    let stage_is = |stage: &str| becomes(&|epoch| epoch["stage"] == stage);
     server.post(&of("/epochs/2/build"), json!(null)).result();
-    assert!(stage_is("filling"));
+    assert!(becomes(&|epoch| epoch["stage"] == "filling" && epoch["failure"].is_string()));
     let failure = epochs()[1]["failure"].as_str().unwrap_or_default().to_owned();
     assert!(failure.contains("has no vector in epoch 2"), "{failure}");
     let vectors = [[1., 0.5]; 4];

@@ -4,7 +4,8 @@
 //! [`nearline_index::embedding`], which says what a method is.
 //!
 //! - `file`: the segments on disk, rows by the page; `manifest`: which file is live; `record`: a write in the log.
-//! - `row_store`: rows in memory and on the disk, `remap`: by frequency; `shared`: rows that ids share;
+//! - `row_store`: rows in memory and on the disk, `remap`: by frequency; `shared`: rows that ids share; `runs`: rows
+//!   that are runs of values;
 //! - `levels`: a table whose levels are in memory as far as is wanted.
 //! - `content`: what of it is in memory, and what becomes of a write; `store`: what is open.
 
@@ -16,6 +17,7 @@ mod manifest;
 mod record;
 mod remap;
 mod row_store;
+mod runs;
 mod shared;
 mod store;
 #[cfg(test)]
@@ -48,7 +50,8 @@ pub struct TableStats {
     pub version: u64,
     /// What a lookup needs, by segment, in bytes.
     pub segments: Vec<(String, u64)>,
-    /// Rows in memory; the others are read when they are asked for.
+    /// Rows in memory; the others are read when they are asked for. Where rows are runs of values, as many as there would be if
+    /// each had the same share of its values in memory.
     pub resident_rows: u64,
     /// Rows changed since the file was written; they are in memory too.
     pub changed_rows: u64,

@@ -15,7 +15,8 @@ use super::levels::Levels;
 use super::record::Write;
 use super::remap::REMAP;
 use super::row_store::RowStore;
-use super::shared::SharedRows;
+use super::runs::{RunRows, open_whole};
+use super::shared::{SharedRows, write_served};
 
 /// Names of the optimizer's segments begin so.
 const STATE: &str = "state";
@@ -27,6 +28,8 @@ pub(super) enum Content {
     Rows(RowStore),
     /// Rows that stand alone, of which ids share some.
     Shared(SharedRows),
+    /// Rows that are runs of values, of which some are in memory.
+    Runs(RunRows),
     /// A table that does not change.
     Fixed(Arc<dyn Table>),
     /// A table in training.
@@ -48,6 +51,12 @@ impl Content {
         // The places of ids are the file's, not the method's.
         let segments = file.segments_named(|name| remap.is_none() || name != REMAP)?;
         if file.row_bytes() > 0 || remap.is_some() {
+            if remap.is_none() && head.method.is_of_runs() {
+                return Ok(match RunRows::load(&file, &segments, resident_bytes)? {
+                    Some(runs) => Self::Runs(runs),
+                    None => Self::Fixed(open_whole(&file, segments)?.into()),
+                });
+            }
             if remap.is_none()
                 && let Some(shared) = SharedRows::load(&file, &segments, resident_bytes)?
             {
@@ -76,6 +85,7 @@ impl Content {
         match self {
             Self::Rows(store) => store.rows,
             Self::Shared(shared) => shared.head().rows,
+            Self::Runs(runs) => runs.head().rows,
             Self::Fixed(table) => table.rows(),
             Self::Trained(table, _) => table.rows(),
             Self::Dynamic(table) => table.own_rows(),
@@ -103,6 +113,7 @@ impl Content {
         match self {
             Self::Rows(store) => store.hot.dim(),
             Self::Shared(shared) => shared.head().dim,
+            Self::Runs(runs) => runs.head().dim,
             Self::Fixed(table) => table.dim(),
             Self::Trained(table, _) => table.dim(),
             Self::Dynamic(table) => table.dim(),
@@ -123,6 +134,7 @@ impl Content {
             Self::Dynamic(table) => Ok(answer(&**table, ids)?),
             Self::Levels(levels) => Ok(answer(&*levels.table, ids)?),
             Self::Rows(store) => store.ask(ids, answer),
+            Self::Runs(runs) => runs.ask(ids, answer),
             Self::Shared(shared) => shared.ask(ids, answer),
         }
     }
@@ -207,6 +219,7 @@ impl Content {
         let method = match self {
             Self::Rows(store) => store.hot.method(),
             Self::Shared(shared) => shared.head().method,
+            Self::Runs(runs) => runs.head().method,
             Self::Fixed(table) => table.method(),
             Self::Trained(table, _) => table.method(),
             Self::Dynamic(table) => table.method(),
@@ -228,8 +241,9 @@ impl Content {
                 out.finish(&Head { method, rows: store.rows, dim: codec.dim(), params, training: None })
             }
             Self::Shared(shared) => shared.write(out),
+            Self::Runs(runs) => runs.write(out),
             Self::Fixed(table) => {
-                write_segments(&mut out, &**table)?;
+                write_served(&mut out, &**table)?;
                 out.finish(&head_of(&**table, None))
             }
             Self::Trained(table, optimizer) => {
@@ -261,6 +275,7 @@ impl Content {
                 std::iter::once(("rows".to_owned(), rows)).chain(remap).chain(shared).collect()
             }
             Self::Shared(shared) => shared.bytes(),
+            Self::Runs(runs) => runs.bytes(),
             Self::Fixed(table) => table.bytes().segments,
             Self::Trained(table, _) => table.bytes().segments,
             Self::Dynamic(table) => table.bytes().segments,
@@ -277,6 +292,7 @@ impl Content {
         };
         match self {
             Self::Shared(shared) => shared.segments(),
+            Self::Runs(runs) => runs.segments(),
             Self::Fixed(table) => Ok(table.segments().into_iter().map(owned).collect()),
             Self::Trained(table, _) => Ok(table.segments().into_iter().map(owned).collect()),
             Self::Dynamic(table) => Ok(table.segments().into_iter().map(owned).collect()),
@@ -294,6 +310,7 @@ impl Content {
         match self {
             Self::Rows(store) => (store.hot.method(), store.hot.params()),
             Self::Shared(shared) => (shared.head().method, shared.head().params.clone()),
+            Self::Runs(runs) => (runs.head().method, runs.head().params.clone()),
             Self::Fixed(table) => (table.method(), table.params()),
             Self::Trained(table, _) => (table.method(), table.params()),
             Self::Dynamic(table) => (table.method(), table.params()),
@@ -306,6 +323,7 @@ impl Content {
         match self {
             Self::Rows(store) => store.file.reads(),
             Self::Shared(shared) => shared.store.file.reads(),
+            Self::Runs(runs) => runs.file.reads(),
             _ => (0, 0),
         }
     }
@@ -315,6 +333,7 @@ impl Content {
         match self {
             Self::Rows(store) => (store.hot.rows(), store.changed.len() as u64),
             Self::Shared(shared) => (shared.store.hot.rows(), 0),
+            Self::Runs(runs) => (runs.resident(), 0),
             _ => (self.rows(), 0),
         }
     }

@@ -69,6 +69,29 @@ pub(super) struct TableFile {
     read_bytes: AtomicU64,
 }
 
+/// Rows that lie one after another, and where their bytes go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// The first of them.
+    pub(super) first: u64,
+    /// How many they are.
+    pub(super) len: u64,
+    /// Where their bytes begin in what is filled.
+    pub(super) at: usize,
+}
+
+/// What of an extent goes where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Piece {
+    /// The extent's number.
+    number: u64,
+    /// Where it begins among the bytes of its rows.
+    from: usize,
+    bytes: usize,
+    /// Where it begins in what is filled.
+    at: usize,
+}
+
 /// How many rows are in an extent, and its bytes.
 fn packing(row_bytes: usize) -> (usize, usize) {
     let extent = extent_bytes(&[row_bytes]);
@@ -320,39 +343,47 @@ impl TableFile {
         self.rows.map_or(0, |(_, row_bytes)| row_bytes)
     }
 
+    /// How many rows an extent has that is full.
+    pub(super) fn rows_per_extent(&self) -> u64 {
+        packing(self.row_bytes().max(1)).0 as u64
+    }
+
     /// Reads rows `from..to`, back to back, many extents in flight.
     pub(super) fn read_rows(&self, from: u64, to: u64, out: &mut Vec<u8>) -> Result<(), StorageError> {
-        let (row_bytes, start) = (self.row_bytes(), out.len());
-        let per_extent = packing(row_bytes.max(1)).0 as u64;
-        out.resize(start + (to - from) as usize * row_bytes, 0);
-        let numbers: Vec<u64> = (from / per_extent..to.div_ceil(per_extent)).collect();
-        self.each_extent(&numbers, |at, bytes| {
-            let first = numbers[at] * per_extent;
-            let (low, high) = (from.max(first), to.min(first + per_extent));
-            let taken = &bytes[(low - first) as usize * row_bytes..(high - first) as usize * row_bytes];
-            out[start + (low - from) as usize * row_bytes..][..taken.len()].copy_from_slice(taken);
+        let at = out.len();
+        out.resize(at + (to - from) as usize * self.row_bytes(), 0);
+        self.read_runs(&[Wanted { first: from, len: to - from, at }], out)
+    }
+
+    /// Reads runs of rows, which are in the file: each extent once, however much of it is wanted, all of them in flight together
+    /// as far as the window goes.
+    pub(super) fn read_runs(&self, wanted: &[Wanted], out: &mut [u8]) -> Result<(), StorageError> {
+        let mut pieces = self.pieces(wanted);
+        pieces.sort_unstable();
+        let groups: Vec<&[Piece]> = pieces.chunk_by(|a, b| a.number == b.number).collect();
+        let numbers: Vec<u64> = groups.iter().map(|group| group[0].number).collect();
+        self.each_extent(&numbers, |at, rows| {
+            for piece in groups[at] {
+                out[piece.at..][..piece.bytes].copy_from_slice(&rows[piece.from..][..piece.bytes]);
+            }
         })
     }
 
-    /// Reads rows by their places, all of them in flight together as far as the window goes; `take` gets each place's number
-    /// among `places`, and its bytes.
-    pub(super) fn read_places(
-        &self,
-        places: &[(u64, usize)],
-        mut take: impl FnMut(usize, &[u8]),
-    ) -> Result<(), StorageError> {
-        let row_bytes = self.row_bytes();
-        let per_extent = packing(row_bytes.max(1)).0 as u64;
-        let mut sorted: Vec<(u64, usize)> = places.to_vec();
-        sorted.sort_unstable();
-        let groups: Vec<&[(u64, usize)]> =
-            sorted.chunk_by(|a, b| a.0 / per_extent == b.0 / per_extent).collect();
-        let numbers: Vec<u64> = groups.iter().map(|group| group[0].0 / per_extent).collect();
-        self.each_extent(&numbers, |at, bytes| {
-            for &(row, place) in groups[at] {
-                take(place, &bytes[(row % per_extent) as usize * row_bytes..][..row_bytes]);
+    /// Runs cut where extents end.
+    fn pieces(&self, wanted: &[Wanted]) -> Vec<Piece> {
+        let (row_bytes, per_extent) = (self.row_bytes(), self.rows_per_extent());
+        let mut pieces = Vec::with_capacity(wanted.len());
+        for run in wanted {
+            let (mut first, mut at, end) = (run.first, run.at, run.first + run.len);
+            while first < end {
+                let (number, before) = (first / per_extent, first % per_extent);
+                let rows = (per_extent - before).min(end - first);
+                let bytes = rows as usize * row_bytes;
+                pieces.push(Piece { number, from: before as usize * row_bytes, bytes, at });
+                (first, at) = (first + rows, at + bytes);
             }
-        })
+        }
+        pieces
     }
 
     /// Reads extents of rows by their numbers, in any order; `take` gets which of `numbers` it is, and its rows.

@@ -8,7 +8,7 @@ use nearline_index::embedding::{AHEAD, RowCodec, Rows, Table};
 use nearline_storage::StorageError;
 
 use super::error::TableError;
-use super::file::{TableFile, TableFileWriter};
+use super::file::{TableFile, TableFileWriter, Wanted};
 
 /// Rows written to a new file at a time.
 const WRITTEN_ROWS: u64 = 1 << 15;
@@ -122,12 +122,11 @@ impl RowStore {
                 None if place < self.hot.rows() => {
                     out.copy_from_slice(&self.hot.row_bytes()[place as usize * row_bytes..][..row_bytes]);
                 }
-                None => cold.push((place, at)),
+                None => cold.push(Wanted { first: place, len: 1, at: at * row_bytes }),
             }
         }
         if !cold.is_empty() {
-            self.file
-                .read_places(&cold, |at, row| bytes[at * row_bytes..][..row_bytes].copy_from_slice(row))?;
+            self.file.read_runs(&cold, &mut bytes)?;
         }
         Ok(Rows::from_bytes(codec, bytes)?)
     }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use nearline_index::embedding::{Dtype, FloatCodec, FloatType, Method, Rows, Segment, Table};
+use nearline_index::embedding::{Dtype, FloatCodec, FloatType, Method, Rows, Segment, Table, is_values};
 use nearline_storage::{ReadRange, StorageError};
 
 use super::error::TableError;
@@ -44,18 +44,27 @@ fn row_segments(method: Method) -> &'static [&'static str] {
     }
 }
 
-/// Writes the segments of a table that is served; rows, its own or those that ids share, by the page.
+/// Writes the segments of a table that is served: by the page rows, its own or those that ids share, and the values that rows are
+/// runs of; then the others.
 pub(super) fn write_served(out: &mut TableFileWriter, table: &dyn Table) -> Result<(), StorageError> {
-    let (segments, row_bytes) = (table.segments(), table.dim() * size_of::<f32>());
-    let is_rows = |segment: &&Segment<'_>| row_segments(table.method()).contains(&&*segment.name);
-    for name in row_segments(table.method()) {
-        let rows = segments.iter().filter(|segment| segment.name == *name);
-        rows.into_iter().try_for_each(|segment| out.rows(row_bytes, &segment.bytes))?;
+    let segments = table.segments();
+    for segment in &segments {
+        if let Some(row_bytes) = row_bytes(table, segment) {
+            out.rows(row_bytes, &segment.bytes)?;
+        }
     }
-    segments.iter().filter(|segment| !is_rows(segment)).try_for_each(|segment| match &*segment.name {
-        "rows" => out.rows(segment.width, &segment.bytes),
-        _ => out.segment(segment),
-    })
+    let mut others = segments.iter().filter(|segment| row_bytes(table, segment).is_none());
+    others.try_for_each(|segment| out.segment(segment))
+}
+
+/// Bytes of a row of a segment that lies by the page, a value being one where rows are runs of them; nothing of any other.
+fn row_bytes(table: &dyn Table, segment: &Segment<'_>) -> Option<usize> {
+    match &*segment.name {
+        "rows" => Some(segment.width),
+        name if row_segments(table.method()).contains(&name) => Some(table.dim() * size_of::<f32>()),
+        name if is_values(table.method(), name) => Some(segment.dtype.bytes()),
+        _ => None,
+    }
 }
 
 impl Places {

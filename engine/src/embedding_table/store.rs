@@ -233,7 +233,9 @@ impl Inner {
         next.write(&*self.disk)?;
         let old = std::mem::replace(&mut writer.manifest, next);
         // What is not in memory is read from the file that is live.
-        if let Content::Rows(_) | Content::Shared(_) | Content::Levels(_) = &version.content {
+        if let Content::Rows(_) | Content::Shared(_) | Content::Runs(_) | Content::Levels(_) =
+            &version.content
+        {
             let content = load(&*self.disk, &writer.manifest, self.limits)?;
             *self.version.write().unwrap_or_else(PoisonError::into_inner) =
                 Arc::new(Version { lsn: writer.manifest.lsn, content });

@@ -6,6 +6,7 @@ mod dynamic;
 mod kill;
 mod levels;
 mod rows;
+mod runs;
 mod shared;
 
 use std::sync::Arc;

@@ -4,7 +4,9 @@ use crate::error::{IndexError, Result};
 use crate::random::Random;
 
 use super::gradients::{Gradients, Shape, Train};
-use super::segment::{Segment, Segments};
+use super::runs::{Run, Runs, ValuePart};
+use super::segment::{Dtype, Segment, Segments};
+use super::signed_runs::{SignedRuns, turn};
 use super::table::{Method, Table};
 use super::{FitInput, uniform_values};
 
@@ -17,10 +19,78 @@ const LANE: u64 = 0x2b5;
 /// nothing is shared and nothing lost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cyclic {
+    layout: CyclicLayout,
+    array: Vec<f32>,
+}
+
+/// Where in the array the values of a row are, and their signs.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct CyclicLayout {
     rows: u64,
     dim: usize,
     seed: u64,
-    array: Vec<f32>,
+    /// Values of the array.
+    len: u64,
+}
+
+impl CyclicLayout {
+    /// Nothing if there is no such table.
+    pub(super) fn open(rows: u64, dim: usize, params: &[u64], len: u64) -> Option<Self> {
+        let [seed] = *params else { return None };
+        rows.checked_mul(dim as u64)?;
+        (len > 0).then_some(Self { rows, dim, seed, len })
+    }
+}
+
+impl SignedRuns for CyclicLayout {
+    /// The runs of a row: one more wherever the array ends, or a round does.
+    fn each_run(&self, id: u64, mut take: impl FnMut(Run)) {
+        let hashes = Random::new(self.seed, LANE + 1);
+        let first = id * self.dim as u64;
+        let (mut round, mut done) = (first / self.len, first % self.len);
+        let mut wanted = self.dim as u64;
+        while wanted > 0 {
+            let at = hashes.below(round, self.len) + done;
+            let at = if at < self.len { at } else { at - self.len };
+            let len = wanted.min(self.len - done).min(self.len - at);
+            take(Run { first: at, len: len as u32 });
+            (wanted, done) = (wanted - len, done + len);
+            if done == self.len {
+                (round, done) = (round + 1, 0);
+            }
+        }
+    }
+
+    fn turn(&self, id: u64, values: &mut [f32]) {
+        let signs = Random::new(self.seed, LANE + 2);
+        turn(values, id * self.dim as u64, |word| signs.at(word));
+    }
+}
+
+impl Runs for CyclicLayout {
+    fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn parts(&self) -> Vec<ValuePart> {
+        vec![ValuePart { name: "array".into(), width: 1, values: self.len }]
+    }
+
+    fn runs(&self, id: u64, out: &mut Vec<Run>) {
+        self.each_run(id, |run| out.push(run));
+    }
+
+    fn row_of(&self, id: u64, values: &[u8], out: &mut [f32]) {
+        SignedRuns::row_of(self, id, values, out);
+    }
 }
 
 impl Cyclic {
@@ -33,8 +103,9 @@ impl Cyclic {
             let fix = "allow more bytes";
             return Err(IndexError::Budget { what: "one value", needed: 4, allowed: budget_bytes, fix });
         }
-        let len = (budget_bytes / 4).min(rows * dim as u64).max(1) as usize;
-        Ok(Self { rows, dim, seed, array: uniform_values(seed, LANE, len, scale) })
+        let len = (budget_bytes / 4).min(rows * dim as u64).max(1);
+        let array = uniform_values(seed, LANE, len as usize, scale);
+        Ok(Self { layout: CyclicLayout { rows, dim, seed, len }, array })
     }
 
     /// Means of the values that share a place, each times its sign and counting as often as it is asked for.
@@ -44,36 +115,22 @@ impl Cyclic {
     pub fn fit(input: &FitInput<'_>) -> Result<Self> {
         let mut table = Self::new(input.rows() as u64, input.dim(), input.budget_bytes(), 0.0, input.seed())?;
         if table.array.len() == input.values().len() {
-            for (i, &x) in input.values().iter().enumerate() {
-                let (at, sign) = table.place(i as u64);
-                table.array[at] = sign * x;
+            for id in 0..input.rows() {
+                table.layout.each_value(id as u64, input.row(id), |at, x| table.array[at] = x);
             }
             return Ok(table);
         }
-        let weights = input.weights();
         let mut sums = vec![0f64; table.array.len()];
         let mut totals = vec![0f64; table.array.len()];
-        for (i, &x) in input.values().iter().enumerate() {
-            let (at, sign) = table.place(i as u64);
-            let weight = f64::from(weights[i / input.dim()]);
-            sums[at] += weight * f64::from(sign * x);
-            totals[at] += weight;
+        for (id, weight) in input.weights().into_iter().enumerate() {
+            let weight = f64::from(weight);
+            table.layout.each_value(id as u64, input.row(id), |at, x| {
+                sums[at] += weight * f64::from(x);
+                totals[at] += weight;
+            });
         }
         table.array = sums.iter().zip(&totals).map(|(sum, total)| (sum / total) as f32).collect();
         Ok(table)
-    }
-
-    /// Where a value is, and its sign.
-    fn place(&self, i: u64) -> (usize, f32) {
-        let len = self.array.len() as u64;
-        let start = Random::new(self.seed, LANE + 1).below(i / len, len);
-        let is_negative = Random::new(self.seed, LANE + 2).at(i / 64) >> (i % 64) & 1 == 1;
-        (((start + i % len) % len) as usize, if is_negative { -1.0 } else { 1.0 })
-    }
-
-    fn places(&self, id: u64) -> impl Iterator<Item = (usize, f32)> {
-        let first = id * self.dim as u64;
-        (first..first + self.dim as u64).map(|i| self.place(i))
     }
 
     pub(super) fn open(
@@ -82,12 +139,9 @@ impl Cyclic {
         params: &[u64],
         segments: Segments<'_>,
     ) -> Result<Option<Self>> {
-        let [seed] = *params else { return Ok(None) };
         let len = segments.len("array")?;
-        if len == 0 || rows.checked_mul(dim as u64).is_none() {
-            return Ok(None);
-        }
-        Ok(Some(Self { rows, dim, seed, array: segments.floats("array", len)? }))
+        let Some(layout) = CyclicLayout::open(rows, dim, params, len as u64) else { return Ok(None) };
+        Ok(Some(Self { layout, array: segments.floats("array", len)? }))
     }
 }
 
@@ -97,15 +151,15 @@ impl Table for Cyclic {
     }
 
     fn rows(&self) -> u64 {
-        self.rows
+        self.layout.rows
     }
 
     fn dim(&self) -> usize {
-        self.dim
+        self.layout.dim
     }
 
     fn params(&self) -> Vec<u64> {
-        vec![self.seed]
+        vec![self.layout.seed]
     }
 
     fn segments(&self) -> Vec<Segment<'_>> {
@@ -113,7 +167,7 @@ impl Table for Cyclic {
     }
 
     fn read(&self, id: u64, out: &mut [f32]) {
-        out.iter_mut().zip(self.places(id)).for_each(|(out, (at, sign))| *out = sign * self.array[at]);
+        self.layout.read(id, &self.array, out);
     }
 }
 
@@ -127,7 +181,7 @@ impl Train for Cyclic {
     }
 
     fn vjp(&self, id: u64, gradient: &[f32], out: &mut Gradients) {
-        self.places(id).zip(gradient).for_each(|((at, sign), g)| out.push(0, at as u64, [sign * g]));
+        self.layout.each_value(id, gradient, |at, g| out.push(0, at as u64, [g]));
     }
 
     fn row_mut(&mut self, _segment: usize, row: u64) -> &mut [f32] {

@@ -1,37 +1,26 @@
 //! MDE and AutoDim: fewer dimensions in fields of many rows.
 
+mod layout;
+
 use crate::error::{IndexError, Result};
 
 use super::gradients::{Gradients, Shape, Train};
-use super::linear::{combine, directions, project};
+use super::linear::{directions, project};
 use super::segment::{Segment, Segments};
 use super::table::{Method, Table};
 use super::{FitInput, check_len};
 
+pub(super) use layout::MixedLayout;
+
 /// Halvings of the range in which the exponent is looked for.
 const HALVINGS: usize = 40;
-
-/// The rows of one field, of the same number of dimensions.
-#[derive(Clone, Debug, PartialEq)]
-struct Field {
-    /// Its first id.
-    first: u64,
-    width: usize,
-    /// `[row][width]`.
-    factors: Vec<f32>,
-    /// `[width][dimension]`.
-    projection: Vec<f32>,
-    names: [String; 2],
-}
 
 /// A row is `t[id] · P_f (+ b_f)`: `width_f` factors times the projection of its field, and a bias where there is one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mixed {
-    rows: u64,
-    dim: usize,
-    fields: Vec<Field>,
-    /// `[field][dimension]`, or nothing.
-    bias: Vec<f32>,
+    layout: MixedLayout,
+    /// Of all fields, one after another.
+    factors: Vec<f32>,
 }
 
 impl Mixed {
@@ -59,43 +48,31 @@ impl Mixed {
         }
         input.check_budget("factors and projections", bytes(dim, sizes, widths))?;
         let weights = input.weights();
-        let mut table = Self { rows: input.rows() as u64, dim, fields: Vec::new(), bias: Vec::new() };
-        let mut first = 0;
+        let (mut layout, mut factors) = (MixedLayout::new(dim), Vec::new());
         for (&size, &width) in sizes.iter().zip(widths) {
-            let range = first as usize..(first + size) as usize;
+            let range = layout.rows as usize..(layout.rows + size) as usize;
             let rows = &input.values()[range.start * dim..range.end * dim];
             let projection = directions(rows, dim, Some(&weights[range]), width);
-            let mut factors = vec![0.0; size as usize * width];
-            let pairs = rows.chunks_exact(dim).zip(factors.chunks_exact_mut(width));
+            let start = factors.len();
+            factors.resize(start + size as usize * width, 0.0);
+            let pairs = rows.chunks_exact(dim).zip(factors[start..].chunks_exact_mut(width));
             pairs.for_each(|(row, factors)| project(row, &projection, factors));
-            table.push(first, width, factors, projection);
-            first += size;
+            // They are in memory: they can be counted.
+            let _ = layout.push(size, width, projection);
         }
-        Ok(table)
+        Ok(Self { layout, factors })
     }
 
     /// Adds a bias to each field, of zeros: what AutoDim trains.
     #[must_use]
     pub fn with_bias(mut self) -> Self {
-        self.bias = vec![0.0; self.fields.len() * self.dim];
+        self.layout.bias = vec![0.0; self.layout.fields.len() * self.layout.dim];
         self
     }
 
     /// Dimensions of each field.
     pub fn widths(&self) -> Vec<usize> {
-        self.fields.iter().map(|field| field.width).collect()
-    }
-
-    fn push(&mut self, first: u64, width: usize, factors: Vec<f32>, projection: Vec<f32>) {
-        let number = self.fields.len();
-        let names = [format!("factors{number}"), format!("projection{number}")];
-        self.fields.push(Field { first, width, factors, projection, names });
-    }
-
-    /// The field of an id, and the id's place in it.
-    fn place(&self, id: u64) -> (usize, usize) {
-        let at = self.fields.partition_point(|field| field.first <= id) - 1;
-        (at, (id - self.fields[at].first) as usize)
+        self.layout.fields.iter().map(|field| field.width).collect()
     }
 
     pub(super) fn open(
@@ -104,27 +81,12 @@ impl Mixed {
         params: &[u64],
         segments: Segments<'_>,
     ) -> Result<Option<Self>> {
-        if !params.len().is_multiple_of(2) || params.is_empty() {
-            return Ok(None);
+        let Some(layout) = MixedLayout::open(rows, dim, params, segments)? else { return Ok(None) };
+        let mut factors = Vec::new();
+        for field in &layout.fields {
+            factors.append(&mut segments.floats(&field.names[0], field.run().len())?);
         }
-        let mut table = Self { rows, dim, fields: Vec::new(), bias: Vec::new() };
-        let mut first = 0u64;
-        for (number, pair) in params.as_chunks::<2>().0.iter().enumerate() {
-            let [size, width] = *pair;
-            if !(1..=dim as u64).contains(&width) || size == 0 || size > rows - first {
-                return Ok(None);
-            }
-            let width = width as usize;
-            let factors =
-                segments.floats(&format!("factors{number}"), (size as usize).saturating_mul(width))?;
-            let projection = segments.floats(&format!("projection{number}"), width * dim)?;
-            table.push(first, width, factors, projection);
-            first += size;
-        }
-        if segments.has("bias") {
-            table.bias = segments.floats("bias", table.fields.len() * dim)?;
-        }
-        Ok((first == rows).then_some(table))
+        Ok(Some(Self { layout, factors }))
     }
 }
 
@@ -182,39 +144,33 @@ impl Table for Mixed {
     }
 
     fn rows(&self) -> u64 {
-        self.rows
+        self.layout.rows
     }
 
     fn dim(&self) -> usize {
-        self.dim
+        self.layout.dim
     }
 
     fn params(&self) -> Vec<u64> {
-        self.fields
-            .iter()
-            .flat_map(|field| [(field.factors.len() / field.width) as u64, field.width as u64])
-            .collect()
+        self.layout.fields.iter().flat_map(|field| [field.rows, field.width as u64]).collect()
     }
 
     fn segments(&self) -> Vec<Segment<'_>> {
-        let mut segments = Vec::with_capacity(2 * self.fields.len() + 1);
-        for field in &self.fields {
-            segments.push(Segment::floats(&field.names[0], field.width, &field.factors));
-            segments.push(Segment::floats(&field.names[1], self.dim, &field.projection));
+        let MixedLayout { dim, fields, bias, .. } = &self.layout;
+        let mut segments = Vec::with_capacity(2 * fields.len() + 1);
+        for field in fields {
+            segments.push(Segment::floats(&field.names[0], field.width, &self.factors[field.run()]));
+            segments.push(Segment::floats(&field.names[1], *dim, &field.projection));
         }
-        if !self.bias.is_empty() {
-            segments.push(Segment::floats("bias", self.dim, &self.bias));
+        if !bias.is_empty() {
+            segments.push(Segment::floats("bias", *dim, bias));
         }
         segments
     }
 
     fn read(&self, id: u64, out: &mut [f32]) {
-        let (at, row) = self.place(id);
-        let field = &self.fields[at];
-        combine(&field.factors[row * field.width..][..field.width], &field.projection, out);
-        if let Some(bias) = self.bias.chunks_exact(self.dim).nth(at) {
-            out.iter_mut().zip(bias).for_each(|(out, bias)| *out += bias);
-        }
+        let (at, run) = self.layout.place(id);
+        self.layout.row(at, run.of(&self.factors), out);
     }
 }
 
@@ -225,33 +181,36 @@ impl Train for Mixed {
 
     /// Factors and projection of each field, then the bias.
     fn shapes(&self) -> Vec<Shape> {
-        let mut shapes = Vec::with_capacity(2 * self.fields.len() + 1);
-        for field in &self.fields {
-            shapes.push(Shape { rows: (field.factors.len() / field.width) as u64, width: field.width });
-            shapes.push(Shape { rows: field.width as u64, width: self.dim });
+        let MixedLayout { dim, fields, bias, .. } = &self.layout;
+        let mut shapes = Vec::with_capacity(2 * fields.len() + 1);
+        for field in fields {
+            shapes.push(Shape { rows: field.rows, width: field.width });
+            shapes.push(Shape { rows: field.width as u64, width: *dim });
         }
-        shapes.push(Shape { rows: (self.bias.len() / self.dim) as u64, width: self.dim });
+        shapes.push(Shape { rows: (bias.len() / dim) as u64, width: *dim });
         shapes
     }
 
     fn vjp(&self, id: u64, gradient: &[f32], out: &mut Gradients) {
-        let (at, row) = self.place(id);
-        let field = &self.fields[at];
+        let MixedLayout { dim, fields, bias, .. } = &self.layout;
+        let (at, run) = self.layout.place(id);
+        let field = &fields[at];
         let dot = |direction: &[f32]| gradient.iter().zip(direction).map(|(g, x)| g * x).sum::<f32>();
-        out.push(2 * at, row as u64, field.projection.chunks_exact(self.dim).map(dot));
-        for (k, factor) in field.factors[row * field.width..][..field.width].iter().enumerate() {
+        out.push(2 * at, id - field.first, field.projection.chunks_exact(*dim).map(dot));
+        for (k, factor) in run.of(&self.factors).iter().enumerate() {
             out.push(2 * at + 1, k as u64, gradient.iter().map(|g| factor * g));
         }
-        if !self.bias.is_empty() {
-            out.push(2 * self.fields.len(), at as u64, gradient.iter().copied());
+        if !bias.is_empty() {
+            out.push(2 * fields.len(), at as u64, gradient.iter().copied());
         }
     }
 
     fn row_mut(&mut self, segment: usize, row: u64) -> &mut [f32] {
-        let (dim, row) = (self.dim, row as usize);
-        let Some(field) = self.fields.get_mut(segment / 2) else { return &mut self.bias[row * dim..][..dim] };
+        let MixedLayout { dim, fields, bias, .. } = &mut self.layout;
+        let (dim, row) = (*dim, row as usize);
+        let Some(field) = fields.get_mut(segment / 2) else { return &mut bias[row * dim..][..dim] };
         match segment % 2 {
-            0 => &mut field.factors[row * field.width..][..field.width],
+            0 => &mut self.factors[field.start as usize + row * field.width..][..field.width],
             _ => &mut field.projection[row * dim..][..dim],
         }
     }

@@ -5,6 +5,12 @@ use std::sync::Arc;
 use crate::error::{IndexError, Result};
 use crate::vector::DIM_MAX;
 
+use super::cyclic::CyclicLayout;
+use super::masked::MaskedLayout;
+use super::mixed::MixedLayout;
+use super::robe::RobeLayout;
+use super::sparse::SparseLayout;
+use super::tiered::TieredLayout;
 use super::*;
 
 /// A table of a method, rows, dimensions, parameters and segments as a [`Table`] tells them.
@@ -106,6 +112,42 @@ pub fn open_codec(
         _ => None,
     };
     codec.ok_or_else(|| not_a_table(method, params))
+}
+
+/// The layout of a table whose values, of so many in all, are kept elsewhere: the table but for the segments that
+/// [`is_values`] names, which need not be there.
+///
+/// # Errors
+/// When rows of the method are no runs of values, parameters and segments are not its, or a run would lead to where there are
+/// no values.
+pub fn open_runs(
+    method: Method,
+    rows: u64,
+    dim: usize,
+    params: &[u64],
+    segments: Segments<'_>,
+    values: u64,
+) -> Result<Arc<dyn Runs>> {
+    check_shape(rows, dim)?;
+    let count = rows as usize;
+    fn boxed<L: Runs + 'static>(layout: Option<L>) -> Option<Arc<dyn Runs>> {
+        Some(Arc::new(layout?))
+    }
+    let layout = match method {
+        Method::Robe => boxed(RobeLayout::open(rows, dim, params, values)),
+        Method::Cyclic => boxed(CyclicLayout::open(rows, dim, params, values)),
+        Method::Mixed => boxed(MixedLayout::open(rows, dim, params, segments)?),
+        Method::Masked => boxed(MaskedLayout::open(count, dim, params, segments, values)?),
+        Method::Sparse => boxed(SparseLayout::open(count, dim, params, segments, values)?),
+        Method::Tiered => boxed(TieredLayout::open(count, dim, params, segments)?),
+        _ => None,
+    };
+    let layout = layout.ok_or_else(|| not_a_table(method, params))?;
+    let expected: u64 = layout.parts().iter().map(|part| part.values).sum();
+    if expected != values {
+        return Err(IndexError::input("values of rows", values.to_string(), expected.to_string()));
+    }
+    Ok(layout)
 }
 
 fn check_shape(rows: u64, dim: usize) -> Result<()> {

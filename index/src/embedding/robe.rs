@@ -4,7 +4,9 @@ use crate::error::{IndexError, Result};
 use crate::random::Random;
 
 use super::gradients::{Gradients, Shape, Train};
-use super::segment::{Segment, Segments};
+use super::runs::{Run, Runs, ValuePart};
+use super::segment::{Dtype, Segment, Segments};
+use super::signed_runs::{SignedRuns, turn};
 use super::table::{Method, Table};
 use super::{FitInput, uniform_values};
 
@@ -25,11 +27,89 @@ pub struct RobeRules {
 /// A value is `s(id, j) · M[h(id, ⌊j/Z⌋) + j mod Z]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Robe {
+    layout: RobeLayout,
+    array: Vec<f32>,
+}
+
+/// Where in the array the values of a row are, and their signs.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct RobeLayout {
     rows: u64,
     dim: usize,
     rules: RobeRules,
     seed: u64,
-    array: Vec<f32>,
+    /// Values of the array.
+    len: u64,
+}
+
+impl RobeLayout {
+    /// Nothing if there is no such table.
+    pub(super) fn open(rows: u64, dim: usize, params: &[u64], len: u64) -> Option<Self> {
+        let [chunk, flags, seed] = *params else { return None };
+        if !(1..=dim as u64).contains(&chunk) || len < chunk || flags > 3 {
+            return None;
+        }
+        // Words of signs are counted by that.
+        rows.checked_mul(64 * (dim as u64).div_ceil(chunk))?;
+        let rules =
+            RobeRules { chunk: chunk as usize, is_wrapping: flags & 1 == 1, is_signed: flags & 2 == 2 };
+        Some(Self { rows, dim, rules, seed, len })
+    }
+
+    fn chunks(&self) -> u64 {
+        self.dim.div_ceil(self.rules.chunk) as u64
+    }
+}
+
+impl SignedRuns for RobeLayout {
+    /// The runs of a row: one a chunk, and one more where it goes on at the beginning.
+    fn each_run(&self, id: u64, mut take: impl FnMut(Run)) {
+        let RobeRules { chunk, is_wrapping, .. } = self.rules;
+        let (hashes, chunks) = (Random::new(self.seed, LANE + 1), self.chunks());
+        let range = if is_wrapping { self.len } else { self.len - chunk as u64 + 1 };
+        for number in 0..chunks {
+            let first = hashes.below(id * chunks + number, range);
+            let wanted = chunk.min(self.dim - number as usize * chunk) as u64;
+            let len = wanted.min(self.len - first);
+            take(Run { first, len: len as u32 });
+            if len < wanted {
+                take(Run { first: 0, len: (wanted - len) as u32 });
+            }
+        }
+    }
+
+    fn turn(&self, id: u64, values: &mut [f32]) {
+        if self.rules.is_signed {
+            let (signs, first) = (Random::new(self.seed, LANE + 2), id * self.chunks() * 64);
+            turn(values, 0, |word| signs.at(first + word));
+        }
+    }
+}
+
+impl Runs for RobeLayout {
+    fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn parts(&self) -> Vec<ValuePart> {
+        vec![ValuePart { name: "array".into(), width: 1, values: self.len }]
+    }
+
+    fn runs(&self, id: u64, out: &mut Vec<Run>) {
+        self.each_run(id, |run| out.push(run));
+    }
+
+    fn row_of(&self, id: u64, values: &[u8], out: &mut [f32]) {
+        SignedRuns::row_of(self, id, values, out);
+    }
 }
 
 impl Robe {
@@ -53,8 +133,9 @@ impl Robe {
             let fix = "allow more bytes";
             return Err(IndexError::Budget { what: "one chunk", needed, allowed: budget_bytes, fix });
         }
-        let len = (budget_bytes / 4).min(rows * dim as u64).max(rules.chunk as u64) as usize;
-        Ok(Self { rows, dim, rules, seed, array: uniform_values(seed, LANE, len, scale) })
+        let len = (budget_bytes / 4).min(rows * dim as u64).max(rules.chunk as u64);
+        let array = uniform_values(seed, LANE, len as usize, scale);
+        Ok(Self { layout: RobeLayout { rows, dim, rules, seed, len }, array })
     }
 
     /// Means of the values that share a place, each times its sign and counting as often as it is asked for.
@@ -68,10 +149,10 @@ impl Robe {
         let mut totals = vec![0f64; table.array.len()];
         for (id, weight) in input.weights().into_iter().enumerate() {
             let weight = f64::from(weight);
-            for (&x, (at, sign)) in input.row(id).iter().zip(table.places(id as u64)) {
-                sums[at] += weight * f64::from(sign * x);
+            table.layout.each_value(id as u64, input.row(id), |at, x| {
+                sums[at] += weight * f64::from(x);
                 totals[at] += weight;
-            }
+            });
         }
         let means = sums
             .iter()
@@ -81,37 +162,15 @@ impl Robe {
         Ok(table)
     }
 
-    /// Where each value of a row is, and its sign.
-    fn places(&self, id: u64) -> impl Iterator<Item = (usize, f32)> {
-        let RobeRules { chunk, is_wrapping, is_signed } = self.rules;
-        let len = self.array.len();
-        let (hashes, signs) = (Random::new(self.seed, LANE + 1), Random::new(self.seed, LANE + 2));
-        let range = if is_wrapping { len } else { len - chunk + 1 } as u64;
-        let chunks = self.dim.div_ceil(chunk) as u64;
-        let mut start = 0;
-        (0..self.dim).map(move |j| {
-            if j.is_multiple_of(chunk) {
-                start = hashes.below(id * chunks + (j / chunk) as u64, range) as usize;
-            }
-            let is_negative = is_signed && signs.at(id * chunks * 64 + (j / 64) as u64) >> (j % 64) & 1 == 1;
-            ((start + j % chunk) % len, if is_negative { -1.0 } else { 1.0 })
-        })
-    }
-
     pub(super) fn open(
         rows: u64,
         dim: usize,
         params: &[u64],
         segments: Segments<'_>,
     ) -> Result<Option<Self>> {
-        let [chunk, flags, seed] = *params else { return Ok(None) };
         let len = segments.len("array")?;
-        if !(1..=dim as u64).contains(&chunk) || len < chunk as usize || flags > 3 {
-            return Ok(None);
-        }
-        let rules =
-            RobeRules { chunk: chunk as usize, is_wrapping: flags & 1 == 1, is_signed: flags & 2 == 2 };
-        Ok(Some(Self { rows, dim, rules, seed, array: segments.floats("array", len)? }))
+        let Some(layout) = RobeLayout::open(rows, dim, params, len as u64) else { return Ok(None) };
+        Ok(Some(Self { layout, array: segments.floats("array", len)? }))
     }
 }
 
@@ -121,16 +180,16 @@ impl Table for Robe {
     }
 
     fn rows(&self) -> u64 {
-        self.rows
+        self.layout.rows
     }
 
     fn dim(&self) -> usize {
-        self.dim
+        self.layout.dim
     }
 
     fn params(&self) -> Vec<u64> {
-        let flags = u64::from(self.rules.is_wrapping) | u64::from(self.rules.is_signed) << 1;
-        vec![self.rules.chunk as u64, flags, self.seed]
+        let RobeRules { chunk, is_wrapping, is_signed } = self.layout.rules;
+        vec![chunk as u64, u64::from(is_wrapping) | u64::from(is_signed) << 1, self.layout.seed]
     }
 
     fn segments(&self) -> Vec<Segment<'_>> {
@@ -138,7 +197,7 @@ impl Table for Robe {
     }
 
     fn read(&self, id: u64, out: &mut [f32]) {
-        out.iter_mut().zip(self.places(id)).for_each(|(out, (at, sign))| *out = sign * self.array[at]);
+        self.layout.read(id, &self.array, out);
     }
 }
 
@@ -152,7 +211,7 @@ impl Train for Robe {
     }
 
     fn vjp(&self, id: u64, gradient: &[f32], out: &mut Gradients) {
-        self.places(id).zip(gradient).for_each(|((at, sign), g)| out.push(0, at as u64, [sign * g]));
+        self.layout.each_value(id, gradient, |at, g| out.push(0, at as u64, [g]));
     }
 
     fn row_mut(&mut self, _segment: usize, row: u64) -> &mut [f32] {

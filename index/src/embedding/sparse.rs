@@ -5,6 +5,7 @@ use half::f16;
 use crate::error::{IndexError, Result};
 
 use super::FitInput;
+use super::runs::{Run, Runs, ValuePart};
 use super::segment::{Dtype, Segment, Segments};
 use super::table::{Method, Table};
 
@@ -14,11 +15,112 @@ const GROUP: usize = 64;
 /// A bit for each value, the first the lowest; the values whose bit is 1, in `f16`; how many come before each 64 rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sparse {
+    layout: SparseLayout,
+    values: Vec<f16>,
+}
+
+/// Which values are kept of a row, and where.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct SparseLayout {
     rows: usize,
     dim: usize,
     bits: Vec<u8>,
     offsets: Vec<u32>,
-    values: Vec<f16>,
+}
+
+impl SparseLayout {
+    fn row_bytes(&self) -> usize {
+        self.dim.div_ceil(8)
+    }
+
+    /// The bits of a row.
+    fn bits(&self, id: u64) -> &[u8] {
+        &self.bits[id as usize * self.row_bytes()..][..self.row_bytes()]
+    }
+
+    /// The values kept of a row.
+    fn run(&self, id: u64) -> Run {
+        let (row, row_bytes) = (id as usize, self.row_bytes());
+        let group = row / GROUP;
+        let before = ones(&self.bits[group * GROUP * row_bytes..row * row_bytes]);
+        Run { first: u64::from(self.offsets[group]) + before, len: ones(self.bits(id)) as u32 }
+    }
+
+    /// The row of the values kept of it.
+    fn row(&self, id: u64, values: impl IntoIterator<Item = f16>, out: &mut [f32]) {
+        out.fill(0.0);
+        let mut values = values.into_iter();
+        for (&byte, out) in self.bits(id).iter().zip(out.chunks_mut(8)) {
+            let mut left = byte;
+            while left != 0 {
+                let value = values.next().map_or(0.0, f16::to_f32);
+                out[left.trailing_zeros() as usize] = value;
+                left &= left - 1;
+            }
+        }
+    }
+
+    /// How many values come before each group of rows.
+    fn counts(&self) -> impl Iterator<Item = u64> {
+        let groups = self.bits.chunks(GROUP * self.row_bytes());
+        groups.scan(0, |before, group| {
+            let here = *before;
+            *before += ones(group);
+            Some(here)
+        })
+    }
+
+    /// Nothing if there is no such table.
+    pub(super) fn open(
+        rows: usize,
+        dim: usize,
+        params: &[u64],
+        segments: Segments<'_>,
+        values: u64,
+    ) -> Result<Option<Self>> {
+        if !params.is_empty() {
+            return Ok(None);
+        }
+        let bits = segments.bytes("bits", rows.saturating_mul(dim.div_ceil(8)))?;
+        let offsets = segments.words("offsets", rows.div_ceil(GROUP))?;
+        let layout = Self { rows, dim, bits, offsets };
+        let spare = if dim.is_multiple_of(8) { 0 } else { 0xFF << (dim % 8) };
+        let mut lasts = layout.bits.chunks(dim.div_ceil(8)).filter_map(|row| row.last());
+        let is_clean = lasts.all(|&last| last & spare == 0);
+        let is_counted = layout.counts().eq(layout.offsets.iter().map(|&offset| offset.into()));
+        if !is_clean || !is_counted || ones(&layout.bits) != values {
+            let found = format!("{} bits for {values} values", ones(&layout.bits));
+            return Err(IndexError::input("segment bits", found, "one bit a value, counted by the offsets"));
+        }
+        Ok(Some(layout))
+    }
+}
+
+impl Runs for SparseLayout {
+    fn rows(&self) -> u64 {
+        self.rows as u64
+    }
+
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn dtype(&self) -> Dtype {
+        Dtype::F16
+    }
+
+    fn parts(&self) -> Vec<ValuePart> {
+        vec![ValuePart { name: "values".into(), width: 1, values: ones(&self.bits) }]
+    }
+
+    fn runs(&self, id: u64, out: &mut Vec<Run>) {
+        out.push(self.run(id));
+    }
+
+    fn row_of(&self, id: u64, values: &[u8], out: &mut [f32]) {
+        let values = values.as_chunks::<2>().0.iter();
+        self.row(id, values.map(|&bytes| f16::from_le_bytes(bytes)), out);
+    }
 }
 
 impl Sparse {
@@ -50,33 +152,20 @@ impl Sparse {
             order.sort_unstable();
         }
         let (rows, row_bytes) = (values.len() / dim, dim.div_ceil(8));
-        let mut table =
-            Self { rows, dim, bits: vec![0; rows * row_bytes], offsets: Vec::new(), values: Vec::new() };
+        let mut bits = vec![0; rows * row_bytes];
         for &i in &order {
             let (row, j) = (i as usize / dim, i as usize % dim);
-            table.bits[row * row_bytes + j / 8] |= 1 << (j % 8);
-            table.values.push(f16::from_f32(values[i as usize]));
+            bits[row * row_bytes + j / 8] |= 1 << (j % 8);
         }
-        table.offsets = table.count();
-        Ok(table)
+        let values = order.iter().map(|&i| f16::from_f32(values[i as usize])).collect();
+        let mut layout = SparseLayout { rows, dim, bits, offsets: Vec::new() };
+        layout.offsets = layout.counts().map(|count| count as u32).collect();
+        Ok(Self { layout, values })
     }
 
     /// Values that are kept.
     pub fn kept(&self) -> usize {
         self.values.len()
-    }
-
-    /// How many values come before each group of rows.
-    fn count(&self) -> Vec<u32> {
-        let mut before = 0;
-        let groups = self.bits.chunks(GROUP * self.dim.div_ceil(8));
-        groups
-            .map(|group| {
-                let here = before;
-                before += ones(group);
-                here
-            })
-            .collect()
     }
 
     pub(super) fn open(
@@ -85,27 +174,18 @@ impl Sparse {
         params: &[u64],
         segments: Segments<'_>,
     ) -> Result<Option<Self>> {
-        if !params.is_empty() {
-            return Ok(None);
-        }
-        let bits = segments.bytes("bits", rows.saturating_mul(dim.div_ceil(8)))?;
-        let values = segments.halves("values", segments.len("values")?)?;
-        let offsets = segments.words("offsets", rows.div_ceil(GROUP))?;
-        let values = values.into_iter().map(f16::from_f32).collect();
-        let table = Self { rows, dim, bits, offsets, values };
-        let spare = if dim.is_multiple_of(8) { 0 } else { 0xFF << (dim % 8) };
-        let is_clean =
-            table.bits.chunks(dim.div_ceil(8)).all(|row| row.last().is_none_or(|&last| last & spare == 0));
-        if !is_clean || table.count() != table.offsets || ones(&table.bits) as usize != table.values.len() {
-            let found = format!("{} bits for {} values", ones(&table.bits), table.values.len());
-            return Err(IndexError::input("segment bits", found, "one bit a value, counted by the offsets"));
-        }
-        Ok(Some(table))
+        let len = segments.len("values")?;
+        let layout = SparseLayout::open(rows, dim, params, segments, len as u64)?;
+        let Some(layout) = layout else { return Ok(None) };
+        let values = segments.halves("values", len)?.into_iter().map(f16::from_f32).collect();
+        Ok(Some(Self { layout, values }))
     }
 }
 
-fn ones(bytes: &[u8]) -> u32 {
-    bytes.iter().map(|byte| byte.count_ones()).sum()
+fn ones(bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let words = words.iter().map(|&word| u64::from_le_bytes(word).count_ones());
+    words.chain(rest.iter().map(|byte| byte.count_ones())).map(u64::from).sum()
 }
 
 impl Table for Sparse {
@@ -114,11 +194,11 @@ impl Table for Sparse {
     }
 
     fn rows(&self) -> u64 {
-        self.rows as u64
+        self.layout.rows as u64
     }
 
     fn dim(&self) -> usize {
-        self.dim
+        self.layout.dim
     }
 
     fn params(&self) -> Vec<u64> {
@@ -133,22 +213,13 @@ impl Table for Sparse {
             bytes: bytemuck::cast_slice(&self.values).into(),
         };
         vec![
-            Segment::bytes("bits", self.dim.div_ceil(8), &self.bits),
-            Segment::words("offsets", 1, &self.offsets),
+            Segment::bytes("bits", self.layout.row_bytes(), &self.layout.bits),
+            Segment::words("offsets", 1, &self.layout.offsets),
             halves,
         ]
     }
 
     fn read(&self, id: u64, out: &mut [f32]) {
-        let (row, row_bytes) = (id as usize, self.dim.div_ceil(8));
-        let group = row / GROUP;
-        let before = ones(&self.bits[group * GROUP * row_bytes..row * row_bytes]);
-        let mut at = (self.offsets[group] + before) as usize;
-        let bits = &self.bits[row * row_bytes..][..row_bytes];
-        for (j, out) in out.iter_mut().enumerate() {
-            let is_kept = bits[j / 8] >> (j % 8) & 1 == 1;
-            *out = if is_kept { self.values[at].to_f32() } else { 0.0 };
-            at += usize::from(is_kept);
-        }
+        self.layout.row(id, self.layout.run(id).of(&self.values).iter().copied(), out);
     }
 }

@@ -97,6 +97,11 @@ impl Method {
         )
     }
 
+    /// Whether rows are runs of values, which can be kept elsewhere than the rest of a table ([`super::Runs`]).
+    pub fn is_of_runs(self) -> bool {
+        matches!(self, Self::Robe | Self::Cyclic | Self::Mixed | Self::Masked | Self::Sparse | Self::Tiered)
+    }
+
     /// What it is called on the command line and over HTTP.
     pub fn name(self) -> &'static str {
         match self {

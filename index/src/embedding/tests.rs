@@ -4,6 +4,7 @@ mod golden;
 mod laws;
 mod methods;
 mod pooling;
+mod runs;
 mod search;
 mod thresholds;
 mod training;

@@ -1,12 +1,20 @@
 //! MGQE: product quantisation where frequent rows may choose among more centroids.
 
+mod layout;
+
+use std::borrow::Cow;
+
 use crate::error::{IndexError, Result};
 
 use super::gradients::{Gradients, Shape, Train};
 use super::product::{Codebook, divisors, weighted_error};
+use super::runs::Runs;
 use super::segment::{Segment, Segments};
 use super::table::{Method, Table};
 use super::{FitInput, check_len};
+
+pub(super) use layout::TieredLayout;
+use layout::cold_bytes;
 
 /// Centroids of a part that frequent rows choose among.
 const HOT: usize = 256;
@@ -17,15 +25,12 @@ const HOT_SHARE: f64 = 0.1;
 
 /// Rows of 8 bits a part for the `hot` most frequent, of 6 bits for the others.
 ///
-/// Rows lie by falling frequency; `remap` has the place of each id, unless ids come in that order already.
+/// Rows lie by falling frequency.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tiered {
-    rows: usize,
-    hot: usize,
-    book: Codebook,
-    hot_codes: Vec<u8>,
-    cold_codes: Vec<u8>,
-    remap: Option<Vec<u32>>,
+    layout: TieredLayout,
+    /// Those of the frequent rows, then those of the others.
+    codes: Vec<u8>,
 }
 
 impl Tiered {
@@ -55,14 +60,9 @@ impl Tiered {
         let is_ordered = order.iter().enumerate().all(|(at, &row)| at == row as usize);
         let mut remap = vec![0; order.len()];
         order.iter().enumerate().for_each(|(at, &row)| remap[row as usize] = at as u32);
-        let mut table = Self {
-            rows: input.rows(),
-            hot,
-            hot_codes: vec![0; hot * parts],
-            cold_codes: vec![0; (input.rows() - hot) * cold_bytes(parts)],
-            book,
-            remap: (!is_ordered).then_some(remap),
-        };
+        let layout = TieredLayout { rows: input.rows(), hot, book, remap: (!is_ordered).then_some(remap) };
+        let codes = vec![0; layout.hot_bytes() + layout.cold_bytes()];
+        let mut table = Self { layout, codes };
         for row in 0..input.rows() {
             table.encode(row as u64, input.row(row));
         }
@@ -86,7 +86,7 @@ impl Tiered {
 
     /// Frequent rows.
     pub fn hot(&self) -> usize {
-        self.hot
+        self.layout.hot
     }
 
     /// How far the table is from rows, each counting as often as it is asked for.
@@ -94,21 +94,16 @@ impl Tiered {
         weighted_error(input, self)
     }
 
-    fn place(&self, id: u64) -> usize {
-        self.remap.as_ref().map_or(id as usize, |remap| remap[id as usize] as usize)
-    }
-
     /// Gives a row the codes of the nearest centroids it may choose among.
     fn encode(&mut self, id: u64, values: &[f32]) {
-        let (place, parts) = (self.place(id), self.book.parts());
-        let mut codes = vec![0; parts];
-        let is_hot = place < self.hot;
-        self.book.encode(values, if is_hot { HOT } else { COLD }, &mut codes);
-        if is_hot {
-            self.hot_codes[place * parts..][..parts].copy_from_slice(&codes);
+        let (layout, run) = (&self.layout, self.layout.run(id));
+        let row = &mut self.codes[run.first as usize..][..run.len as usize];
+        if layout.place(id) < layout.hot {
+            layout.book.encode(values, HOT, row);
             return;
         }
-        let row = &mut self.cold_codes[(place - self.hot) * cold_bytes(parts)..][..cold_bytes(parts)];
+        let mut codes = vec![0; layout.book.parts()];
+        layout.book.encode(values, COLD, &mut codes);
         row.fill(0);
         for (part, &code) in codes.iter().enumerate() {
             let (byte, shift) = (part * 6 / 8, part * 6 % 8);
@@ -119,18 +114,9 @@ impl Tiered {
         }
     }
 
-    fn codes(&self, id: u64) -> Vec<u8> {
-        let (place, parts) = (self.place(id), self.book.parts());
-        if place < self.hot {
-            return self.hot_codes[place * parts..][..parts].to_vec();
-        }
-        let row = &self.cold_codes[(place - self.hot) * cold_bytes(parts)..][..cold_bytes(parts)];
-        let code = |part: usize| {
-            let (byte, shift) = (part * 6 / 8, part * 6 % 8);
-            let next = row.get(byte + 1).copied().unwrap_or(0);
-            ((u16::from_le_bytes([row[byte], next]) >> shift) & 63) as u8
-        };
-        (0..parts).map(code).collect()
+    /// The codes of a row, one a byte.
+    fn codes(&self, id: u64) -> Cow<'_, [u8]> {
+        self.layout.codes(id, self.layout.run(id).of(&self.codes))
     }
 
     pub(super) fn open(
@@ -139,28 +125,11 @@ impl Tiered {
         params: &[u64],
         segments: Segments<'_>,
     ) -> Result<Option<Self>> {
-        let [hot, parts] = *params else { return Ok(None) };
-        if hot > rows as u64 || parts > dim as u64 {
-            return Ok(None);
-        }
-        let (hot, parts) = (hot as usize, parts as usize);
-        let remap = match segments.has("remap") {
-            true => Some(segments.words("remap", rows)?),
-            false => None,
-        };
-        if remap.as_ref().is_some_and(|remap| remap.iter().any(|&place| place as usize >= rows)) {
-            return Ok(None);
-        }
-        let book = Codebook::open(dim, parts, HOT, segments)?;
-        let hot_codes = segments.bytes("hot", hot * parts)?;
-        let cold_codes = segments.bytes("cold", (rows - hot).saturating_mul(cold_bytes(parts)))?;
-        Ok(Some(Self { rows, hot, book, hot_codes, cold_codes, remap }))
+        let Some(layout) = TieredLayout::open(rows, dim, params, segments)? else { return Ok(None) };
+        let mut codes = segments.bytes("hot", layout.hot_bytes())?;
+        codes.append(&mut segments.bytes("cold", layout.cold_bytes())?);
+        Ok(Some(Self { layout, codes }))
     }
-}
-
-/// Bytes of the codes of a row of 6 bits a part.
-fn cold_bytes(parts: usize) -> usize {
-    (parts * 6).div_ceil(8)
 }
 
 /// Bytes of a fit, the remap counted where there is one.
@@ -177,35 +146,36 @@ impl Table for Tiered {
     }
 
     fn rows(&self) -> u64 {
-        self.rows as u64
+        self.layout.rows as u64
     }
 
     fn dim(&self) -> usize {
-        self.book.dim()
+        self.layout.book.dim()
     }
 
     fn params(&self) -> Vec<u64> {
-        vec![self.hot as u64, self.book.parts() as u64]
+        vec![self.layout.hot as u64, self.layout.book.parts() as u64]
     }
 
     fn segments(&self) -> Vec<Segment<'_>> {
-        let parts = self.book.parts();
+        let TieredLayout { book, remap, .. } = &self.layout;
+        let (hot, cold) = self.codes.split_at(self.layout.hot_bytes());
         let mut segments = vec![
-            Segment::bytes("hot", parts, &self.hot_codes),
-            Segment::bytes("cold", cold_bytes(parts), &self.cold_codes),
-            self.book.segment(),
+            Segment::bytes("hot", book.parts(), hot),
+            Segment::bytes("cold", cold_bytes(book.parts()), cold),
+            book.segment(),
         ];
-        segments.extend(self.remap.as_ref().map(|remap| Segment::words("remap", 1, remap)));
+        segments.extend(remap.as_ref().map(|remap| Segment::words("remap", 1, remap)));
         segments
     }
 
     fn read(&self, id: u64, out: &mut [f32]) {
-        self.book.decode(&self.codes(id), out);
+        self.layout.book.decode(&self.codes(id), out);
     }
 
     fn products(&self, query: &[f32], ids: &[u64], out: &mut [f32]) {
-        let products = self.book.products(query);
-        ids.iter().zip(out).for_each(|(&id, out)| *out = self.book.dot(&products, &self.codes(id)));
+        let codes = |&id: &u64| (id, self.layout.run(id).of(&self.codes));
+        self.layout.products(query, &ids.iter().map(codes).collect::<Vec<_>>(), out);
     }
 }
 
@@ -224,7 +194,7 @@ impl TieredTraining {
     /// # Errors
     /// When there are other rows than the table's.
     pub fn new(table: Tiered, rows: Vec<f32>, pull: f32) -> Result<Self> {
-        check_len("rows in training", rows.len(), table.rows * table.book.dim())?;
+        check_len("rows in training", rows.len(), table.layout.rows * table.layout.book.dim())?;
         Ok(Self { table, shadow: rows, pull })
     }
 
@@ -234,7 +204,7 @@ impl TieredTraining {
     /// When an id is out of range.
     pub fn recode(&mut self, ids: &[u64]) -> Result<()> {
         super::table::check_ids(ids, self.table.rows())?;
-        let dim = self.table.book.dim();
+        let dim = self.table.layout.book.dim();
         for &id in ids {
             let values = self.shadow[id as usize * dim..][..dim].to_vec();
             self.table.encode(id, &values);
@@ -280,31 +250,31 @@ impl Train for TieredTraining {
     }
 
     fn shapes(&self) -> Vec<Shape> {
-        let (dim, width) = (self.table.book.dim(), self.table.book.width());
+        let (dim, width) = (self.table.layout.book.dim(), self.table.layout.book.width());
         vec![
-            Shape { rows: self.table.rows as u64, width: dim },
-            Shape { rows: (self.table.book.centroids().len() / width) as u64, width },
+            Shape { rows: self.table.layout.rows as u64, width: dim },
+            Shape { rows: (self.table.layout.book.centroids().len() / width) as u64, width },
         ]
     }
 
     /// The row's values take its gradient as if there were no codes; centroids are pulled to them.
     fn vjp(&self, id: u64, gradient: &[f32], out: &mut Gradients) {
-        let (dim, width) = (self.table.book.dim(), self.table.book.width());
+        let (dim, width) = (self.table.layout.book.dim(), self.table.layout.book.width());
         out.push(0, id, gradient.iter().copied());
         let row = &self.shadow[id as usize * dim..][..dim];
-        for (part, (code, row)) in self.table.codes(id).into_iter().zip(row.chunks_exact(width)).enumerate() {
-            let at = self.table.book.at(part, code);
-            let centroid = &self.table.book.centroids()[at..][..width];
+        for (part, (code, row)) in self.table.codes(id).iter().zip(row.chunks_exact(width)).enumerate() {
+            let at = self.table.layout.book.at(part, *code);
+            let centroid = &self.table.layout.book.centroids()[at..][..width];
             let pulls = centroid.iter().zip(row).map(|(c, x)| 2.0 * self.pull * (c - x));
             out.push(1, (at / width) as u64, pulls);
         }
     }
 
     fn row_mut(&mut self, segment: usize, row: u64) -> &mut [f32] {
-        let (dim, width) = (self.table.book.dim(), self.table.book.width());
+        let (dim, width) = (self.table.layout.book.dim(), self.table.layout.book.width());
         match segment {
             0 => &mut self.shadow[row as usize * dim..][..dim],
-            _ => &mut self.table.book.centroids_mut()[row as usize * width..][..width],
+            _ => &mut self.table.layout.book.centroids_mut()[row as usize * width..][..width],
         }
     }
 }

@@ -103,7 +103,9 @@ fn no_flipped_bit_and_no_truncation_passes_for_the_truth() {
     let remapped = SimDisk::new(9);
     let frequencies: Vec<u64> = (0..ROWS as u64).collect();
     Inner::create(&remapped, STORE, &Source::ByFrequency(&served(9), &frequencies)).unwrap();
-    for disk in [create_served(9), create_trained(9), remapped] {
+    let robe = SimDisk::new(9);
+    Inner::create(&robe, STORE, &Source::Served(&super::runs::robe())).unwrap();
+    for disk in [create_served(9), create_trained(9), remapped, robe] {
         let expected = bits(&open(&disk).unwrap());
         let names: Vec<String> =
             disk.list().unwrap().into_iter().filter(|name| !name.starts_with("wal.")).collect();

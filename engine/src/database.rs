@@ -28,6 +28,7 @@ use crate::catalog::{CATALOG, Catalog, Entry};
 use crate::collection::{
     Collection, Handle, Limits, Opening, link_snapshots, snapshot_folder, verify_folder,
 };
+use crate::embedding_table::TableMemory;
 use crate::error::OpenError;
 use crate::folder;
 use crate::live_tier::{TierOptions, TierUse};
@@ -175,6 +176,7 @@ impl DatabaseBuilder {
         };
         let cache = Arc::new(BlockCache::new((self.memory_bytes / CACHE_SHARE) as usize));
         let inner = Inner {
+            table_memory: TableMemory::new(self.memory_bytes / tables::RESIDENT_SHARE),
             options: self,
             disk,
             cache,
@@ -216,6 +218,7 @@ struct Inner {
     open_spaces: Handles<crate::behavior::Handle>,
     /// Embedding tables likewise.
     open_tables: Handles<crate::embedding_table::Inner>,
+    table_memory: Arc<TableMemory>,
     /// How many more collections may have a live tier.
     tiers: Arc<AtomicUsize>,
     /// Held by who makes or drops a snapshot of all there is.

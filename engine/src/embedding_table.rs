@@ -14,6 +14,7 @@ mod error;
 mod file;
 mod levels;
 mod manifest;
+mod memory;
 mod record;
 mod remap;
 mod row_store;
@@ -29,7 +30,8 @@ use nearline_index::embedding::{Bags, Method, Pool, Segment};
 
 pub use error::TableError;
 
-pub(crate) use store::{Inner, Limits, Source};
+pub(crate) use memory::TableMemory;
+pub(crate) use store::{Inner, Kept, Limits, Source};
 
 use record::Write;
 use store::Version;

@@ -27,9 +27,10 @@ use anyhow::{Result, bail};
 use nearline::embedding::{Hash, Table};
 use rayon::prelude::*;
 
+use data::Data;
 use learner::Parameters;
 use methods::{FITTED, TRAINED};
-use model::Kind;
+use model::{Kind, Model, Trained};
 use printed::Printed;
 use score::{Score, Summary};
 use search::SEARCHED;
@@ -61,60 +62,96 @@ fn main() -> Result<()> {
         "dlrm" => Kind::Interactions,
         other => bail!("{other}: no such model; fm or dlrm"),
     };
-    let (seeds, only): (u64, String) = (arg(2, "3").parse()?, arg(3, ""));
-    println!("{}: {} ids, {} fields, {}", data.name, data.ids, data.fields.len(), data.sizes());
-    println!(
-        "{:<NAME_WIDTH$}{:>6}{:>10}  {:<18}{:<18}{:<18}",
-        "method", "x", "bytes", "AUC", "log-loss", "AUC, rare"
-    );
     let plain = data.ids * DIM as u64 * 4;
-    let whole = |seed, rate| {
-        let table = Hash::new(data.ids, DIM, plain, FIRST_SCALE, seed)?;
-        let trained = model::fit(kind, &data, Parameters::new(table, rate)?, rate, seed);
-        Ok::<_, anyhow::Error>((trained.table, trained.model, trained.valid))
-    };
-    let rate = best(RATES, |rate| Ok(whole(0, rate)?.2))?;
-    let originals: Vec<_> =
-        (0..seeds).into_par_iter().map(|seed| whole(seed, rate)).collect::<Result<_>>()?;
-    let score =
-        |table: &dyn Table, model: &model::Model| Score::of(model.predict(&data, table, &data.test), &data);
-    let plain_scores: Vec<Score> = originals.iter().map(|(table, model, _)| score(&**table, model)).collect();
-    print!("{}", line("f32", plain, plain, &plain_scores));
-    for method in FITTED.iter().filter(|method| method.name.starts_with(&only)) {
-        for ratio in RATIOS {
-            let tables = originals.par_iter().enumerate().map(|(seed, (table, model, _))| {
-                let fitted = (method.fit)(&data, &**table, plain / ratio, seed as u64)?;
-                Ok((score(&*fitted, model), fitted.bytes().total()))
-            });
-            print!("{}", report(method.name, ratio, plain, tables.collect()));
+    Bench { kind, data: &data, seeds: arg(2, "3").parse()?, only: arg(3, ""), plain }.run()
+}
+
+/// A model of each method on data.
+struct Bench<'a> {
+    kind: Kind,
+    data: &'a Data,
+    seeds: u64,
+    /// Methods run whose names begin so.
+    only: String,
+    /// Bytes of plain rows.
+    plain: u64,
+}
+
+impl Bench<'_> {
+    fn run(&self) -> Result<()> {
+        let Self { data, plain, .. } = *self;
+        println!("{}: {} ids, {} fields, {}", data.name, data.ids, data.fields.len(), data.sizes());
+        let (auc, loss, rare) = ("AUC", "log-loss", "AUC, rare");
+        println!("{:<NAME_WIDTH$}{:>6}{:>10}  {auc:<18}{loss:<18}{rare:<18}", "method", "x", "bytes");
+        let whole = |seed, rate| {
+            let table = Hash::new(data.ids, DIM, plain, FIRST_SCALE, seed)?;
+            Ok(model::fit(self.kind, data, Parameters::new(table, rate)?, rate, seed))
+        };
+        let rate = best(RATES, |rate| Ok(whole(0, rate)?.valid))?;
+        let seeds = (0..self.seeds).into_par_iter();
+        let originals: Vec<Trained> = seeds.map(|seed| whole(seed, rate)).collect::<Result<_>>()?;
+        let scores: Vec<Score> = originals.iter().map(|one| self.score(&*one.table, &one.model)).collect();
+        print!("{}", line("f32", plain, plain, &scores));
+        self.fitted(&originals);
+        self.trained(rate);
+        self.searched(rate);
+        Ok(())
+    }
+
+    fn is_wanted(&self, name: &str) -> bool {
+        name.starts_with(&self.only)
+    }
+
+    fn score(&self, table: &dyn Table, model: &Model) -> Score {
+        Score::of(model.predict(self.data, table, &self.data.test), self.data)
+    }
+
+    /// Methods fitted to the rows of models that were trained without any.
+    fn fitted(&self, originals: &[Trained]) {
+        for method in FITTED.iter().filter(|method| self.is_wanted(method.name)) {
+            for ratio in RATIOS {
+                let tables = originals.par_iter().enumerate().map(|(seed, one)| {
+                    let fitted = (method.fit)(self.data, &*one.table, self.plain / ratio, seed as u64)?;
+                    Ok((self.score(&*fitted, &one.model), fitted.bytes().total()))
+                });
+                print!("{}", report(method.name, ratio, self.plain, tables.collect()));
+            }
         }
     }
-    for method in TRAINED.iter().filter(|method| method.name.starts_with(&only)) {
-        let new = |ratio: u64, rate, seed| (method.new)(&data, plain / ratio, rate, seed);
-        let chosen = [10, 5, 2].into_iter().find(|&ratio| new(ratio, rate, 0).is_ok()).unwrap_or(2);
-        let valid = |rate| Ok(model::fit(kind, &data, new(chosen, rate, 0)?, rate, 0).valid);
-        let rate = best(RATES, valid).unwrap_or_else(|error| {
-            eprintln!("{}: the rate is that of plain rows, for {error}", method.name);
-            rate
-        });
-        for ratio in RATIOS {
-            let runs = (0..seeds).into_par_iter().map(|seed| {
-                let trained = model::fit(kind, &data, new(ratio, rate, seed)?, rate, seed);
-                Ok((score(&*trained.table, &trained.model), trained.table.bytes().total()))
+
+    /// Methods trained as they are. `usual` is the rate of plain rows.
+    fn trained(&self, usual: f32) {
+        let Self { kind, data, plain, .. } = *self;
+        for method in TRAINED.iter().filter(|method| self.is_wanted(method.name)) {
+            let new = |ratio: u64, rate, seed| (method.new)(data, plain / ratio, rate, seed);
+            let chosen = [10, 5, 2].into_iter().find(|&ratio| new(ratio, usual, 0).is_ok()).unwrap_or(2);
+            let valid = |rate| Ok(model::fit(kind, data, new(chosen, rate, 0)?, rate, 0).valid);
+            let rate = best(RATES, valid).unwrap_or_else(|error| {
+                eprintln!("{}: the rate is that of plain rows, for {error}", method.name);
+                usual
             });
-            print!("{}", report(method.name, ratio, plain, runs.collect()));
+            for ratio in RATIOS {
+                let runs = (0..self.seeds).into_par_iter().map(|seed| {
+                    let trained = model::fit(kind, data, new(ratio, rate, seed)?, rate, seed);
+                    Ok((self.score(&*trained.table, &trained.model), trained.table.bytes().total()))
+                });
+                print!("{}", report(method.name, ratio, plain, runs.collect()));
+            }
         }
     }
-    for (name, search) in SEARCHED.iter().filter(|(name, _)| name.starts_with(&only)) {
-        for ratio in RATIOS {
-            let runs = (0..seeds).into_par_iter().map(|seed| {
-                let found = search(kind, &data, plain / ratio, rate, seed)?;
-                Ok((score(&*found.table, &found.model), found.table.bytes().total()))
-            });
-            print!("{}", report(name, ratio, plain, runs.collect()));
+
+    /// What searches find, at the rate of plain rows.
+    fn searched(&self, rate: f32) {
+        for (name, search) in SEARCHED.iter().filter(|(name, _)| self.is_wanted(name)) {
+            for ratio in RATIOS {
+                let runs = (0..self.seeds).into_par_iter().map(|seed| {
+                    let found = search(self.kind, self.data, self.plain / ratio, rate, seed)?;
+                    Ok((self.score(&*found.table, &found.model), found.table.bytes().total()))
+                });
+                print!("{}", report(name, ratio, self.plain, runs.collect()));
+            }
         }
     }
-    Ok(())
 }
 
 /// The rate with the least loss on validation.

@@ -1,6 +1,7 @@
 //! Embedding tables of a database.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use nearline_index::embedding::{Dynamic, RowCodec, Rule, Table, Train};
@@ -8,12 +9,12 @@ use nearline_storage::{Disk, OsDisk, StorageError};
 
 use super::{Database, Inner, check_name, locked, store_id};
 use crate::catalog::{Catalog, Entry};
-use crate::embedding_table::{EmbeddingTable, Inner as Store, Limits, Source, TableError};
+use crate::embedding_table::{EmbeddingTable, Inner as Store, Kept, Limits, Source, TableError};
 use crate::error::OpenError;
 
 const WHAT: &str = "embedding table";
-/// Shares of the memory: one in so many bytes for rows, and for the log.
-const RESIDENT_SHARE: u64 = 2;
+/// The share of the memory that rows of all tables have, one in so many bytes, and that of the log of each.
+pub(super) const RESIDENT_SHARE: u64 = 2;
 const LOG_SHARE: u64 = 8;
 const LOG_BYTES_MAX: u64 = 256 << 20;
 
@@ -165,12 +166,23 @@ impl Database {
 
 impl Inner {
     fn open_table(&self, folder: &str) -> Result<Store, TableError> {
-        let disk = Arc::new(OsDisk::new(&self.disk.root().join(folder), self.options.io)?);
-        let memory = self.options.memory_bytes;
-        let log = (memory / LOG_SHARE).min(LOG_BYTES_MAX);
-        let limits = Limits { resident: memory / RESIDENT_SHARE, log, log_segment: log / 4 };
-        Store::open(disk, limits, Some(Arc::clone(&self.lock)))
+        let path = self.disk.root().join(folder);
+        let disk = Arc::new(OsDisk::new(&path, self.options.io)?);
+        let log = (self.options.memory_bytes / LOG_SHARE).min(LOG_BYTES_MAX);
+        let share = self.table_memory.take(files_bytes(&path)?);
+        let limits = Limits { resident: share.bytes, log, log_segment: log / 4 };
+        Store::open(disk, limits, Some(Kept { _lock: Arc::clone(&self.lock), _memory: share }))
     }
+}
+
+/// Bytes of the files in a folder: a table takes no more memory for its rows.
+fn files_bytes(path: &Path) -> Result<u64, StorageError> {
+    let failed = |error| StorageError::io(path, "read the folder", error);
+    let mut bytes = 0;
+    for entry in fs::read_dir(path).map_err(failed)? {
+        bytes += entry.and_then(|entry| entry.metadata()).map_err(failed)?.len();
+    }
+    Ok(bytes)
 }
 
 /// Refuses a name that a table has.

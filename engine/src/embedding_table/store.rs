@@ -12,6 +12,7 @@ use super::content::{Content, head_of};
 use super::error::TableError;
 use super::file::{Head, TableFile, TableFileWriter};
 use super::manifest::{Manifest, TABLE, file_id, file_name, number_of};
+use super::memory::Share;
 use super::record::Write;
 use super::remap::write_by_frequency;
 use super::shared::write_served;
@@ -34,7 +35,13 @@ pub(crate) struct Inner {
     writer: Mutex<Writer>,
     version: RwLock<Arc<Version>>,
     _lock: FolderLock,
-    _database: Option<Arc<FolderLock>>,
+    _kept: Option<Kept>,
+}
+
+/// What of its database a table has while it is open.
+pub(crate) struct Kept {
+    pub(crate) _lock: Arc<FolderLock>,
+    pub(crate) _memory: Share,
 }
 
 impl std::fmt::Debug for Inner {
@@ -96,6 +103,7 @@ impl Inner {
         let mut out = TableFileWriter::create(disk, &file_name(1), file_id(store_id, 1))?;
         let directory = match source {
             Source::Served(table) => {
+                check_rows(table.rows())?;
                 write_served(&mut out, *table)?;
                 out.finish(&head_of(*table, None))?
             }
@@ -132,6 +140,7 @@ impl Inner {
             out.rows(codec.row_bytes(), encoded.row_bytes())?;
             rows += encoded.rows();
         }
+        check_rows(rows)?;
         for segment in codec.shared() {
             out.segment(&segment)?;
         }
@@ -141,11 +150,7 @@ impl Inner {
         Ok(Manifest { store_id, number: 1, lsn: 0, directory }.write(disk)?)
     }
 
-    pub(crate) fn open(
-        disk: Arc<dyn Disk>,
-        limits: Limits,
-        database: Option<Arc<FolderLock>>,
-    ) -> Result<Self, TableError> {
+    pub(crate) fn open(disk: Arc<dyn Disk>, limits: Limits, kept: Option<Kept>) -> Result<Self, TableError> {
         let lock = disk.lock(LockMode::Exclusive)?;
         let manifest = Manifest::read(&*disk)?;
         remove_leftovers(&*disk, &manifest)?;
@@ -169,7 +174,7 @@ impl Inner {
             writer: Mutex::new(Writer { wal, manifest, poison: None, compact_error: None }),
             version: RwLock::new(Arc::new(Version { lsn, content })),
             _lock: lock,
-            _database: database,
+            _kept: kept,
             disk,
             limits,
         })
@@ -288,6 +293,11 @@ impl Drop for Inner {
         // Only so that the next opening has less to do.
         let _ = writer.wal.seal();
     }
+}
+
+/// Refuses a table that nothing could be asked of.
+fn check_rows(rows: u64) -> Result<(), TableError> {
+    if rows > 0 { Ok(()) } else { Err(TableError::bad("rows", "none", "one at least")) }
 }
 
 fn load(disk: &dyn Disk, manifest: &Manifest, limits: Limits) -> Result<Content, TableError> {

@@ -64,3 +64,37 @@ fn ids_of_a_table_are_counted_not_kept() {
     assert_eq!(version.ids().nth((1 << 50) - 1), Some((1 << 50) - 1));
     assert_eq!(version.ids().nth(1 << 50), None);
 }
+
+#[test]
+fn tables_have_no_more_memory_together_than_there_is_for_all() {
+    const ROWS: u64 = 200_000;
+    let folder = tempfile::tempdir().unwrap();
+    let memory = 16 << 20;
+    let database = Database::builder(folder.path()).memory_budget(memory).open().unwrap();
+    let rows = Rows::encode(FloatCodec::new(16, FloatType::F32), &[0.5; 16 * ROWS as usize]).unwrap();
+    let small = database.create_embedding_table("small", &plain(7.0)).unwrap();
+    let large: Vec<_> =
+        ["a", "b", "c"].map(|name| database.create_embedding_table(name, &rows).unwrap()).into();
+    let resident =
+        || large.iter().map(|table| table.stats().unwrap().resident_rows * 64).collect::<Vec<u64>>();
+    assert_eq!(small.stats().unwrap().resident_rows, 2);
+    let bytes = resident();
+    assert!(bytes.iter().sum::<u64>() <= memory / 2 && bytes[0] > memory / 3 && bytes[2] > 0, "{bytes:?}");
+    for table in &large {
+        assert_eq!(table.pin().lookup(&[0, ROWS - 1]).unwrap(), [0.5; 32]);
+    }
+    let before = bytes[0];
+    drop((small, large));
+    // What was closed gave its memory back.
+    assert!(database.embedding_table("c").unwrap().stats().unwrap().resident_rows * 64 >= before);
+}
+
+#[test]
+fn a_table_of_no_rows_is_refused_and_nothing_is_left_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::builder(folder.path()).open().unwrap();
+    let codec = Arc::new(FloatCodec::new(2, FloatType::F32));
+    let error = database.create_table_of_rows("none", codec, |_| Ok(())).unwrap_err().to_string();
+    assert_eq!(error, "rows: none; expected one at least");
+    assert_eq!((database.embedding_tables(), folders(folder.path())), (vec![], 0));
+}

@@ -15,7 +15,7 @@ fn a_table_is_fitted_asked_and_shown() {
     refused(
         4,
         &format!("{fit} --method rowwise --budget 1199"),
-        &["1200 bytes needed, 1199 bytes allowed"],
+        &["1.17 KiB (1200 bytes) needed, 1.17 KiB (1199 bytes) allowed"],
     );
     ok(&format!("{fit} --method float --budget 1MiB"));
     // Before anything is fitted: the budget would not do.

@@ -40,6 +40,18 @@ impl VectorFile {
     /// Everything that can be wrong with a file, see [`DatasetError`].
     pub fn open(path: &Path) -> Result<VectorFile> {
         let (format, gz) = format::of_vectors(path)?;
+        Self::open_as(path, format, gz)
+    }
+
+    /// The same of a file of `npy`, whatever its name.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_npy(path: &Path) -> Result<VectorFile> {
+        Self::open_as(path, Format::Npy, false)
+    }
+
+    fn open_as(path: &Path, format: Format, gz: bool) -> Result<VectorFile> {
         let mut stream = ByteStream::open(path, gz)?;
         let (element, dim, count, layout) = match format {
             Format::Vecs(element) => {

@@ -2,7 +2,10 @@
 
 mod export;
 mod import;
+mod items;
+mod list;
 mod log;
+mod made;
 mod parquet;
 mod replay;
 mod samples;
@@ -10,7 +13,9 @@ mod samples;
 use nearline::{BehaviorOptions, BehaviorSpace, Database};
 
 use crate::db::DbArgs;
-use crate::exit;
+use crate::{exit, interrupt, print};
+
+use made::{Made, Place};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -26,6 +31,10 @@ enum Command {
     Export(export::Args),
     /// Write a log into a space, asking before each behaviour how much of what its user did before is like it
     Replay(replay::Args),
+    /// List the behaviour spaces of a database
+    List(list::Args),
+    /// Drop a behaviour space, with all that is in it
+    Drop(SpaceArgs),
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -33,6 +42,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Command::Import(args) => import::run(args),
         Command::Export(args) => export::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::List(args) => list::run(args),
+        Command::Drop(args) => args.drop_it(),
     }
 }
 
@@ -73,22 +84,40 @@ impl SpaceArgs {
         Ok((database, space))
     }
 
-    fn open_or_create(&self, create: &CreateArgs) -> anyhow::Result<(Database, BehaviorSpace)> {
+    /// Opens the space; makes it, and the database, if that is wanted.
+    fn open_or_create(&self, create: &CreateArgs) -> anyhow::Result<Made> {
+        let place = Place::of(&self.db.db);
         let database = self.db.open_or_create(create.create.is_some())?;
-        let space = match create.create {
-            Some(dim) if !database.behavior_spaces().contains(&self.space) => {
-                let options = BehaviorOptions::new(dim)
-                    .hashes(create.groups, create.bits)
-                    .seed(create.seed)
-                    .ttl_ms(create.ttl_ms);
-                database.create_behavior_space(&self.space, options)?
+        match self.space_of(&database, create) {
+            Ok((space, is_new)) => Ok(Made { space, database, name: self.space.clone(), is_new, place }),
+            Err(error) => {
+                made::close_and_clear(database, place);
+                Err(error)
             }
-            _ => database.behavior_space(&self.space)?,
-        };
-        if create.create.is_some_and(|dim| dim != space.shape().dim()) {
-            let found = space.shape().dim();
+        }
+    }
+
+    /// The space, and whether it was made.
+    fn space_of(&self, database: &Database, create: &CreateArgs) -> anyhow::Result<(BehaviorSpace, bool)> {
+        let Some(dim) = create.create else { return Ok((database.behavior_space(&self.space)?, false)) };
+        if !database.behavior_spaces().contains(&self.space) {
+            let options = BehaviorOptions::new(dim)
+                .hashes(create.groups, create.bits)
+                .seed(create.seed)
+                .ttl_ms(create.ttl_ms);
+            return Ok((database.create_behavior_space(&self.space, options)?, true));
+        }
+        let space = database.behavior_space(&self.space)?;
+        let found = space.shape().dim();
+        if found != dim {
             return Err(exit::bad_input(format!("{}: it is for vectors of {found} elements", self.space)));
         }
-        Ok((database, space))
+        Ok((space, false))
+    }
+
+    fn drop_it(&self) -> anyhow::Result<()> {
+        interrupt::at_once()?;
+        self.db.open()?.drop_behavior_space(&self.space)?;
+        print::line(format!("behaviour space {:?}: dropped", self.space))
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "")]
     vector: String,
     /// Neighbours wanted
-    #[arg(short, default_value_t = 10)]
+    #[arg(short, long, default_value_t = 10)]
     k: usize,
     /// Print JSON
     #[arg(long)]

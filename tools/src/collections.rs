@@ -42,9 +42,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     match (args.json, database.collections().is_empty()) {
         (true, _) => Ok(()),
-        (false, true) => print::line(format!("{}: no collections", args.db.db.display())),
+        (false, true) => {
+            print::line(format!("{}: no collections{}", args.db.db.display(), others(&database)))
+        }
         (false, false) => print::line(table),
     }
+}
+
+/// What else is in a database, and how it is listed.
+fn others(database: &Database) -> String {
+    let kinds = [
+        (database.embedding_tables().len(), "embedding tables (nearline table list)"),
+        (database.behavior_spaces().len(), "behaviour spaces (nearline behaviors list)"),
+    ];
+    let some = kinds.iter().filter(|(count, _)| *count > 0);
+    let some: Vec<String> = some.map(|(count, kind)| format!("{count} {kind}")).collect();
+    if some.is_empty() { String::new() } else { format!("; {}", some.join(" and ")) }
 }
 
 /// What vectors its points have, in short.

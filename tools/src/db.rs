@@ -1,12 +1,13 @@
 //! Databases and their collections, for all subcommands that open them.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use nearline::{Collection, Database, Point, Vector};
 use nearline_datasets::ElementType;
 
-use crate::args;
 use crate::size::Size;
+use crate::{args, exit};
 
 /// Which database, and how it is opened.
 #[derive(clap::Args)]
@@ -30,10 +31,37 @@ impl DbArgs {
 
     /// Opens the database, or makes one if that is wanted.
     pub(crate) fn open_or_create(&self, create: bool) -> anyhow::Result<Database> {
+        if create {
+            check_place(&self.db)?;
+        }
         let builder = Database::builder(&self.db).memory_budget(self.memory.0);
         Ok(builder.io(args::io_mode(self.io)?).create(create).open()?)
     }
 }
+
+/// Refuses a folder with files of others to make a database in. That of an index becomes a database.
+fn check_place(folder: &Path) -> anyhow::Result<()> {
+    if Database::is_in(folder) || folder.join(INDEX).is_file() {
+        return Ok(());
+    }
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let is_ours = |name: &String| name.starts_with(CATALOG) || ALLOWED.contains(&name.as_str());
+    match names.find(|name| !is_ours(name)) {
+        None => Ok(()),
+        Some(name) => Err(exit::usage(format!(
+            "{}: found {name} and no database; expected a database, or an empty or new folder to make one in",
+            folder.display()
+        ))),
+    }
+}
+
+/// What the folder of an index has in it.
+const INDEX: &str = "MANIFEST";
+/// How files begin that a crash leaves of a database that was just being made, and what else a folder may have in it that becomes one:
+/// the lock of such a crash, and what the root of a file system has.
+const CATALOG: &str = "DATABASE";
+const ALLOWED: [&str; 2] = ["LOCK", "lost+found"];
 
 /// Which collection of which database.
 #[derive(clap::Args)]

@@ -8,6 +8,8 @@ use nearline::{BehaviorError, IndexError, OpenError, QueryError, StorageError, T
 use nearline_datasets::DatasetError;
 use nearline_server::ServeError;
 
+use crate::size::Size;
+
 /// Exit codes other than 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -65,6 +67,11 @@ pub(crate) fn interrupted() -> anyhow::Error {
 /// The exit code of an error.
 pub(crate) fn code(error: &anyhow::Error) -> Exit {
     error.chain().find_map(of_cause).unwrap_or(Exit::Internal)
+}
+
+/// The exit code of an error that is not wrapped yet.
+pub(crate) fn code_of(error: &(dyn Error + 'static)) -> Exit {
+    of_cause(error).unwrap_or(Exit::Internal)
 }
 
 fn of_cause(cause: &(dyn Error + 'static)) -> Option<Exit> {
@@ -220,8 +227,15 @@ fn of_io(error: &io::Error) -> Exit {
 
 /// The error as one line. Every error of ours says all there is to say itself.
 pub(crate) fn one_line(error: &anyhow::Error) -> String {
-    let text = error.to_string();
+    let text = error.chain().find_map(budget).unwrap_or_else(|| error.to_string());
     text.split(['\n', '\r']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Too little memory, in units that people read, with the exact numbers beside.
+fn budget(cause: &(dyn Error + 'static)) -> Option<String> {
+    let Some(IndexError::Budget { what, needed, allowed, fix }) = cause.downcast_ref() else { return None };
+    let bytes = |bytes: u64| format!("{} ({bytes} bytes)", Size(bytes));
+    Some(format!("{what}: {} needed, {} allowed; {fix}", bytes(*needed), bytes(*allowed)))
 }
 
 #[cfg(test)]
@@ -248,6 +262,19 @@ mod tests {
         for (error, exit) in cases {
             assert_eq!(code(&error), exit, "{error}");
         }
+    }
+
+    #[test]
+    fn budgets_are_said_in_units() {
+        let error = IndexError::Budget {
+            what: "assign",
+            needed: 34_849_878,
+            allowed: 1 << 20,
+            fix: "raise --memory",
+        };
+        let expected =
+            "assign: 33.2 MiB (34849878 bytes) needed, 1.00 MiB (1048576 bytes) allowed; raise --memory";
+        assert_eq!(one_line(&error.into()), expected);
     }
 
     #[test]

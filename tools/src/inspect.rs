@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::size::{self, Size};
 use crate::table::Table;
-use crate::{args, interrupt, print};
+use crate::{args, interrupt, opened, print};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         pin: args.pin.into(),
         cache_bytes: None,
     };
-    let index = Index::open(&args.index, &options)?;
+    let index = Index::open(&args.index, &options).map_err(|error| opened::not_opened(&args.index, error))?;
     let info = index.info();
     if args.json {
         return print::json(&document(&index));

@@ -154,12 +154,18 @@ pub(crate) fn open(
             );
             Err(exit::fail(Exit::Budget, message))
         }
-        (Err(IndexError::NotAnIndex { .. }), _) if Database::is_in(dir) => {
-            let fix = "its collections are asked through the library, and listed by nearline collections";
-            Err(exit::bad_input(format!("{}: found a database, expected an index: {fix}", dir.display())))
-        }
-        (Err(error), _) => Err(error.into()),
+        (Err(error), _) => Err(not_opened(dir, error)),
     }
+}
+
+/// Why an index was not opened; of a database, what to do with one.
+pub(crate) fn not_opened(dir: &Path, error: IndexError) -> anyhow::Error {
+    if !matches!(error, IndexError::NotAnIndex { .. }) || !Database::is_in(dir) {
+        return error.into();
+    }
+    let fix = "what is in it is listed by nearline collections, table list and behaviors list, and asked through \
+               nearline serve or the library";
+    exit::bad_input(format!("{}: found a database, expected an index: {fix}", dir.display()))
 }
 
 /// The recall aimed at when nothing else is asked for.

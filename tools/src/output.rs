@@ -8,6 +8,21 @@ use nearline_datasets::DatasetError;
 
 use crate::exit;
 
+/// Refuses to write over a file, or where there is no folder. To be asked before anything is made or takes long.
+pub(crate) fn check_new(path: &Path) -> anyhow::Result<()> {
+    let file = path.display();
+    if path.symlink_metadata().is_ok() {
+        return Err(exit::usage(format!("{file}: exists already; choose a new file, or remove it")));
+    }
+    match path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
+        None => Ok(()),
+        Some(parent) => {
+            let parent = parent.display();
+            Err(exit::bad_input(format!("{file}: there is no folder {parent}; make it, or choose another")))
+        }
+    }
+}
+
 /// A file under the name `<name>.partial` until it is finished; dropped before, it is removed.
 pub(crate) struct Output {
     path: PathBuf,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use nearline::{Answer, Probe, SearchOptions};
-use nearline_datasets::{GroundTruth, RawVectors, VectorFile, load_raw};
+use nearline_datasets::{RawVectors, VectorFile, load_raw};
 use serde::Serialize;
 
 use crate::args::{Nprobe, Recall};
@@ -194,7 +194,7 @@ impl Bench {
         let mut truth = None;
         let held = |queries: &VectorFile| {
             check_truth_fits(groundtruth, args.memory)?;
-            let read = GroundTruth::read(groundtruth)?;
+            let read = truth::read(groundtruth)?;
             truth = Some(Truth::new(&read, groundtruth, queries, args.k)?);
             // a latency and a count for each query, besides itself and its answers
             let per_query = queries.row_bytes() as u64 + truth::query_bytes(args.k) + 8;

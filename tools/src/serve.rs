@@ -1,10 +1,10 @@
 //! `nearline serve`: answer over HTTP.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
-use nearline_server::Config;
+use nearline_server::{Config, ServeError};
 
 use crate::db::DbArgs;
 use crate::{exit, print};
@@ -32,6 +32,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.print_config {
         return print::line(config.effective().trim_end());
     }
+    config.check().map_err(ServeError::from)?;
+    // Before a database is made that nobody could ask. What is bound here is free again when it is listened on.
+    drop(
+        TcpListener::bind(config.listen)
+            .map_err(|source| ServeError::Listen { listen: config.listen, source })?,
+    );
     let database = args.db.open_or_create(true)?;
     nearline_server::serve(database, &config, |listen| {
         print::note(config.effective().trim_end());

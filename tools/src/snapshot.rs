@@ -1,11 +1,16 @@
 //! `nearline snapshot`: keep a collection as it is, under a name.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use nearline::OpenError;
+use nearline_datasets::DatasetError;
 use serde_json::json;
 
 use crate::db::CollectionArgs;
+use crate::exit::{self, Exit};
 use crate::{interrupt, print, size};
 
 #[derive(clap::Args)]
@@ -79,7 +84,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             print::line(format!("snapshot {name:?} of {:?}: dropped", collection.name()))
         }
         Action::RestoreStorage { from, db } => {
-            nearline_server::restore_storage(from, db)?;
+            restore_storage(from, db)?;
             print::line(format!("database {}: restored from {}", db.display(), from.display()))
         }
         Action::Restore { named: Named { of, name }, target } => {
@@ -90,3 +95,41 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
     }
 }
+
+/// Makes a database of an archive. What is wrong with one is said with its name, and never with its bytes.
+fn restore_storage(from: &Path, db: &Path) -> anyhow::Result<()> {
+    let file = from.display();
+    let failed = |action| move |source| DatasetError::Io { file: from.to_owned(), action, source };
+    let opened = File::open(from).map_err(failed("open"))?;
+    let mut head = Vec::new();
+    opened.take(TAR_BLOCK).read_to_end(&mut head).map_err(failed("read"))?;
+    if head.len() as u64 != TAR_BLOCK || !head[TAR_MAGIC..].starts_with(b"ustar") {
+        return Err(exit::fail(
+            Exit::Corrupt,
+            format!(
+                "{file}: no archive; expected the tar file of a snapshot, as GET /snapshots/NAME answers: download it again"
+            ),
+        ));
+    }
+    nearline_server::restore_storage(from, db).map_err(|error| match &error {
+        OpenError::Exists { .. } => error.into(),
+        OpenError::Source(cause) => {
+            // Ours are of this kind; others quote what they read.
+            let cause = cause.downcast_ref::<io::Error>();
+            let cause = cause.filter(|cause| cause.kind() == io::ErrorKind::InvalidData);
+            let cause = cause.map_or_else(
+                || "its entries make no sense, or it is cut short".to_owned(),
+                ToString::to_string,
+            );
+            exit::fail(Exit::Corrupt, format!("{file}: damaged archive: {cause}: download it again"))
+        }
+        _ => {
+            let exit = exit::code_of(&error);
+            exit::fail(exit, format!("{file}: cannot be restored: {error}"))
+        }
+    })
+}
+
+/// Bytes of the head of a file in a tar archive, and where in it the name of the format is.
+const TAR_BLOCK: u64 = 512;
+const TAR_MAGIC: usize = 257;

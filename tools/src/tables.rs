@@ -5,6 +5,7 @@ mod convert;
 mod fit;
 mod generate;
 mod inspect;
+mod list;
 mod lookup;
 mod method;
 mod resize;
@@ -12,6 +13,7 @@ mod resize;
 use nearline::{Database, EmbeddingTable};
 
 use crate::db::DbArgs;
+use crate::{interrupt, print};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -35,6 +37,10 @@ enum Command {
     Generate(generate::Args),
     /// Measure lookups of random ids
     Bench(bench::Args),
+    /// List the embedding tables of a database
+    List(list::Args),
+    /// Drop a table, with all that is in it
+    Drop(TableArgs),
 }
 
 /// Which table of which database.
@@ -54,6 +60,12 @@ impl TableArgs {
         let table = database.embedding_table(&self.table)?;
         Ok((database, table))
     }
+
+    fn drop_it(&self) -> anyhow::Result<()> {
+        interrupt::at_once()?;
+        self.db.open()?.drop_embedding_table(&self.table)?;
+        print::line(format!("embedding table {:?}: dropped", self.table))
+    }
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -65,5 +77,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Command::Resize(args) => resize::run(args),
         Command::Generate(args) => generate::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::List(args) => list::run(args),
+        Command::Drop(args) => args.drop_it(),
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use nearline::{Hit, Metric};
-use nearline_datasets::{GroundTruth, VectorFile};
+use nearline_datasets::{DatasetError, GroundTruth, VectorFile};
 
 use crate::exit;
 
@@ -20,6 +20,30 @@ pub(crate) struct Truth {
 pub(crate) fn query_bytes(k: usize) -> u64 {
     k as u64 * 4 + 4
 }
+
+/// Reads a file of exact answers. Files of ids alone, as searches write them, are told apart, and how one is made is said.
+pub(crate) fn read(path: &Path) -> anyhow::Result<GroundTruth> {
+    let file = path.display();
+    let only_ids = || {
+        exit::bad_input(format!(
+            "{file}: no ground truth: found ids alone, expected ids and distances, as nearline groundtruth writes them"
+        ))
+    };
+    // Ids of 8 bytes are as long as ids of 4 with distances of 4.
+    if path.extension().is_some_and(|extension| extension == "i64bin") {
+        return Err(only_ids());
+    }
+    GroundTruth::read(path).map_err(|error| match error {
+        DatasetError::Size { found, expected, .. } if found.checked_mul(2) == expected.checked_add(HEAD) => {
+            only_ids()
+        }
+        DatasetError::Io { .. } => error.into(),
+        _ => exit::bad_input(format!("{error}; a ground truth is made by nearline groundtruth")),
+    })
+}
+
+/// Bytes at the head of files of ids and of ground truths.
+const HEAD: u64 = 8;
 
 impl Truth {
     /// Takes the first `k` of each query of a truth read from `path`, which must be that of `queries`.

@@ -1,8 +1,8 @@
 //! `nearline verify`: read all of an index or a database and name everything that is damaged.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use nearline::{Database, IndexError};
+use nearline::{Database, DatabaseReport, IndexError};
 
 use crate::exit::{self, Exit};
 use crate::progress::{Mode, Reporter};
@@ -55,24 +55,36 @@ fn database(args: &Args) -> anyhow::Result<()> {
     for damage in &report.damaged {
         let snapshot = damage.snapshot.as_ref().map(|name| format!(", snapshot {name:?}"));
         let snapshot = snapshot.unwrap_or_default();
-        print::line(format!("collection {:?}{snapshot}: {}", damage.collection, damage.error))?;
+        // That of a snapshot of all there is has no name.
+        let name = Some(&damage.collection).filter(|name| !name.is_empty());
+        let name = name.map_or_else(String::new, |name| format!(" {name:?}"));
+        print::line(format!("{}{name}{snapshot}: {}", damage.what, damage.error))?;
     }
-    let (dir, collections, snapshots) = (args.folder.display(), report.collections, report.snapshots);
+    let (dir, read) = (args.folder.display(), counts(&report));
     match report.damaged.len() {
         0 => {
             let points = size::count(report.points);
-            print::line(format!(
-                "{dir}: sound: {points} points in {collections} collections, {snapshots} snapshots"
-            ))
+            print::line(format!("{dir}: sound: {points} points in {read}"))
         }
         n => Err(exit::fail(
             Exit::Corrupt,
             format!(
-                "{dir}: found {n} damaged of {collections} collections and {snapshots} snapshots, expected none: restore \
-                 them from a snapshot or a copy"
+                "{dir}: found {n} damaged of {read}, expected none: restore them from a snapshot or a copy"
             ),
         )),
     }
+}
+
+/// What was read, by its kinds; of tables and spaces only if there are some.
+fn counts(report: &DatabaseReport) -> String {
+    let some = |count: u64, kind| (count > 0).then(|| format!("{count} {kind}"));
+    let counts = [
+        Some(format!("{} collections", report.collections)),
+        some(report.tables, "embedding tables"),
+        some(report.spaces, "behaviour spaces"),
+        Some(format!("{} snapshots", report.snapshots)),
+    ];
+    counts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn index(args: &Args) -> anyhow::Result<()> {
@@ -87,7 +99,9 @@ fn index(args: &Args) -> anyhow::Result<()> {
     reporter.start("verify", 0, machine::folder_bytes(&args.folder));
     let mut progress = |_: &str, bytes: u64| reporter.add(bytes);
     let report = nearline::verify(&args.folder, args::io_mode(args.io)?, &mut progress);
-    let parent = args.folder.parent().filter(|parent| Database::is_in(parent));
+    let parent = args.folder.parent();
+    let parent = parent.map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+    let parent = parent.filter(|parent| Database::is_in(parent));
     let report = report.map_err(|error| match (&error, parent) {
         (IndexError::NotAnIndex { .. }, Some(database)) => {
             let database = database.display();

@@ -13,12 +13,20 @@ use crate::error::OpenError;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Damage {
+    /// What is damaged: `collection`, `behaviour space`, `embedding table`, or `database` for a snapshot of all there is.
+    pub what: &'static str,
     /// The name of the collection, behaviour space or embedding table; none if it is in a snapshot of all there is.
     pub collection: String,
     /// The name of the snapshot, if it is in one.
     pub snapshot: Option<String>,
     /// The first thing that is wrong.
     pub error: OpenError,
+}
+
+impl Damage {
+    fn of(what: &'static str, collection: String, error: OpenError) -> Self {
+        Self { what, collection, snapshot: None, error }
+    }
 }
 
 /// What was found in a database.
@@ -76,9 +84,8 @@ impl DatabaseBuilder {
         for name in &names {
             progress(name, names.len());
             report.collections += 1;
-            let damage = |snapshot, error| Damage { collection: name.clone(), snapshot, error };
             if let Err((snapshot, error)) = database.verify_collection(name, &mut report) {
-                report.damaged.push(damage(snapshot, error));
+                report.damaged.push(Damage { snapshot, ..Damage::of("collection", name.clone(), error) });
             }
         }
         let spaces = if collection.is_none() { database.behavior_spaces() } else { Vec::new() };
@@ -86,7 +93,7 @@ impl DatabaseBuilder {
             report.spaces += 1;
             let verified = database.behavior_space(&name).and_then(|space| Ok(space.inner.verify()?));
             if let Err(error) = verified {
-                report.damaged.push(Damage { collection: name, snapshot: None, error });
+                report.damaged.push(Damage::of("behaviour space", name, error));
             }
         }
         let tables = if collection.is_none() { database.embedding_tables() } else { Vec::new() };
@@ -94,7 +101,7 @@ impl DatabaseBuilder {
             report.tables += 1;
             let verified = database.verify_embedding_table(&name);
             if let Err(error) = verified {
-                report.damaged.push(Damage { collection: name, snapshot: None, error });
+                report.damaged.push(Damage::of("embedding table", name, error));
             }
         }
         let snapshots = if collection.is_none() { database.storage_snapshots()? } else { Vec::new() };
@@ -102,8 +109,9 @@ impl DatabaseBuilder {
             report.snapshots += 1;
             let verified = snapshot_folder(database.inner.disk.root(), &name);
             if let Err(error) = verified.and_then(|folder| verify_storage(&folder)) {
-                let (collection, snapshot) = (String::new(), Some(name));
-                report.damaged.push(Damage { collection, snapshot, error });
+                report
+                    .damaged
+                    .push(Damage { snapshot: Some(name), ..Damage::of("database", String::new(), error) });
             }
         }
         Ok(report)

@@ -1,13 +1,12 @@
 //! `nearline behaviors export`: all behaviours as a log, user by user.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use nearline::Span;
 
 use super::SpaceArgs;
 use super::log::{self, Form};
+use crate::output::{self, Output};
 use crate::{interrupt, print};
 
 /// Users asked for at a time.
@@ -32,22 +31,26 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     interrupt::gently()?;
     let form = Form::of(args.format, &args.output)?;
+    output::check_new(&args.output)?;
     let (_database, space) = args.from.open()?;
-    let mut out = BufWriter::new(File::create_new(&args.output)?);
-    log::write_head(&mut out, form)?;
+    let (mut out, mut line) = (Output::create(&args.output)?, Vec::new());
+    log::write_head(&mut line, form)?;
     let (mut from, mut count) = (Some(0), 0_u64);
     while let Some(first) = from {
         interrupt::check()?;
         let users = space.users(first, USERS)?;
         for &user in &users {
             for behavior in space.now().behaviors(user, Span::Last(usize::MAX))? {
-                log::write(&mut out, form, behavior)?;
+                log::write(&mut line, form, behavior)?;
+                out.write(&line)?;
+                line.clear();
                 count += 1;
             }
         }
         from = users.last().filter(|_| users.len() == USERS).and_then(|last| last.checked_add(1));
     }
-    out.flush()?;
-    out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
+    // The line of names, if there was no behaviour.
+    out.write(&line)?;
+    out.finish()?;
     print::line(format!("{count} behaviours"))
 }

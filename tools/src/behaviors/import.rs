@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use nearline::{BehaviorSpace, SourceOffset};
-use nearline_datasets::VectorFile;
 use serde_json::json;
 
+use super::items::ItemsArgs;
 use super::log::{Form, Log};
-use super::{CreateArgs, SpaceArgs, parquet};
-use crate::{args, exit, interrupt, print};
+use super::{CreateArgs, SpaceArgs};
+use crate::{args, interrupt, print};
 
 #[derive(clap::Args)]
 #[command(
@@ -23,13 +23,8 @@ pub(crate) struct Args {
     to: SpaceArgs,
     #[command(flatten)]
     create: CreateArgs,
-    /// Vectors of items, numbered from 0: fvecs, fbin, f16bin, u8bin, npy and others, each also with .gz, or
-    /// parquet with the column vector and perhaps item
-    #[arg(long)]
-    items: Option<PathBuf>,
-    /// Number of the first of these items, where the file does not number them [default: 0]
-    #[arg(long)]
-    first_item: Option<u64>,
+    #[command(flatten)]
+    items: ItemsArgs,
     /// The log
     #[arg(long, required_unless_present = "items")]
     log: Option<PathBuf>,
@@ -63,15 +58,18 @@ struct Done {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     interrupt::gently()?;
-    let (_database, space) = args.to.open_or_create(&args.create)?;
+    // Opened before anything is made.
+    let log = args.log.as_ref().map(|path| Ok::<_, anyhow::Error>((path, Log::open(path, args.format)?)));
+    let log = log.transpose()?;
+    let made = args.to.open_or_create(&args.create)?;
     let mut done = Done::default();
-    if let Some(items) = &args.items {
-        put_items(&space, items, args.first_item, &mut done)?;
+    if let Err(error) = import(args, &made.space, log, &mut done) {
+        // Batches that are there are gone on from; before the first, there is nothing to keep.
+        if done.items + done.appended == 0 {
+            made.undo();
+        }
+        return Err(error);
     }
-    if let Some(log) = &args.log {
-        append(args, &space, log, &mut done)?;
-    }
-    space.flush()?;
     if args.json {
         return print::json(&json!(done));
     }
@@ -81,54 +79,34 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     ))
 }
 
-fn put_items(space: &BehaviorSpace, path: &Path, first: Option<u64>, done: &mut Done) -> anyhow::Result<()> {
-    const ROWS: usize = 1000;
-    if parquet::is_named(path) {
-        return put_table(space, path, first, done);
+fn import(
+    args: &Args,
+    space: &BehaviorSpace,
+    log: Option<(&PathBuf, Log)>,
+    done: &mut Done,
+) -> anyhow::Result<()> {
+    done.items = args.items.put(space)?;
+    if let Some((path, log)) = log {
+        append(args, space, path, log, done)?;
     }
-    let file = VectorFile::open(path)?;
-    let dim = space.shape().dim();
-    if file.dim() != dim {
-        let found = file.dim();
-        return Err(exit::bad_input(format!(
-            "{}: {found} elements a vector; expected {dim}",
-            path.display()
-        )));
-    }
-    let mut rows = file.rows(0)?;
-    let (mut bytes, mut item) = (vec![0; ROWS * file.row_bytes()], first.unwrap_or(0));
-    loop {
-        interrupt::check()?;
-        let read = rows.read(&mut bytes)?;
-        if read == 0 {
-            return Ok(());
-        }
-        let mut vectors = vec![0.0; read * dim];
-        file.element().widen(&bytes[..read * file.row_bytes()], &mut vectors);
-        let items: Vec<u64> = (item..item + read as u64).collect();
-        done.items += space.put_items(&items, &vectors)?.items;
-        item += read as u64;
-    }
+    Ok(space.flush()?)
 }
 
-fn put_table(space: &BehaviorSpace, path: &Path, first: Option<u64>, done: &mut Done) -> anyhow::Result<()> {
-    for batch in parquet::items(path, first, space.shape().dim())? {
-        interrupt::check()?;
-        let (items, vectors) = batch?;
-        done.items += space.put_items(&items, &vectors)?.items;
-    }
-    Ok(())
-}
-
-fn append(args: &Args, space: &BehaviorSpace, path: &Path, done: &mut Done) -> anyhow::Result<()> {
-    let mut log = Log::open(path, args.format)?;
+fn append(
+    args: &Args,
+    space: &BehaviorSpace,
+    path: &Path,
+    mut log: Log,
+    done: &mut Done,
+) -> anyhow::Result<()> {
+    let place = log.place(path);
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
     let source = args.source.clone().or(name).unwrap_or_default();
     let at = |offset| SourceOffset { source: source.clone(), partition: args.partition, offset };
     let known =
         space.sources().into_iter().find(|mark| (&mark.source, mark.partition) == (&source, args.partition));
     let known = known.map_or(0, |mark| mark.offset);
-    let mut batch = Vec::with_capacity(args.batch);
+    let (mut batch, mut lines) = (Vec::with_capacity(args.batch), Vec::new());
     loop {
         let next = log.next()?;
         let is_last = next.is_none();
@@ -138,11 +116,16 @@ fn append(args: &Args, space: &BehaviorSpace, path: &Path, done: &mut Done) -> a
                 done.passed_over += 1;
                 continue;
             }
+            if behavior.vector.is_none() {
+                lines.push((behavior.item, line));
+            }
             batch.push(behavior);
         }
         if batch.len() == args.batch || (is_last && !batch.is_empty()) {
             interrupt::check()?;
-            let report = space.append_from(at(done.lines), std::mem::take(&mut batch))?;
+            let report = space.append_from(at(done.lines), std::mem::take(&mut batch));
+            let report = report.map_err(|error| place.of(error, &lines))?;
+            lines.clear();
             done.appended += report.appended;
             done.duplicates += report.duplicates;
         }

@@ -1,9 +1,9 @@
 //! Logs of behaviours: lines of CSV or of JSON, or rows of Parquet, read one by one.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use nearline::Behavior;
+use nearline::{Behavior, BehaviorError};
 use serde::{Deserialize, Serialize};
 
 use super::parquet;
@@ -73,12 +73,39 @@ impl Log {
         }
     }
 
+    /// The log that was opened at a path, for what is said of it.
+    pub(crate) fn place(&self, path: &Path) -> Named {
+        let unit = if matches!(self, Self::Text(_)) { "line" } else { "behaviour" };
+        Named { file: path.to_owned(), unit }
+    }
+
     /// The next behaviour, and the number of its line or, of Parquet, its own; `None` behind the last.
     pub(crate) fn next(&mut self) -> anyhow::Result<Option<(u64, Behavior)>> {
         match self {
             Self::Text(text) => text.next(),
             Self::Rows(rows) => rows.next().transpose(),
         }
+    }
+}
+
+/// A file whose lines or rows name items, for what is said of it.
+pub(crate) struct Named {
+    pub(crate) file: PathBuf,
+    /// What is counted in it.
+    pub(crate) unit: &'static str,
+}
+
+impl Named {
+    /// What went wrong. Of an item that has no vector it is said where it is: `places` are items with numbers of lines.
+    pub(crate) fn of(&self, error: BehaviorError, places: &[(u64, u64)]) -> anyhow::Error {
+        let BehaviorError::UnknownItem { item, epoch } = error else { return error.into() };
+        let number = places.iter().find(|(of, _)| *of == item);
+        let place = number.map_or_else(String::new, |(_, number)| format!("{} {number}: ", self.unit));
+        exit::bad_input(format!(
+            "{}: {place}item {item} has no vector in epoch {epoch} of the space; give the vectors of items with --items, \
+             or each line its own",
+            self.file.display()
+        ))
     }
 }
 

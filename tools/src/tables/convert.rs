@@ -1,17 +1,17 @@
 //! `nearline table convert`: tables from the files of other systems, and for them.
 
 use std::fs;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::ValueEnum;
-use nearline::TableVersion;
 use nearline::embedding::{FloatCodec, FloatType, Rows, Table, rows_by_key};
-use nearline_datasets::{ElementType, VectorWriter};
+use nearline::{IndexError, TableVersion};
+use nearline_datasets::{DatasetError, ElementType, VectorFile, VectorWriter};
 use nearline_server::{Format, Shape, export_table, import_table};
 
 use super::TableArgs;
+use crate::output::{self, Output};
+use crate::size::{self, Size};
 use crate::{exit, interrupt, print};
 
 #[derive(clap::Args)]
@@ -28,9 +28,9 @@ pub(crate) struct Args {
     /// The file or folder that is read or written; for deep-rec what its files' names begin with
     #[arg(long)]
     path: PathBuf,
-    /// Values of a row, where the files do not say it
-    #[arg(long, default_value_t = 0)]
-    dim: usize,
+    /// Values of a row, where the files do not say it: all but npy, safetensors and faiss-pq
+    #[arg(long)]
+    dim: Option<usize>,
     /// Bits of a value
     #[arg(long, default_value_t = 8)]
     bits: usize,
@@ -76,6 +76,21 @@ impl Kind {
         }
     }
 
+    /// Its name on the command line.
+    fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Every file that a table becomes.
+    fn files(self, path: &Path) -> Vec<PathBuf> {
+        if self.format().is_some() {
+            return vec![path.to_owned()];
+        }
+        let (keys, values) = self.pair(path);
+        let more = if self == Self::DeepRec { &["-freqs", "-versions"][..] } else { &[] };
+        [keys, values].into_iter().chain(more.iter().map(|rest| beside(path, rest))).collect()
+    }
+
     /// The files of keys and of values.
     fn pair(self, path: &Path) -> (PathBuf, PathBuf) {
         match self {
@@ -97,47 +112,103 @@ const STEP: usize = 1 << 14;
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     interrupt::at_once()?;
-    if let Some(from) = args.from {
-        return import(args, from);
-    }
-    let (_database, table) = args.table.open()?;
-    let (version, path) = (table.pin(), &args.path);
-    match args.to {
-        // Of these, rows are written as they come.
-        Some(Kind::Npy) => write_npy(&version, path),
-        Some(to) => match to.format() {
-            Some(format) => {
-                let bytes =
-                    export_table(format, &version).map_err(|error| exit::bad_input(error.to_string()))?;
-                fs::write(path, bytes).with_context(|| path.display().to_string())
-            }
-            None => write_pair(&version, to, path),
-        },
-        None => Ok(()),
+    match (args.from, args.to) {
+        (Some(from), _) => import(args, from),
+        (None, Some(to)) => export(args, to),
+        (None, None) => Ok(()),
     }
 }
 
-fn import(args: &Args, from: Kind) -> anyhow::Result<()> {
-    let read = |path: &Path| fs::read(path).with_context(|| path.display().to_string());
-    let Args { dim, bits, align, .. } = *args;
-    let table: Box<dyn Table> = match from.format() {
-        Some(format) => import_table(format, Shape { dim, bits, align }, &read(&args.path)?)
-            .map_err(|error| exit::bad_input(format!("{}: {error}", args.path.display())))?,
-        None => {
-            let (keys, values) = from.pair(&args.path);
-            let (key_bytes, value_bytes) = (read(&keys)?, read(&values)?);
-            let rows = rows_by_key(&key_bytes, &value_bytes, dim)
-                .map_err(|error| exit::bad_input(format!("{}: {error}", keys.display())))?;
-            let rows: Vec<f32> = bytemuck::pod_collect_to_vec(&rows);
-            let codec = FloatCodec::new(dim, FloatType::F32);
-            let encoded = Rows::encode(codec, &rows);
-            Box::new(encoded.map_err(|error| exit::bad_input(format!("{}: {error}", values.display())))?)
+fn export(args: &Args, to: Kind) -> anyhow::Result<()> {
+    let (_database, table) = args.table.open()?;
+    let (version, path) = (table.pin(), &args.path);
+    let files = to.files(path);
+    if to == Kind::Hps && path.symlink_metadata().is_err() {
+        output::check_new(path)?; // its folder must be there
+    } else {
+        files.iter().try_for_each(|file| output::check_new(file))?;
+    }
+    match (to, to.format()) {
+        // Of these, rows are written as they come.
+        (Kind::Npy, _) => write_npy(&version, path)?,
+        (_, Some(format)) => {
+            let bytes = export_table(format, &version).map_err(|error| exit::bad_input(error.to_string()))?;
+            let mut out = Output::create(path)?;
+            out.write(&bytes)?;
+            out.finish()?;
         }
+        (_, None) => write_pair(&version, to, path)?,
+    }
+    let bytes: u64 = files.iter().filter_map(|file| file.metadata().ok()).map(|about| about.len()).sum();
+    let (rows, dim, bytes) = (size::count(version.rows()), version.dim(), Size(bytes));
+    print::line(format!("{}: {rows} rows of {dim} as {}, {bytes}", path.display(), to.name()))
+}
+
+fn import(args: &Args, from: Kind) -> anyhow::Result<()> {
+    let table: Box<dyn Table> = match from.format() {
+        Some(format) => {
+            let bytes = read(&args.path)?;
+            let shape = Shape { dim: dim(args, from)?, bits: args.bits, align: args.align };
+            import_table(format, shape, &bytes)
+                .map_err(|error| exit::bad_input(format!("{}: {error}", args.path.display())))?
+        }
+        None => read_pair(from, &args.path, dim(args, from)?)?,
     };
     let database = args.table.db.open_or_create(true)?;
     let name = &args.table.table;
     let made = database.create_embedding_table(name, &*table)?.pin();
     print::line(format!("{name}: {} rows of {}, {}", made.rows(), made.dim(), made.method().0.name()))
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let failed = |source| DatasetError::Io { file: path.to_owned(), action: "read", source };
+    Ok(fs::read(path).map_err(failed)?)
+}
+
+/// Values of a row: as the file says it, or as it must be said.
+fn dim(args: &Args, from: Kind) -> anyhow::Result<usize> {
+    let path = args.path.display();
+    match (from, args.dim) {
+        (Kind::Npy, said) => {
+            let file = VectorFile::open_npy(&args.path)?;
+            let (element, dim) = (file.element(), file.dim());
+            if element != ElementType::F32 {
+                return Err(exit::bad_input(format!(
+                    "{path}: found rows of {element}; expected f32 (use astype)"
+                )));
+            }
+            match said {
+                Some(said) if said != dim => Err(exit::bad_input(format!(
+                    "{path}: found {} rows of {dim} values; expected {said} values, as --dim says: leave it out",
+                    file.count()
+                ))),
+                _ => Ok(dim),
+            }
+        }
+        // They say it themselves.
+        (Kind::Safetensors | Kind::FaissPq, said) => Ok(said.unwrap_or(0)),
+        (_, Some(said)) => Ok(said),
+        (_, None) => {
+            let kind = from.name();
+            Err(exit::usage(format!(
+                "{path}: --dim is needed: files of {kind} do not say how many values a row has"
+            )))
+        }
+    }
+}
+
+/// Rows in the order of their keys.
+fn read_pair(from: Kind, path: &Path, dim: usize) -> anyhow::Result<Box<dyn Table>> {
+    let (keys, values) = from.pair(path);
+    let (key_bytes, value_bytes) = (read(&keys)?, read(&values)?);
+    let rows = rows_by_key(&key_bytes, &value_bytes, dim).map_err(|error| {
+        let of_values = matches!(&error, IndexError::BadInput { name, .. } if name.starts_with("values"));
+        let file = if of_values { &values } else { &keys };
+        exit::bad_input(format!("{}: {error}", file.display()))
+    })?;
+    let rows: Vec<f32> = bytemuck::pod_collect_to_vec(&rows);
+    let encoded = Rows::encode(FloatCodec::new(dim, FloatType::F32), &rows);
+    Ok(Box::new(encoded.map_err(|error| exit::bad_input(format!("{}: {error}", values.display())))?))
 }
 
 /// Calls `take` with the bytes of all rows as `f32`, some rows at a time.
@@ -166,7 +237,8 @@ fn write_npy(version: &TableVersion, path: &Path) -> anyhow::Result<()> {
 fn write_pair(version: &TableVersion, to: Kind, path: &Path) -> anyhow::Result<()> {
     let (keys, values) = to.pair(path);
     if to == Kind::Hps {
-        fs::create_dir_all(path).with_context(|| path.display().to_string())?;
+        let failed = |source| DatasetError::Io { file: path.to_owned(), action: "make", source };
+        fs::create_dir_all(path).map_err(failed)?;
     }
     write_numbers(&keys, version.ids())?;
     if to == Kind::DeepRec {
@@ -174,19 +246,15 @@ fn write_pair(version: &TableVersion, to: Kind, path: &Path) -> anyhow::Result<(
         write_numbers(&beside(path, "-freqs"), each(0))?;
         write_numbers(&beside(path, "-versions"), each(version.number()))?;
     }
-    let mut out = create(&values)?;
-    each_step(version, |bytes| Ok(out.write_all(bytes)?))?;
-    Ok(out.flush()?)
+    let mut out = Output::create(&values)?;
+    each_step(version, |bytes| out.write(bytes))?;
+    out.finish()
 }
 
 fn write_numbers(path: &Path, numbers: impl Iterator<Item = u64>) -> anyhow::Result<()> {
-    let mut out = create(path)?;
+    let mut out = Output::create(path)?;
     for number in numbers {
-        out.write_all(&number.to_le_bytes())?;
+        out.write(&number.to_le_bytes())?;
     }
-    Ok(out.flush()?)
-}
-
-fn create(path: &Path) -> anyhow::Result<BufWriter<fs::File>> {
-    Ok(BufWriter::new(fs::File::create(path).with_context(|| path.display().to_string())?))
+    out.finish()
 }

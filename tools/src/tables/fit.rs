@@ -8,7 +8,7 @@ use nearline_datasets::{load_f32, read_ids};
 use super::TableArgs;
 use super::method::fitted;
 use crate::size::Size;
-use crate::{interrupt, print};
+use crate::{exit, interrupt, print};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -39,6 +39,12 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     interrupt::at_once()?;
+    if !args.fields.is_empty() && args.method != Method::Mixed {
+        let (found, expected) = (args.method.name(), Method::Mixed.name());
+        return Err(exit::usage(format!(
+            "--fields: {found} knows no fields; expected --method {expected}, or no --fields"
+        )));
+    }
     let (rows, dim) = load_f32(&args.input)?;
     let frequencies = args.frequencies.as_deref().map(read_ids).transpose()?;
     let database = args.table.db.open_or_create(true)?;

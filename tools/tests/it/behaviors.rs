@@ -6,7 +6,7 @@ mod parquet;
 use serde_json::{Value, json};
 
 use crate::files::{fbin, read, write};
-use crate::run::{ok, refused, scratch};
+use crate::run::{ok, refused, root, scratch};
 
 const ITEMS: u32 = 50;
 const USERS: u64 = 7;
@@ -110,6 +110,70 @@ fn a_replay_knows_nothing_of_the_future() {
 }
 
 #[test]
+fn a_replay_makes_what_it_needs_or_leaves_nothing() {
+    let dir = scratch("replay_new");
+    items(&dir);
+    write(&format!("{dir}/log.csv"), &csv(&log(60)));
+    let new = |db: &str, more: &str, output: &str| {
+        format!(
+            "behaviors replay --db {dir}/{db} --space s --create 3 {more} --log {dir}/log.csv --output {dir}/{output}"
+        )
+    };
+    let with_items = format!("--items {dir}/items.fbin");
+    let is_there = |name: &str| root().join(&dir).join(name).exists();
+
+    // No item is known: the first line without a vector of its own is the second behaviour.
+    refused(3, &new("a", "", "a.jsonl"), &["log.csv: line 3: item 13 has no vector", "--items"]);
+    std::fs::create_dir(root().join(&dir).join("empty")).unwrap();
+    refused(3, &new("empty", "", "a.jsonl"), &["line 3"]);
+    assert!(std::fs::read_dir(root().join(&dir).join("empty")).unwrap().next().is_none());
+    refused(3, &new("a", &format!("--items {dir}/none.fbin"), "a.jsonl"), &["none.fbin"]);
+    refused(3, &new("a", &with_items, "no/a.jsonl"), &["no/a.jsonl", "there is no folder"]);
+    write(&format!("{dir}/mine.jsonl"), b"mine");
+    refused(2, &new("a", &with_items, "mine.jsonl"), &["mine.jsonl: exists already"]);
+    assert_eq!(read(&format!("{dir}/mine.jsonl")), b"mine");
+    for name in ["a", "a.jsonl", "a.jsonl.partial"] {
+        assert!(!is_there(name), "{name}");
+    }
+
+    ok(&new("a", &with_items, "a.jsonl"));
+    assert_eq!(String::from_utf8(read(&format!("{dir}/a.jsonl"))).unwrap().lines().count(), 60);
+    // A space that is there stays, and what others are in a database stays when a new one fails.
+    refused(3, &new("a", "", "b.jsonl").replace("--space s", "--space t"), &["line 3"]);
+    let names = ok(&format!("behaviors list --db {dir}/a --json")).json();
+    assert_eq!(names.len(), 1);
+    assert_eq!(
+        (&names[0]["space"], &names[0]["dim"], &names[0]["groups"]),
+        (&json!("s"), &json!(3), &json!(16))
+    );
+
+    let export = |output: &str| format!("behaviors export --db {dir}/a --space s --output {dir}/{output}");
+    refused(2, &export("mine.jsonl"), &["mine.jsonl: exists already"]);
+    refused(3, &export("no/mine.jsonl"), &["no/mine.jsonl", "there is no folder"]);
+    let line = format!("behaviors import --db {dir}/b --space s --create 3 --log {dir}/log.csv");
+    refused(3, &line, &["log.csv: line 52: item 0 has no vector"]);
+    refused(3, &line.replace("log.csv", "none.csv"), &["none.csv"]);
+    assert!(!is_there("b"));
+}
+
+#[test]
+fn spaces_are_listed_and_dropped() {
+    let dir = scratch("spaces");
+    items(&dir);
+    ok(&format!("behaviors import --db {dir}/db --space s --create 3 --items {dir}/items.fbin"));
+    let list = format!("behaviors list --db {dir}/db");
+    let said = ok(&list).stdout;
+    assert!(said.starts_with("space ") && said.contains("16 x 3"), "{said}");
+    let said = ok(&format!("collections --db {dir}/db")).stdout;
+    assert!(said.contains("no collections; 1 behaviour spaces (nearline behaviors list)"), "{said}");
+    let drop = format!("behaviors drop --db {dir}/db --space s");
+    assert_eq!(ok(&drop).stdout, "behaviour space \"s\": dropped\n");
+    refused(3, &drop, &["no behavior space \"s\""]);
+    assert_eq!(ok(&list).stdout, format!("{dir}/db: no behaviour spaces\n"));
+    assert_eq!(ok(&format!("collections --db {dir}/db")).stdout, format!("{dir}/db: no collections\n"));
+}
+
+#[test]
 fn what_is_wrong_with_a_log_is_said_with_its_line() {
     let dir = scratch("bad_behaviors");
     items(&dir);
@@ -120,7 +184,11 @@ fn what_is_wrong_with_a_log_is_said_with_its_line() {
             "{\"user\":1,\"event\":1,\"time\":1,\"item\":1}\n{\"user\":1}\n",
             &["line 2", "event"][..],
         ),
-        ("b.jsonl", "{\"user\":1,\"event\":1,\"time\":1,\"item\":999}\n", &["item 999"]),
+        (
+            "b.jsonl",
+            "{\"user\":1,\"event\":1,\"time\":1,\"item\":1}\n{\"user\":1,\"event\":2,\"time\":1,\"item\":999}\n",
+            &["b.jsonl: line 2: item 999 has no vector", "--items"],
+        ),
         ("c.jsonl", "{\"user\":1,\"event\":1,\"time\":1,\"item\":1,\"vector\":[1]}\n", &["expected 3"]),
         ("d.csv", "user,item,time\n1,2,3\n", &["line 1", "event"]),
         ("e.csv", "user,event,item,time\n1,2,3\n", &["line 2", "time"]),

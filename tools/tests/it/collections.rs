@@ -400,7 +400,7 @@ fn a_collection_is_calibrated_with_a_file_of_questions() {
     assert!(ok(&calibrate("asked", "")).stdout.contains("70 questions are kept"));
     refused(3, &calibrate("few", ""), &["questions: 20", "expected 60 or more"]);
     refused(3, &calibrate("wide", ""), &["question: number 0: 9 elements", "f32 x 8"]);
-    refused(3, &calibrate("asked", "-k 101"), &["k: 101", "1 to 100"]);
+    refused(3, &calibrate("asked", "--k 101"), &["k: 101", "1 to 100"]);
     refused(3, &calibrate("asked", "--vector x"), &["name of vectors: \"x\""]);
     ok(&format!("verify {dir}/db --progress none"));
 }

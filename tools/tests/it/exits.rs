@@ -61,8 +61,16 @@ fn files_of_others_stay_whatever_their_names() {
 #[test]
 fn a_budget_too_small_is_4_and_says_what_would_do() {
     shared();
-    refused(4, &BUILD.replace("64MiB", "100KiB --output poor"), &["bytes needed", "--memory"]);
-    refused(4, &BUILD.replace("64MiB", "100KiB --output poor --plan"), &["bytes needed", "--memory"]);
+    refused(
+        4,
+        &BUILD.replace("64MiB", "100KiB --output poor"),
+        &["needed", "100 KiB (102400 bytes) allowed", "--memory"],
+    );
+    refused(
+        4,
+        &BUILD.replace("64MiB", "100KiB --output poor --plan"),
+        &["needed", "100 KiB (102400 bytes) allowed", "--memory"],
+    );
     assert!(!crate::run::root().join("poor").exists());
     let line = "query --index index --queries queries.fbin --output poor.ibin --threads 1 --memory";
     let done = run(&format!("{line} 1MiB"));

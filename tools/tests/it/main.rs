@@ -9,6 +9,7 @@ mod collections;
 mod exits;
 mod files;
 mod full_disk;
+mod mistaken;
 #[cfg(feature = "parquet")]
 mod parquet_file;
 mod plot;

@@ -127,6 +127,7 @@ fn settings_come_from_a_file_the_environment_and_the_command_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap();
     refused(2, &format!("serve --db {folder}/db --listen {taken}"), &["cannot listen"]);
+    assert!(!root().join(&folder).join("db").exists());
 }
 
 /// More cycles with `NEARLINE_KILL_CYCLES`.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::files::{fbin, read, write};
-use crate::run::{ok, refused, scratch};
+use crate::run::{ok, refused, root, scratch};
 
 #[test]
 fn a_table_is_fitted_asked_and_shown() {
@@ -12,7 +12,11 @@ fn a_table_is_fitted_asked_and_shown() {
     write(&format!("{dir}/rows.fbin"), &fbin(200, 8, &values));
     let table = format!("--db {dir}/db --table t");
     let fit = format!("table fit {table} --input {dir}/rows.fbin");
-    refused(4, &format!("{fit} --method rowwise --budget 1199"), &["1200 bytes needed, 1199 bytes allowed"]);
+    refused(
+        4,
+        &format!("{fit} --method rowwise --budget 1199"),
+        &["1.17 KiB (1200 bytes) needed, 1.17 KiB (1199 bytes) allowed"],
+    );
     ok(&format!("{fit} --method float --budget 1MiB"));
     // Before anything is fitted: the budget would not do.
     refused(2, &format!("{fit} --method float --budget 1"), &["the embedding table \"t\" is there already"]);
@@ -73,9 +77,10 @@ fn bytes_of_other_systems_go_in_and_come_out() {
     ok(&format!("table convert {table} --from torch --bits 4 --dim 8 --path {dir}/int4"));
     let rows = ok(&format!("table lookup {table} --ids 1")).json();
     assert_eq!(rows[0]["row"], json!([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.5]));
-    ok(&format!("table convert {table} --to torch --path {dir}/back"));
+    let to = ok(&format!("table convert {table} --to torch --path {dir}/back")).stdout;
+    assert_eq!(to, format!("{dir}/back: 2 rows of 8 as torch, 16 B\n"));
     assert_eq!(read(&format!("{dir}/back")), read(&format!("{dir}/int4")));
-    refused(3, &format!("table convert {table} --to tbe --path {dir}/back"), &["rowwise has no such bytes"]);
+    refused(3, &format!("table convert {table} --to tbe --path {dir}/tbe"), &["rowwise has no such bytes"]);
 
     for (kind, path, keys, values) in
         [("hps", "hps", "hps/key", "hps/emb_vector"), ("deep-rec", "ev", "ev-keys", "ev-values")]
@@ -84,8 +89,8 @@ fn bytes_of_other_systems_go_in_and_come_out() {
         assert_eq!(read(&format!("{dir}/{keys}")), [0u64.to_le_bytes(), 1u64.to_le_bytes()].concat());
         let other = format!("--db {dir}/db --table {kind}");
         ok(&format!("table convert {other} --from {kind} --dim 8 --path {dir}/{path}"));
-        ok(&format!("table convert {other} --to npy --path {dir}/rows.npy"));
-        assert_eq!(read(&format!("{dir}/rows.npy"))[128..], read(&format!("{dir}/{values}")));
+        ok(&format!("table convert {other} --to npy --path {dir}/{kind}.npy"));
+        assert_eq!(read(&format!("{dir}/{kind}.npy"))[128..], read(&format!("{dir}/{values}")));
         write(&format!("{dir}/{keys}"), &[0u64.to_le_bytes(), 7u64.to_le_bytes()].concat());
         let gap =
             format!("table convert --db {dir}/db --table gap --from {kind} --dim 8 --path {dir}/{path}");
@@ -104,10 +109,81 @@ fn bytes_of_other_systems_go_in_and_come_out() {
     assert_eq!(bytes[8 + len..], read(&format!("{dir}/int4")));
     let again = format!("table convert --db {dir}/db --table again");
     ok(&format!("{again} --from safetensors --path {dir}/t.safetensors"));
-    ok(&format!("{again} --to torch --path {dir}/back"));
-    assert_eq!(read(&format!("{dir}/back")), read(&format!("{dir}/int4")));
+    ok(&format!("{again} --to torch --path {dir}/back2"));
+    assert_eq!(read(&format!("{dir}/back2")), read(&format!("{dir}/int4")));
     write(&format!("{dir}/t.safetensors"), &bytes[..bytes.len() - 1]);
     let cut =
         format!("table convert --db {dir}/db --table cut --from safetensors --path {dir}/t.safetensors");
     refused(3, &cut, &["t.safetensors", "offset 0"]);
+}
+
+#[test]
+fn what_is_written_is_not_written_over() {
+    let dir = scratch("table-over");
+    write(&format!("{dir}/rows.fbin"), &fbin(3, 4, &[0.5; 12]));
+    let table = format!("--db {dir}/db --table t");
+    ok(&format!("table fit {table} --input {dir}/rows.fbin --method float --budget 1MiB"));
+    for (kind, path, file) in [
+        ("npy", "t.npy", "t.npy"),
+        ("safetensors", "t.safetensors", "t.safetensors"),
+        ("hps", "hps", "hps/emb_vector"),
+        ("deep-rec", "ev", "ev-versions"),
+    ] {
+        let line = format!("table convert {table} --to {kind} --path {dir}/{path}");
+        let said = ok(&line).stdout;
+        assert!(said.starts_with(&format!("{dir}/{path}: 3 rows of 4 as {kind}, ")), "{said}");
+        std::fs::rename(root().join(&dir).join(file), root().join(&dir).join("kept")).unwrap();
+        if kind == "hps" || kind == "deep-rec" {
+            refused(2, &line, &["exists already", "remove it"]);
+        }
+        write(&format!("{dir}/{file}"), b"mine");
+        refused(2, &line, &[path, "exists already; choose a new file, or remove it"]);
+        assert_eq!(read(&format!("{dir}/{file}")), b"mine");
+    }
+    refused(
+        3,
+        &format!("table convert {table} --to npy --path {dir}/no/t.npy"),
+        &["no/t.npy", "there is no folder"],
+    );
+}
+
+#[test]
+fn what_comes_in_says_what_is_wrong_with_it() {
+    let dir = scratch("table-in");
+    write(&format!("{dir}/rows.fbin"), &fbin(3, 4, &[0.5; 12]));
+    let table = format!("--db {dir}/db --table t");
+    let fit = format!("table fit {table} --input {dir}/rows.fbin --budget 1MiB");
+    refused(2, &format!("{fit} --method float --fields 3"), &["--fields", "float", "--method mde"]);
+    ok(&format!("{fit} --method mde --fields 1,2"));
+    ok(&format!("table drop {table}"));
+    ok(&format!("{fit} --method float"));
+    ok(&format!("table convert {table} --to npy --path {dir}/t.npy"));
+    let numpy =
+        |more: &str, name: &str| format!("table convert --db {dir}/db --table {name} --from npy {more}");
+    ok(&numpy(&format!("--path {dir}/t.npy"), "a"));
+    ok(&numpy(&format!("--dim 4 --path {dir}/t.npy"), "b"));
+    let wrong = numpy(&format!("--dim 32 --path {dir}/t.npy"), "c");
+    refused(3, &wrong, &["t.npy", "3 rows of 4 values", "expected 32 values"]);
+    write(&format!("{dir}/half.npy"), &half_precision());
+    refused(3, &numpy(&format!("--path {dir}/half.npy"), "c"), &["half.npy", "f16", "expected f32"]);
+    // A file of numpy is one whatever its name.
+    write(&format!("{dir}/rows.bin"), &read(&format!("{dir}/t.npy")));
+    ok(&numpy(&format!("--path {dir}/rows.bin"), "d"));
+
+    for kind in ["torch-byte", "tbe-cast", "npy", "safetensors"] {
+        let line = format!("table convert {table} --from {kind} --path {dir}/f.tb");
+        refused(3, &line, &["f.tb: cannot", "No such file"]);
+    }
+    refused(3, &format!("table convert {table} --from hps --dim 4 --path {dir}/f"), &["f/key: cannot read"]);
+    ok(&format!("table convert {table} --to hps --path {dir}/hps"));
+    let hps = format!("table convert --db {dir}/db --table h --from hps --path {dir}/hps");
+    refused(2, &hps, &["hps", "--dim is needed"]);
+    refused(3, &format!("{hps} --dim 5"), &["hps/emb_vector: values: 48 bytes for 3 keys"]);
+}
+
+/// A file of numpy of two rows of f16.
+fn half_precision() -> Vec<u8> {
+    let text = "{'descr': '<f2', 'fortran_order': False, 'shape': (2, 2), }";
+    let text = format!("{text:<117}\n");
+    [b"\x93NUMPY\x01\x00", &118_u16.to_le_bytes()[..], text.as_bytes(), &[0; 8]].concat()
 }

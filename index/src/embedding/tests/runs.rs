@@ -204,3 +204,66 @@ fn layouts_whose_runs_would_lead_outside_are_refused() {
     assert!(refused(Method::Tiered, u64::MAX, &[u64::MAX, 4], &tiered.segments(), 1).contains("Tiered"));
     assert!(refused(Method::Hash, 40, &[], &[], 1).contains("Hash"));
 }
+
+/// The segments that layouts of all six methods are opened from, of any values.
+fn any_segments(random: Random, rows: usize, dim: usize) -> Vec<Segment<'static>> {
+    let number = |i: usize, below: u64| random.below(i as u64, below);
+    let segment = |name: &'static str, dtype, bytes: Vec<u8>| Segment {
+        name: name.into(),
+        dtype,
+        width: 1,
+        bytes: bytes.into(),
+    };
+    let words = |count: usize, below: u64| -> Vec<u8> {
+        let word = |i| if number(i + 7, 9) == 0 { u32::MAX } else { number(i, below) as u32 };
+        (0..count).flat_map(|i| word(i).to_le_bytes()).collect()
+    };
+    let bits: Vec<u8> = (0..rows * dim.div_ceil(8)).map(|i| number(i, 4) as u8).collect();
+    let mut segments = vec![
+        segment("bits", Dtype::U8, bits),
+        segment("offsets", Dtype::U32, vec![0; 4 * rows.div_ceil(64)]),
+        segment("projection0", Dtype::F32, vec![0; 4 * dim]),
+        segment("projection1", Dtype::F32, vec![0; 8 * dim]),
+        segment("codebook", Dtype::F32, vec![0; 1_024 * dim]),
+    ];
+    if number(1, 4) > 0 {
+        segments.push(segment("remap", Dtype::U32, words(rows, 1 + rows as u64 * number(2, 12))));
+    }
+    segments
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
+
+    /// Whatever a layout is opened from: it is refused, or no run of it leads outside, and rows can be made of zeros.
+    #[test]
+    fn no_layout_leads_outside(
+        number in 10_u16..21, rows in 0_usize..70, dim in 1_usize..10, params in prop::collection::vec(0_u64..12, 0..5),
+        is_exact: bool, values in 0_u64..700, seed: u64,
+    ) {
+        let method = Method::from_number(number).unwrap();
+        let segments = any_segments(Random::new(seed, 3), rows, dim);
+        // Parameters that some method has, so that more than nothing is opened.
+        let (all, kept) = (rows as u64, segments[0].bytes.iter().map(|byte| u64::from(byte.count_ones())).sum());
+        let (params, exact) = match (method, is_exact) {
+            (Method::Mixed, true) => (vec![all / 2, 1, all - all / 2, 2], all / 2 + 2 * (all - all / 2)),
+            (Method::Sparse, true) => (Vec::new(), kept),
+            (Method::Tiered, true) => (vec![all / 3, 1], all),
+            (Method::Masked, true) => (vec![0, 1 + seed % dim as u64], values),
+            (Method::Robe, true) => (vec![1 + seed % dim as u64, seed / 7 % 4, seed], values),
+            (Method::Cyclic, true) => (vec![seed], values),
+            _ => (params, values),
+        };
+        let Ok(layout) = open_runs(method, all, dim, &params, Segments(&segments), exact) else { return Ok(()) };
+        prop_assert!(method.is_of_runs());
+        let ids: Vec<u64> = (0..all).collect();
+        let mut gathered = Gathered::new(&*layout, &ids).unwrap();
+        for run in gathered.parts_mut().0 {
+            prop_assert!(run.first + u64::from(run.len) <= exact, "{method:?} {run:?}");
+        }
+        let mut out = vec![9.0; ids.len() * dim];
+        gathered.lookup(&ids, &mut out).unwrap();
+        prop_assert!(out.iter().all(|&x| x == 0.0));
+        gathered.dot(&vec![1.0; dim], &ids, &mut vec![0.0; ids.len()]).unwrap();
+    }
+}

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use nearline_index::embedding::{
-    Bags, Dtype, Method, Pool, Segment, Segments, Table, open, read_faiss_pq, rows_by_key, write_faiss_pq,
+    Bags, Dtype, Method, Pool, Segment, Segments, Table, is_values, open, open_runs, read_faiss_pq,
+    rows_by_key, write_faiss_pq,
 };
 
 /// Names of segments of all methods, with the numbers that levels, cores and fields have.
@@ -60,9 +61,27 @@ pub fn open_any(data: &[u8]) {
         let name = Cow::Borrowed(NAMES[usize::from(name) % NAMES.len()]);
         segments.push(Segment { name, dtype, width: 1, bytes: Cow::Borrowed(here) });
     }
+    runs_lead_inside(method, rows, dim, &params, &segments);
     match open(method, rows, dim, &params, Segments(&segments)) {
         Ok(table) => answers(&*table),
         Err(error) => assert!(!error.to_string().contains('\n')),
+    }
+}
+
+/// A layout that is opened has only runs of values that there are.
+fn runs_lead_inside(method: Method, rows: u64, dim: usize, params: &[u64], segments: &[Segment<'_>]) {
+    let (lying_elsewhere, beside): (Vec<_>, Vec<_>) =
+        segments.iter().cloned().partition(|segment| is_values(method, &segment.name));
+    let values =
+        lying_elsewhere.iter().map(|segment| segment.bytes.len() / segment.dtype.bytes()).sum::<usize>();
+    let Ok(layout) = open_runs(method, rows, dim, params, Segments(&beside), values as u64) else { return };
+    let (mut runs, mut row) = (Vec::new(), vec![0.0; layout.dim()]);
+    for id in 0..layout.rows().min(ASKED) {
+        runs.clear();
+        layout.runs(id, &mut runs);
+        assert!(runs.iter().all(|run| run.first + u64::from(run.len) <= values as u64));
+        let bytes = runs.iter().map(|run| run.len as usize).sum::<usize>() * layout.dtype().bytes();
+        layout.row_of(id, &vec![0; bytes], &mut row);
     }
 }
 

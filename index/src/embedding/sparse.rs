@@ -138,9 +138,12 @@ impl Sparse {
     /// The `most` values of greatest magnitude, of equals those that come first, that are not zero.
     ///
     /// # Errors
-    /// When values are not whole rows, or more are kept than an offset can count.
+    /// When values are not whole rows, or more than an offset can count.
     pub fn prune(values: &[f32], dim: usize, most: usize) -> Result<Self> {
         super::check_len("rows to prune", values.len(), values.len() / dim * dim)?;
+        if u32::try_from(values.len()).is_err() {
+            return Err(IndexError::option("values to prune", values.len(), format!("at most {}", u32::MAX)));
+        }
         let mut order: Vec<u32> = (0..values.len() as u32).filter(|&i| values[i as usize] != 0.0).collect();
         if order.len() > most {
             let by_magnitude = |a: &u32, b: &u32| {

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use nearline::{Behavior, BehaviorOptions, BehaviorSpace, Candidates, Database, TableValues};
+use nearline_benches::data::mixed;
 use nearline_benches::measure::percentile;
 
 const DIM: usize = 128;
@@ -187,10 +188,4 @@ fn micros(start: Instant) -> f64 {
 fn values(first: u64, count: usize) -> Vec<f32> {
     let element = |i| (mixed(i) >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
     (0..(count * DIM) as u64).map(|i| element(first + i)).collect()
-}
-
-fn mixed(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb)
 }

@@ -18,6 +18,7 @@ use nearline::embedding::{
     Table,
 };
 use nearline::{Database, TableVersion};
+use nearline_benches::data::mixed;
 use nearline_index::kernel::Kernel;
 
 const DIM: usize = 64;
@@ -193,10 +194,4 @@ fn filled<C: RowCodec + 'static>(codec: C, rows: u64) -> Result<Box<dyn Table>> 
         }
     }
     Ok(Box::new(Rows::from_bytes(codec, bytes)?))
-}
-
-fn mixed(x: u64) -> u64 {
-    let x = (x ^ (x >> 30)).wrapping_add(1).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use nearline::embedding::*;
+use nearline_benches::data::mixed;
 use nearline_benches::measure::percentile;
 
 const IDS: usize = 20_000;
@@ -20,14 +21,6 @@ const ROUNDS: usize = 15;
 /// What a method may take in a round, about.
 const ROUND_SECONDS: f64 = 0.05;
 const CENTRES: u64 = 1_000;
-
-/// A number that follows from another (SplitMix64).
-fn mixed(x: u64) -> u64 {
-    let z = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
 
 /// From -1 to 1.
 fn unit(x: u64) -> f32 {

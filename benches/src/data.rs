@@ -22,6 +22,14 @@ pub struct Prepared {
     pub metric: Metric,
 }
 
+/// A number that follows from another by chance (SplitMix64).
+pub fn mixed(x: u64) -> u64 {
+    let z = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
 /// Generates a set into a folder and finds the `k` nearest of each query.
 ///
 /// # Errors

@@ -6,6 +6,7 @@
 //! | [`scenario`] | what to build and search, from `scenarios/*.toml` |
 //! | [`bench_index`] | a small index for micro-benchmarks |
 //! | [`data`] | generated vectors, queries and exact answers |
+//! | [`device`] | random pages a second |
 //! | [`measure`] | build, search, and what both cost |
 //! | [`live`] | collections that change: recall, latencies under way, memory, bytes written |
 //! | [`tolerance`] | what may come out, from `tolerances.toml` |
@@ -14,6 +15,7 @@
 
 pub mod bench_index;
 pub mod data;
+pub mod device;
 pub mod live;
 pub mod measure;
 pub mod report;

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use nearline_benches::measure::Measured;
 use nearline_benches::scenario::Scenario;
 use nearline_benches::tolerance::{Bound, Tolerances};
-use nearline_benches::{data, measure, report};
+use nearline_benches::{data, device, measure, report};
 use nearline_storage::{IoMode, OsDisk};
 
 const USAGE: &str = "\
@@ -18,8 +18,8 @@ nearline-benches run [--json | --suggest] [NAME...]
     runs the scenarios whose names begin so (all of them without a name)
     --json     one object a line instead of a table
     --suggest  print new bounds instead, and hold against none
-nearline-benches io [FOLDER]
-    says how FOLDER (or the temporary folder) is read";
+nearline-benches io [FOLDER | FILE]
+    says how FOLDER (or the temporary folder) is read; of FILE, how many random pages a second";
 
 fn main() -> Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -34,8 +34,14 @@ fn main() -> Result<ExitCode> {
     }
 }
 
-fn io(folder: &Path) -> Result<ExitCode> {
-    println!("{}", OsDisk::new(folder, IoMode::from_env())?.io_mode());
+fn io(path: &Path) -> Result<ExitCode> {
+    if path.is_file() {
+        for depth in [1, 16, 64, 256] {
+            println!("{depth:>3} at a time: {:>8.0} pages a second", device::reads_a_second(path, depth)?);
+        }
+    } else {
+        println!("{}", OsDisk::new(path, IoMode::from_env())?.io_mode());
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -47,6 +47,12 @@ impl Catalog {
         found.map(|(name, entry)| (name.as_str(), *entry)).ok_or_else(missing)
     }
 
+    /// What the collection of a number is called; nothing if there is none.
+    pub(crate) fn name_of(&self, number: u64) -> Option<&str> {
+        let mut all = self.collections.iter();
+        all.find(|(_, entry)| entry.number == number).map(|(name, _)| name.as_str())
+    }
+
     /// The number of a new folder. Not even a collection that could not be made leaves its number to another.
     pub(crate) fn take_number(&mut self) -> u64 {
         self.next_number += 1;

@@ -286,16 +286,31 @@ impl Database {
             let (name, entry) = catalog.resolve(name)?;
             (name.to_owned(), entry.number)
         };
-        self.collection_in(&folder_name(number), &name)
+        self.collection_in(number, &name)
     }
 
-    /// Opens the collection in a folder.
-    fn collection_in(&self, folder: &str, name: &str) -> Result<Collection, OpenError> {
+    /// Opens the collection of a number.
+    fn collection_in(&self, number: u64, name: &str) -> Result<Collection, OpenError> {
         let inner = &self.inner;
-        let open = || Ok(inner.open_folder(folder, name)?.shared);
+        let folder = folder_name(number);
+        let open = || {
+            let opened = inner.open_folder(&folder, name).map(|collection| collection.shared);
+            // It may have been renamed or dropped meanwhile.
+            match (locked(&inner.catalog).name_of(number), opened) {
+                (Some(now), Ok(shared)) => {
+                    now.clone_into(&mut locked(&shared.inner.name));
+                    Ok(shared)
+                }
+                (Some(_), Err(error)) => Err(error),
+                (None, opened) => {
+                    opened.iter().for_each(|shared| shared.inner.mark_dropped());
+                    Err(OpenError::Missing { what: "collection", name: name.to_owned() })
+                }
+            }
+        };
         // A collection that is being closed waits for its maintenance to end.
         let is_in_use = |error: &OpenError| matches!(error, OpenError::InUse { .. });
-        Ok(Collection { shared: inner.open.get_or_open(folder, open, is_in_use)? })
+        Ok(Collection { shared: inner.open.get_or_open(&folder, open, is_in_use)? })
     }
 
     /// Bytes of memory that the database was given.
@@ -324,7 +339,9 @@ impl Database {
             catalog.aliases.retain(|_, target| target != name);
         })?;
         let folder = folder_name(entry.number);
-        if let Some(shared) = inner.open.remove(&folder) {
+        let forgotten = inner.open.forget(&folder);
+        drop(catalog);
+        if let Some(shared) = forgotten.get() {
             shared.inner.mark_dropped();
         }
         // What cannot be removed now is, when the database opens.
@@ -353,9 +370,8 @@ impl Database {
                 .filter(|target| *target == from)
                 .for_each(|target| to.clone_into(target));
         })?;
-        if let Some(shared) = inner.open.get(&folder_name(entry.number)) {
-            to.clone_into(&mut locked(&shared.inner.name));
-        }
+        drop(catalog);
+        inner.name_handle(entry.number);
         Ok(())
     }
 
@@ -408,10 +424,10 @@ impl Database {
             catalog.collections.remove(by);
             catalog.collections.insert(name.to_owned(), new);
         })?;
-        if let Some(shared) = inner.open.get(&folder_name(new.number)) {
-            name.clone_into(&mut locked(&shared.inner.name));
-        }
-        if let Some(shared) = inner.open.remove(&folder_name(old.number)) {
+        let forgotten = inner.open.forget(&folder_name(old.number));
+        drop(catalog);
+        inner.name_handle(new.number);
+        if let Some(shared) = forgotten.get() {
             shared.inner.mark_dropped();
         }
         // What cannot be removed now is, when the database opens.
@@ -456,6 +472,14 @@ impl Database {
 }
 
 impl Inner {
+    /// Tells a collection that is open what it is called now.
+    fn name_handle(&self, number: u64) {
+        let Some(shared) = self.open.get(&folder_name(number)) else { return };
+        if let Some(name) = locked(&self.catalog).name_of(number) {
+            name.clone_into(&mut locked(&shared.inner.name));
+        }
+    }
+
     fn open_folder(&self, folder: &str, name: &str) -> Result<Collection, OpenError> {
         let disk = OsDisk::new(&self.disk.root().join(folder), self.options.io)?;
         let opening = Opening {

@@ -18,6 +18,8 @@ const LINE: f64 = 17.0;
 const SHOWN: f64 = 0.4;
 const COLORS: [&str; 9] =
     ["#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e377c2", "#7f7f7f"];
+/// Figures of a method that is drawn: fewer are no line.
+const LEAST: usize = 3;
 const DASHES: [&str; 3] = ["none", "7 3", "2 3"];
 
 /// Draws the figures of a run.
@@ -56,7 +58,7 @@ pub(crate) fn svg(printed: &Printed) -> Result<String> {
     }
     let at = y(plain.1);
     writeln!(out, "<path d=\"M{LEFT} {at:.1}H{RIGHT}\" stroke=\"#222\" stroke-dasharray=\"9 5\"/>")?;
-    let drawn = methods.iter().filter(|method| method.figures.iter().any(Option::is_some));
+    let drawn = methods.iter().filter(|method| method.figures.iter().flatten().count() >= LEAST);
     for (number, method) in drawn.enumerate() {
         draw(&mut out, number, method, &x, &y)?;
     }

@@ -14,7 +14,8 @@ pub(super) struct Handles<T> {
     slots: Mutex<BTreeMap<String, Arc<Slot<T>>>>,
 }
 
-/// None before it was opened once. Held by who opens it.
+/// None before it was opened once. Held by who opens it, who may take the lock of the catalog meanwhile, never the other way
+/// round.
 type Slot<T> = Mutex<Option<Weak<T>>>;
 
 impl<T> Default for Handles<T> {
@@ -55,10 +56,19 @@ impl<T> Handles<T> {
         locked(&slot).as_ref().and_then(Weak::upgrade)
     }
 
-    /// Forgets a folder; gives what is open of it, which stays so.
-    pub(super) fn remove(&self, folder: &str) -> Option<Arc<T>> {
-        let slot = locked(&self.slots).remove(folder)?;
-        locked(&slot).as_ref().and_then(Weak::upgrade)
+    /// Forgets a folder; what is open of it stays so.
+    pub(super) fn forget(&self, folder: &str) -> Forgotten<T> {
+        Forgotten(locked(&self.slots).remove(folder))
+    }
+}
+
+/// A folder that was forgotten.
+pub(super) struct Forgotten<T>(Option<Arc<Slot<T>>>);
+
+impl<T> Forgotten<T> {
+    /// What was open of it. Waits for whoever is opening it: not to be called with a lock that opening takes.
+    pub(super) fn get(self) -> Option<Arc<T>> {
+        locked(self.0.as_ref()?).as_ref().and_then(Weak::upgrade)
     }
 }
 
@@ -118,7 +128,7 @@ mod tests {
         tries.store(0, Ordering::Relaxed);
         let open = handles.get_or_open("a", in_use_until(3), is_in_use).unwrap();
         assert_eq!(tries.load(Ordering::Relaxed), 4);
-        assert!(Arc::ptr_eq(&handles.remove("a").unwrap(), &open) && handles.get("a").is_none());
+        assert!(Arc::ptr_eq(&handles.forget("a").get().unwrap(), &open) && handles.get("a").is_none());
         assert_eq!(handles.get_or_open("b", || Err("damaged"), is_in_use), Err("damaged"));
     }
 }

@@ -72,6 +72,8 @@ impl Database {
         };
         let is_in_use = |error: &StorageError| matches!(error, StorageError::Locked { .. });
         match inner.open_spaces.get_or_open(&folder, open, is_in_use) {
+            // It may have been dropped meanwhile.
+            Err(_) if locked(&inner.catalog).spaces.get(name) != entry.as_ref() => Err(missing()),
             Err(StorageError::Locked { dir }) => Err(OpenError::InUse { dir }),
             opened => Ok(BehaviorSpace { inner: opened? }),
         }
@@ -135,7 +137,7 @@ impl Database {
             catalog.spaces.remove(name);
         })?;
         let folder = space_folder_name(entry.number);
-        inner.open_spaces.remove(&folder);
+        inner.open_spaces.forget(&folder);
         // What cannot be removed now is, when the database opens.
         let _ = fs::remove_dir_all(inner.disk.root().join(&folder));
         Ok(())

@@ -97,7 +97,7 @@ impl Database {
         for (name, entry) in &kept.collections {
             let path = draft.join(folder_name(entry.number));
             let is_there = |catalog: &Catalog| catalog.collections.values().any(|other| other == entry);
-            let collection = self.collection_in(&folder_name(entry.number), name);
+            let collection = self.collection_in(entry.number, name);
             let done = collection.map_err(WriteError::from).and_then(|collection| collection.keep_in(&path));
             self.unless_dropped(done, is_there, &path, || there.remove(name))?;
         }

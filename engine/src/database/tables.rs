@@ -128,9 +128,16 @@ impl Database {
         let missing = || OpenError::Missing { what: WHAT, name: name.to_owned() };
         let folder = table_folder_name(entry.ok_or_else(missing)?.number);
         let open = || Ok(Arc::new(inner.open_table(&folder)?));
-        let is_in_use = |error: &TableError| matches!(error, TableError::Storage(error) if matches!(**error, StorageError::Locked { .. }));
-        let opened = inner.open_tables.get_or_open(&folder, open, is_in_use);
-        Ok(EmbeddingTable { inner: opened.map_err(wrong_table)? })
+        let is_in_use = |error: &TableError| match error {
+            TableError::Storage(error) => matches!(**error, StorageError::Locked { .. }),
+            _ => false,
+        };
+        match inner.open_tables.get_or_open(&folder, open, is_in_use) {
+            Ok(inner) => Ok(EmbeddingTable { inner }),
+            // It may have been dropped meanwhile.
+            Err(_) if locked(&inner.catalog).tables.get(name) != entry.as_ref() => Err(missing()),
+            Err(error) => Err(wrong_table(error)),
+        }
     }
 
     /// Reads every byte of a table and checks it.
@@ -157,7 +164,7 @@ impl Database {
             catalog.tables.remove(name);
         })?;
         let folder = table_folder_name(entry.number);
-        inner.open_tables.remove(&folder);
+        inner.open_tables.forget(&folder);
         // What cannot be removed now is, when the database opens.
         let _ = fs::remove_dir_all(inner.disk.root().join(&folder));
         Ok(())
@@ -169,9 +176,11 @@ impl Inner {
         let path = self.disk.root().join(folder);
         let disk = Arc::new(OsDisk::new(&path, self.options.io)?);
         let log = (self.options.memory_bytes / LOG_SHARE).min(LOG_BYTES_MAX);
-        let share = self.table_memory.take(files_bytes(&path)?);
-        let limits = Limits { resident: share.bytes, log, log_segment: log / 4 };
-        Store::open(disk, limits, Some(Kept { _lock: Arc::clone(&self.lock), _memory: share }))
+        let limits = Limits { resident: 0, log, log_segment: log / 4 };
+        Store::open(disk, limits, || {
+            let memory = self.table_memory.take(files_bytes(&path)?);
+            Ok(Some(Kept { _lock: Arc::clone(&self.lock), memory }))
+        })
     }
 }
 

@@ -93,6 +93,11 @@ impl Content {
         }
     }
 
+    /// Whether all of it is in memory, however much that is.
+    pub(super) fn is_whole(&self) -> bool {
+        !matches!(self, Self::Rows(_) | Self::Shared(_) | Self::Runs(_))
+    }
+
     /// Whether ids come and go, so that writes have times.
     pub(super) fn is_dynamic(&self) -> bool {
         matches!(self, Self::Dynamic(_))
@@ -161,7 +166,6 @@ impl Content {
         Ok(())
     }
 
-    /// Refuses a write that could not be applied.
     /// Refuses rows for which there is no room. What is in a log was written when there was.
     pub(super) fn check_room(&self, write: &Write) -> Result<(), TableError> {
         match (self, write) {
@@ -175,6 +179,7 @@ impl Content {
         }
     }
 
+    /// Refuses a write that could not be applied.
     pub(super) fn check(&self, write: &Write) -> Result<(), TableError> {
         let (name, ids, values) = match write {
             Write::Put { ids, values, .. } => ("rows to put", ids, values),

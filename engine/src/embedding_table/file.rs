@@ -267,7 +267,7 @@ impl TableFile {
             let (per_extent, extent) = packing(row_bytes);
             let expected = stored.div_ceil(per_extent as u64).saturating_mul(extent as u64);
             let full = extent as u64 * (rows_len / extent as u64);
-            if expected < full || full + (extent as u64) < expected {
+            if expected < full || full.saturating_add(extent as u64) < expected {
                 return Err(StorageError::Corrupt {
                     file: path,
                     offset: directory.offset,

@@ -30,6 +30,16 @@ impl TableMemory {
     }
 }
 
+impl Share {
+    /// Takes more, up to so many bytes, as far as there is any: of what is in memory whole anyway.
+    pub(crate) fn cover(&mut self, bytes: u64) {
+        let mut free = self.memory.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = bytes.saturating_sub(self.bytes).min(*free);
+        *free -= more;
+        self.bytes += more;
+    }
+}
+
 impl Drop for Share {
     fn drop(&mut self) {
         *self.memory.free.lock().unwrap_or_else(PoisonError::into_inner) += self.bytes;
@@ -51,6 +61,13 @@ mod tests {
         drop((many, large));
         assert_eq!(memory.take(u64::MAX).bytes, 675);
         drop(small);
-        assert_eq!(memory.take(u64::MAX).bytes, 750);
+        let mut whole = memory.take(u64::MAX);
+        assert_eq!(whole.bytes, 750);
+        whole.cover(700);
+        assert_eq!((whole.bytes, memory.take(u64::MAX).bytes), (750, 188));
+        whole.cover(5000);
+        assert_eq!((whole.bytes, memory.take(u64::MAX).bytes), (1000, 0));
+        drop(whole);
+        assert_eq!(memory.take(100).bytes, 100);
     }
 }

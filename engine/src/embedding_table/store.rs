@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use nearline_index::embedding::{Dynamic, RowCodec, Rows, Rule, Table, Train};
+use nearline_index::embedding::{Dtype, Dynamic, RowCodec, Rows, Rule, Table, Train};
 use nearline_storage::{
     Disk, FolderLock, IoMode, LockMode, MAX_RECORD_BYTES, OsDisk, StorageError, Wal, WalOptions, is_temp_name,
 };
@@ -34,14 +34,16 @@ pub(crate) struct Inner {
     limits: Limits,
     writer: Mutex<Writer>,
     version: RwLock<Arc<Version>>,
-    _lock: FolderLock,
+    /// Let go before the folder's lock, for whoever waits for that takes memory next.
     _kept: Option<Kept>,
+    _lock: FolderLock,
 }
 
 /// What of its database a table has while it is open.
 pub(crate) struct Kept {
     pub(crate) _lock: Arc<FolderLock>,
-    pub(crate) _memory: Share,
+    /// Taken when the folder's lock is: before, the one who is just closing the table has it.
+    pub(crate) memory: Share,
 }
 
 impl std::fmt::Debug for Inner {
@@ -104,14 +106,17 @@ impl Inner {
         let directory = match source {
             Source::Served(table) => {
                 check_rows(table.rows())?;
+                check_finite(*table)?;
                 write_served(&mut out, *table)?;
                 out.finish(&head_of(*table, None))?
             }
             Source::ByFrequency(table, frequencies) => {
+                check_finite(*table)?;
                 write_by_frequency(&mut out, *table, frequencies)?;
                 out.finish(&head_of(*table, None))?
             }
             Source::Trained(table, rule) => {
+                check_finite(*table)?;
                 let optimizer = nearline_index::embedding::Optimizer::new(*rule, table.shapes())?;
                 Content::Trained(table.boxed(), optimizer).write(out)?
             }
@@ -150,11 +155,21 @@ impl Inner {
         Ok(Manifest { store_id, number: 1, lsn: 0, directory }.write(disk)?)
     }
 
-    pub(crate) fn open(disk: Arc<dyn Disk>, limits: Limits, kept: Option<Kept>) -> Result<Self, TableError> {
+    /// Opens what is in a folder. `keep` says what it gets of its database; without, `limits` say how much memory.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        mut limits: Limits,
+        keep: impl FnOnce() -> Result<Option<Kept>, TableError>,
+    ) -> Result<Self, TableError> {
         let lock = disk.lock(LockMode::Exclusive)?;
+        let mut kept = keep()?;
+        limits.resident = kept.as_ref().map_or(limits.resident, |kept| kept.memory.bytes);
         let manifest = Manifest::read(&*disk)?;
         remove_leftovers(&*disk, &manifest)?;
         let mut content = load(&*disk, &manifest, limits)?;
+        if let Some(kept) = kept.as_mut().filter(|_| content.is_whole()) {
+            kept.memory.cover(content.bytes().iter().map(|(_, bytes)| bytes).sum());
+        }
         let mut lsn = manifest.lsn;
         let path = disk.root().join("wal");
         let options = WalOptions { segment_bytes: limits.log_segment };
@@ -293,6 +308,28 @@ impl Drop for Inner {
         // Only so that the next opening has less to do.
         let _ = writer.wal.seal();
     }
+}
+
+/// Refuses values that are none, which no table is opened with.
+fn check_finite(table: &dyn Table) -> Result<(), TableError> {
+    for segment in table.segments() {
+        let first = match segment.dtype {
+            Dtype::F32 => {
+                let mut values = segment.bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
+                values.position(|value| !value.is_finite())
+            }
+            Dtype::F16 => {
+                let mut values = segment.bytes.as_chunks().0.iter().map(|&bytes| u16::from_le_bytes(bytes));
+                values.position(|bits| bits & 0x7C00 == 0x7C00)
+            }
+            _ => None,
+        };
+        if let Some(at) = first {
+            let found = format!("a value that is no number at place {at}");
+            return Err(TableError::bad(format!("segment {}", segment.name), found, "finite values"));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a table that nothing could be asked of.

@@ -84,7 +84,7 @@ fn create_trained(seed: u64) -> SimDisk {
 
 fn open(disk: &SimDisk) -> Result<EmbeddingTable, TableError> {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    Ok(EmbeddingTable { inner: Arc::new(Inner::open(disk, LIMITS, None)?) })
+    Ok(EmbeddingTable { inner: Arc::new(Inner::open(disk, LIMITS, || Ok(None))?) })
 }
 
 /// All rows, by their bits.

@@ -104,7 +104,7 @@ struct CountIn {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected a bool beside a key, or an object with a key")]
+#[serde(untagged, deny_unknown_fields, expecting = "expected a bool beside a key, or an object with a key")]
 enum IsIn {
     Beside(bool),
     Key { key: String },
@@ -411,6 +411,7 @@ mod tests {
             (r#"{"must":{"key":"a","match":{"value":1,"ayn":[2]}}}"#.to_owned(), "unknown field `ayn`"),
             (r#"{"must":{"key":"a","range":{"gt":1,"less":2}}}"#.to_owned(), "unknown field `less`"),
             (r#"{"must":{"nested":{"key":"a","filters":{}}}}"#.to_owned(), "unknown field `filters`"),
+            (r#"{"must":{"is_empty":{"key":"a","kye":1}}}"#.to_owned(), "an object with a key"),
             (r#"{"must":[{}]}"#.to_owned(), "a condition without"),
             (r#"{"must":[{"key":"a"}]}"#.to_owned(), "at least one field condition"),
             (r#"{"must":[{"key":"a","match":{"value":1.5}}]}"#.to_owned(), "a string, an integer or a bool"),

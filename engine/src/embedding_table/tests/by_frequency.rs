@@ -21,7 +21,7 @@ fn create(source: &Source<'_>) -> SimDisk {
 
 fn open_with(disk: &SimDisk, resident: u64) -> EmbeddingTable {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    EmbeddingTable { inner: Arc::new(Inner::open(disk, Limits { resident, ..LIMITS }, None).unwrap()) }
+    EmbeddingTable { inner: Arc::new(Inner::open(disk, Limits { resident, ..LIMITS }, || Ok(None)).unwrap()) }
 }
 
 /// A table of any method whose rows stand alone.

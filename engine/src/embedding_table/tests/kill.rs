@@ -47,7 +47,7 @@ const STEPS: usize = 40_000;
 
 fn open_in(folder: &Path) -> EmbeddingTable {
     let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(folder, IoMode::Pread).unwrap());
-    EmbeddingTable { inner: Arc::new(Inner::open(disk, LIMITS, None).unwrap()) }
+    EmbeddingTable { inner: Arc::new(Inner::open(disk, LIMITS, || Ok(None)).unwrap()) }
 }
 
 /// What the child does; a test without work otherwise.

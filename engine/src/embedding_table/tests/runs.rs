@@ -53,7 +53,7 @@ fn create(table: &dyn Table) -> SimDisk {
 
 fn open_with(disk: &SimDisk, resident: u64) -> EmbeddingTable {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    EmbeddingTable { inner: Arc::new(Inner::open(disk, Limits { resident, ..LIMITS }, None).unwrap()) }
+    EmbeddingTable { inner: Arc::new(Inner::open(disk, Limits { resident, ..LIMITS }, || Ok(None)).unwrap()) }
 }
 
 /// Bytes of values, and of what is beside them.
@@ -243,7 +243,7 @@ fn written(table: &dyn Table, row_bytes: usize, values: &[u8]) -> Result<Embeddi
     let directory = out.finish(&head_of(table, None)).unwrap();
     Manifest { store_id: STORE, number: 1, lsn: 0, directory }.write(&disk).unwrap();
     let disk: Arc<dyn Disk> = Arc::new(disk);
-    let open = |resident| Inner::open(Arc::clone(&disk), Limits { resident, ..LIMITS }, None);
+    let open = |resident| Inner::open(Arc::clone(&disk), Limits { resident, ..LIMITS }, || Ok(None));
     // In memory or not, it is refused alike.
     let (whole, served) = (open(1 << 24).map(drop), open(0));
     assert_eq!(whole.is_err(), served.is_err());
@@ -281,7 +281,7 @@ fn the_power_goes_at_every_operation_while_a_table_is_made() {
             disk.crash_at(at);
             let is_made = Inner::create(&disk, STORE, &Source::Served(twin)).is_ok();
             disk.crash(at);
-            match Inner::open(Arc::new(disk.clone()), LIMITS, None) {
+            match Inner::open(Arc::new(disk.clone()), LIMITS, || Ok(None)) {
                 Ok(inner) => {
                     let table = EmbeddingTable { inner: Arc::new(inner) };
                     assert_eq!(bits(&table), bits_of(twin), "{at}");

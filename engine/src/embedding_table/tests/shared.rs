@@ -29,8 +29,9 @@ fn shared_rows_answer_from_the_disk_as_from_memory() {
         let disks: Arc<dyn Disk> = Arc::new(disk.clone());
         for resident in [0, 3_000, 1 << 20] {
             let limits = Limits { resident, ..LIMITS };
-            let table =
-                EmbeddingTable { inner: Arc::new(Inner::open(Arc::clone(&disks), limits, None).unwrap()) };
+            let table = EmbeddingTable {
+                inner: Arc::new(Inner::open(Arc::clone(&disks), limits, || Ok(None)).unwrap()),
+            };
             assert_eq!(bits(&table), bits_of(&*twin), "{what:?} {resident}");
             let stats = table.stats().unwrap();
             assert_eq!((stats.method, stats.rows, stats.reads > 0), (what, 900, true));

@@ -13,9 +13,10 @@ mod samples;
 use nearline::{BehaviorOptions, BehaviorSpace, Database};
 
 use crate::db::DbArgs;
+use crate::place::{self, Place};
 use crate::{exit, interrupt, print};
 
-use made::{Made, Place};
+use made::Made;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -91,7 +92,7 @@ impl SpaceArgs {
         match self.space_of(&database, create) {
             Ok((space, is_new)) => Ok(Made { space, database, name: self.space.clone(), is_new, place }),
             Err(error) => {
-                made::close_and_clear(database, place);
+                place::close_and_clear(database, place);
                 Err(error)
             }
         }

@@ -22,6 +22,7 @@ mod interrupt;
 mod machine;
 mod opened;
 mod output;
+mod place;
 mod plot;
 mod print;
 mod progress;

@@ -14,7 +14,7 @@ use nearline::{BehaviorOptions, BehaviorSpace, Database};
 
 use crate::db::DbArgs;
 use crate::place::{self, Place};
-use crate::{exit, interrupt, print};
+use crate::{exit, interrupt, listing, print};
 
 use made::Made;
 
@@ -33,7 +33,7 @@ enum Command {
     /// Write a log into a space, asking before each behaviour how much of what its user did before is like it
     Replay(replay::Args),
     /// List the behaviour spaces of a database
-    List(list::Args),
+    List(listing::Args),
     /// Drop a behaviour space, with all that is in it
     Drop(SpaceArgs),
 }

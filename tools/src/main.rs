@@ -19,6 +19,7 @@ mod guard;
 mod import;
 mod inspect;
 mod interrupt;
+mod listing;
 mod machine;
 mod opened;
 mod output;

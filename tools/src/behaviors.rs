@@ -13,9 +13,10 @@ mod samples;
 use nearline::{BehaviorOptions, BehaviorSpace, Database};
 
 use crate::db::DbArgs;
-use crate::{exit, interrupt, print};
+use crate::place::{self, Place};
+use crate::{exit, interrupt, listing, print};
 
-use made::{Made, Place};
+use made::Made;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -32,7 +33,7 @@ enum Command {
     /// Write a log into a space, asking before each behaviour how much of what its user did before is like it
     Replay(replay::Args),
     /// List the behaviour spaces of a database
-    List(list::Args),
+    List(listing::Args),
     /// Drop a behaviour space, with all that is in it
     Drop(SpaceArgs),
 }
@@ -91,7 +92,7 @@ impl SpaceArgs {
         match self.space_of(&database, create) {
             Ok((space, is_new)) => Ok(Made { space, database, name: self.space.clone(), is_new, place }),
             Err(error) => {
-                made::close_and_clear(database, place);
+                place::close_and_clear(database, place);
                 Err(error)
             }
         }

@@ -44,6 +44,22 @@ impl Output {
         Ok(file.write_all(bytes).map_err(|error| failed(&self.path, "write", error))?)
     }
 
+    /// Finishes files that belong together: all of them take their names, or none does.
+    pub(crate) fn finish_all(outputs: Vec<Self>) -> anyhow::Result<()> {
+        let mut named = Vec::with_capacity(outputs.len());
+        for output in outputs {
+            let path = output.path.clone();
+            if let Err(error) = output.finish() {
+                for path in named {
+                    let _ = std::fs::remove_file(path); // the first error is the one to report
+                }
+                return Err(error);
+            }
+            named.push(path);
+        }
+        Ok(())
+    }
+
     pub(crate) fn finish(mut self) -> anyhow::Result<()> {
         let Some(mut file) = self.file.take() else { return Ok(()) };
         let done = file.flush().and_then(|()| file.get_ref().sync_all());
@@ -116,5 +132,32 @@ impl IdOutput {
         exit::usage(format!(
             "{file}: found id {id}, expected at most {max} in .ibin: name the output .i64bin"
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_files_that_belong_together_none_stays_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = ["a", "b", "c"].map(|name| root.path().join(name));
+        let write = || {
+            let outputs = paths.iter().map(|path| {
+                let mut output = Output::create(path).unwrap();
+                output.write(b"all").unwrap();
+                output
+            });
+            Output::finish_all(outputs.collect())
+        };
+        // What cannot be renamed over.
+        std::fs::create_dir_all(paths[1].join("full")).unwrap();
+        assert!(write().is_err());
+        let names = std::fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(names.collect::<Vec<_>>(), ["b"]);
+        std::fs::remove_dir_all(&paths[1]).unwrap();
+        write().unwrap();
+        assert!(paths.iter().all(|path| std::fs::read(path).unwrap() == b"all"));
     }
 }

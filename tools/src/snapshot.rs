@@ -35,7 +35,7 @@ enum Action {
     Delete(Named),
     /// Make a database of the archive of a snapshot of all there was in another (GET /snapshots/NAME of its server)
     RestoreStorage {
-        /// The archive
+        /// The archive; it may be a pipe, such as /dev/stdin
         #[arg(long)]
         from: PathBuf,
         /// Folder of the new database; there must be nothing
@@ -99,17 +99,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 /// Makes a database of an archive. What is wrong with one is said with its name, and never with its bytes.
 fn restore_storage(from: &Path, db: &Path) -> anyhow::Result<()> {
     let file = from.display();
-    let failed = |action| move |source| DatasetError::Io { file: from.to_owned(), action, source };
-    let opened = File::open(from).map_err(failed("open"))?;
-    let mut head = Vec::new();
-    opened.take(TAR_BLOCK).read_to_end(&mut head).map_err(failed("read"))?;
-    if head.len() as u64 != TAR_BLOCK || !head[TAR_MAGIC..].starts_with(b"ustar") {
-        return Err(exit::fail(
-            Exit::Corrupt,
-            format!(
-                "{file}: no archive; expected the tar file of a snapshot, as GET /snapshots/NAME answers: download it again"
-            ),
-        ));
+    let about = from.metadata().map_err(|source| failed(from, "open", source))?;
+    // What comes through a pipe is there once.
+    if about.is_file() {
+        check_head(from)?;
     }
     nearline_server::restore_storage(from, db).map_err(|error| match &error {
         OpenError::Exists { .. } => error.into(),
@@ -128,6 +121,27 @@ fn restore_storage(from: &Path, db: &Path) -> anyhow::Result<()> {
             exit::fail(exit, format!("{file}: cannot be restored: {error}"))
         }
     })
+}
+
+/// Refuses a file that does not begin as an archive does.
+fn check_head(from: &Path) -> anyhow::Result<()> {
+    let opened = File::open(from).map_err(|source| failed(from, "open", source))?;
+    let mut head = Vec::new();
+    opened.take(TAR_BLOCK).read_to_end(&mut head).map_err(|source| failed(from, "read", source))?;
+    if head.len() as u64 == TAR_BLOCK && head[TAR_MAGIC..].starts_with(b"ustar") {
+        return Ok(());
+    }
+    let file = from.display();
+    Err(exit::fail(
+        Exit::Corrupt,
+        format!(
+            "{file}: no archive; expected the tar file of a snapshot, as GET /snapshots/NAME answers: download it again"
+        ),
+    ))
+}
+
+fn failed(file: &Path, action: &'static str, source: io::Error) -> DatasetError {
+    DatasetError::Io { file: file.to_owned(), action, source }
 }
 
 /// Bytes of the head of a file in a tar archive, and where in it the name of the format is.

@@ -1,21 +1,30 @@
 //! Tables on a terminal.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Columns as wide as their widest cell; the first is aligned left, the others right.
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
+    /// Of lines, by their numbers, a text in place of all cells but the first.
+    texts: BTreeMap<usize, String>,
 }
 
 impl Table {
     /// A table with a line of headings.
     pub(crate) fn new<const N: usize>(head: [&str; N]) -> Self {
-        Self { rows: vec![head.map(str::to_owned).to_vec()] }
+        Self { rows: vec![head.map(str::to_owned).to_vec()], texts: BTreeMap::new() }
     }
 
     /// Adds a line.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.to_vec());
+    }
+
+    /// Adds a line of a first cell and a text, which makes no column wider.
+    pub(crate) fn text(&mut self, first: String, text: String) {
+        self.texts.insert(self.rows.len(), text);
+        self.rows.push(vec![first]);
     }
 
     fn widths(&self) -> Vec<usize> {
@@ -35,7 +44,7 @@ impl fmt::Display for Table {
                 0 => format!("{cell:<width$}"),
                 _ => format!("{cell:>width$}"),
             });
-            let line = cells.collect::<Vec<_>>().join("  ");
+            let line = cells.chain(self.texts.get(&i).cloned()).collect::<Vec<_>>().join("  ");
             write!(f, "{}{}", if i > 0 { "\n" } else { "" }, line.trim_end())?;
         }
         Ok(())
@@ -51,6 +60,10 @@ mod tests {
         let mut table = Table::new(["", "a", "long"]);
         table.row(["first".into(), "1,000".into(), "2".into()]);
         table.row(["b".into(), "3".into(), String::new()]);
-        assert_eq!(table.to_string(), "           a  long\nfirst  1,000     2\nb          3");
+        table.text("c".into(), "a text, longer than all".into());
+        assert_eq!(
+            table.to_string(),
+            "           a  long\nfirst  1,000     2\nb          3\nc      a text, longer than all"
+        );
     }
 }

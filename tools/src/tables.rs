@@ -13,7 +13,7 @@ mod resize;
 use nearline::{Database, EmbeddingTable};
 
 use crate::db::DbArgs;
-use crate::{interrupt, print};
+use crate::{interrupt, listing, print};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -38,7 +38,7 @@ enum Command {
     /// Measure lookups of random ids
     Bench(bench::Args),
     /// List the embedding tables of a database
-    List(list::Args),
+    List(listing::Args),
     /// Drop a table, with all that is in it
     Drop(TableArgs),
 }

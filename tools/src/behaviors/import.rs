@@ -85,7 +85,7 @@ fn import(
     log: Option<(&PathBuf, Log)>,
     done: &mut Done,
 ) -> anyhow::Result<()> {
-    done.items = args.items.put(space)?;
+    args.items.put(space, &mut done.items)?;
     if let Some((path, log)) = log {
         append(args, space, path, log, done)?;
     }

@@ -24,17 +24,23 @@ pub(crate) struct ItemsArgs {
 }
 
 impl ItemsArgs {
-    /// Puts all of them, if there is a file; says how many were new.
-    pub(super) fn put(&self, space: &BehaviorSpace) -> anyhow::Result<usize> {
+    /// Puts all of them, if there is a file. How many were new is added to `count` batch by batch: if it fails, those counted are
+    /// there to stay.
+    pub(super) fn put(&self, space: &BehaviorSpace, count: &mut usize) -> anyhow::Result<()> {
         match &self.items {
-            None => Ok(0),
-            Some(path) if parquet::is_named(path) => put_table(space, path, self.first_item),
-            Some(path) => put_vectors(space, path, self.first_item),
+            None => Ok(()),
+            Some(path) if parquet::is_named(path) => put_table(space, path, self.first_item, count),
+            Some(path) => put_vectors(space, path, self.first_item, count),
         }
     }
 }
 
-fn put_vectors(space: &BehaviorSpace, path: &Path, first: Option<u64>) -> anyhow::Result<usize> {
+fn put_vectors(
+    space: &BehaviorSpace,
+    path: &Path,
+    first: Option<u64>,
+    count: &mut usize,
+) -> anyhow::Result<()> {
     let file = VectorFile::open(path)?;
     let dim = space.shape().dim();
     if file.dim() != dim {
@@ -45,27 +51,31 @@ fn put_vectors(space: &BehaviorSpace, path: &Path, first: Option<u64>) -> anyhow
         )));
     }
     let mut rows = file.rows(0)?;
-    let (mut bytes, mut item, mut count) = (vec![0; ROWS * file.row_bytes()], first.unwrap_or(0), 0);
+    let (mut bytes, mut item) = (vec![0; ROWS * file.row_bytes()], first.unwrap_or(0));
     loop {
         interrupt::check()?;
         let read = rows.read(&mut bytes)?;
         if read == 0 {
-            return Ok(count);
+            return Ok(());
         }
         let mut vectors = vec![0.0; read * dim];
         file.element().widen(&bytes[..read * file.row_bytes()], &mut vectors);
         let items: Vec<u64> = (item..item + read as u64).collect();
-        count += space.put_items(&items, &vectors)?.items;
+        *count += space.put_items(&items, &vectors)?.items;
         item += read as u64;
     }
 }
 
-fn put_table(space: &BehaviorSpace, path: &Path, first: Option<u64>) -> anyhow::Result<usize> {
-    let mut count = 0;
+fn put_table(
+    space: &BehaviorSpace,
+    path: &Path,
+    first: Option<u64>,
+    count: &mut usize,
+) -> anyhow::Result<()> {
     for batch in parquet::items(path, first, space.shape().dim())? {
         interrupt::check()?;
         let (items, vectors) = batch?;
-        count += space.put_items(&items, &vectors)?.items;
+        *count += space.put_items(&items, &vectors)?.items;
     }
-    Ok(count)
+    Ok(())
 }

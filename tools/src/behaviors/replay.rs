@@ -72,7 +72,7 @@ fn replay(
     samples: Option<Vec<(u64, Sample)>>,
     out: Output,
 ) -> anyhow::Result<u64> {
-    args.items.put(space)?;
+    args.items.put(space, &mut 0)?;
     let asked = match &args.samples {
         Some(path) => Named { file: path.clone(), unit: "sample" },
         None => log.place(&args.log),

@@ -233,28 +233,40 @@ fn write_npy(version: &TableVersion, path: &Path) -> anyhow::Result<()> {
     Ok(out.finish()?)
 }
 
-/// Keys and rows; for DeepRec also how often ids were seen, which is not known, and the version of each.
+/// Keys and rows; for DeepRec also how often ids were seen, which is not known, and the version of each. If it fails, nothing is
+/// left of it, so that the same line can be tried again.
 fn write_pair(version: &TableVersion, to: Kind, path: &Path) -> anyhow::Result<()> {
-    let (keys, values) = to.pair(path);
-    if to == Kind::Hps {
+    let makes_folder = to == Kind::Hps && path.symlink_metadata().is_err();
+    if makes_folder {
         let failed = |source| DatasetError::Io { file: path.to_owned(), action: "make", source };
-        fs::create_dir_all(path).map_err(failed)?;
+        fs::create_dir(path).map_err(failed)?;
     }
-    write_numbers(&keys, version.ids())?;
+    let written = pair_outputs(version, to, path).and_then(Output::finish_all);
+    if makes_folder && written.is_err() {
+        let _ = fs::remove_dir(path); // there is another error to be told
+    }
+    written
+}
+
+/// All files, written and without their names yet.
+fn pair_outputs(version: &TableVersion, to: Kind, path: &Path) -> anyhow::Result<Vec<Output>> {
+    let (keys, values) = to.pair(path);
+    let mut outputs = vec![numbers(&keys, version.ids())?];
     if to == Kind::DeepRec {
         let each = |number| (0..version.rows()).map(move |_| number);
-        write_numbers(&beside(path, "-freqs"), each(0))?;
-        write_numbers(&beside(path, "-versions"), each(version.number()))?;
+        outputs.push(numbers(&beside(path, "-freqs"), each(0))?);
+        outputs.push(numbers(&beside(path, "-versions"), each(version.number()))?);
     }
     let mut out = Output::create(&values)?;
     each_step(version, |bytes| out.write(bytes))?;
-    out.finish()
+    outputs.push(out);
+    Ok(outputs)
 }
 
-fn write_numbers(path: &Path, numbers: impl Iterator<Item = u64>) -> anyhow::Result<()> {
+fn numbers(path: &Path, numbers: impl Iterator<Item = u64>) -> anyhow::Result<Output> {
     let mut out = Output::create(path)?;
     for number in numbers {
         out.write(&number.to_le_bytes())?;
     }
-    out.finish()
+    Ok(out)
 }

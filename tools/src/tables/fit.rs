@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use nearline::embedding::{FitInput, Method, SizeReport, fit_as};
+use nearline::EmbeddingTable;
+use nearline::embedding::{FitInput, Method, SizeReport, Table, fit_as};
 use nearline_datasets::{load_f32, read_ids};
 
 use super::TableArgs;
 use super::method::fitted;
+use crate::place::{self, Place};
 use crate::size::Size;
 use crate::{exit, interrupt, print};
 
@@ -47,16 +49,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let (rows, dim) = load_f32(&args.input)?;
     let frequencies = args.frequencies.as_deref().map(read_ids).transpose()?;
-    let database = args.table.db.open_or_create(true)?;
-    database.check_embedding_table_name(&args.table.table)?;
     let input = FitInput::new(&rows, dim, frequencies.as_deref(), args.budget.0, args.seed)?;
+    check_place(&args.table)?;
     let table = fit_as(args.method, &input, &args.fields)?;
-    let made = match frequencies.as_deref().filter(|_| args.by_frequency) {
-        Some(frequencies) => {
-            database.create_embedding_table_by_frequency(&args.table.table, &*table, frequencies)?
-        }
-        None => database.create_embedding_table(&args.table.table, &*table)?,
-    };
+    let made = make(&args.table, &*table, frequencies.as_deref().filter(|_| args.by_frequency))?;
     // With the places of rows, if there are any.
     let bytes = SizeReport { segments: made.stats()?.segments, ..table.bytes() };
     print::line(format!(
@@ -66,4 +62,28 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Size(bytes.total()),
         bytes.ratio()
     ))
+}
+
+/// Refuses, before a long fit, what no table could be made of after it. The database is closed again, so that others may use it
+/// meanwhile, and one that was not there is not there afterwards.
+fn check_place(to: &TableArgs) -> anyhow::Result<()> {
+    let place = Place::of(&to.db.db);
+    let database = to.db.open_or_create(true)?;
+    let checked = database.check_embedding_table_name(&to.table);
+    place::close_and_clear(database, place);
+    Ok(checked?)
+}
+
+/// Makes the table, and the database if it is not there. If it fails, what was made is taken back.
+fn make(to: &TableArgs, table: &dyn Table, frequencies: Option<&[u64]>) -> anyhow::Result<EmbeddingTable> {
+    let place = Place::of(&to.db.db);
+    let database = to.db.open_or_create(true)?;
+    let made = match frequencies {
+        Some(frequencies) => database.create_embedding_table_by_frequency(&to.table, table, frequencies),
+        None => database.create_embedding_table(&to.table, table),
+    };
+    if made.is_err() {
+        place::close_and_clear(database, place);
+    }
+    Ok(made?)
 }

@@ -5,7 +5,7 @@ mod parquet;
 
 use serde_json::{Value, json};
 
-use crate::files::{fbin, read, write};
+use crate::files::{fbin, fbin_with, read, write};
 use crate::run::{ok, refused, root, scratch};
 
 const ITEMS: u32 = 50;
@@ -132,9 +132,14 @@ fn a_replay_makes_what_it_needs_or_leaves_nothing() {
     write(&format!("{dir}/mine.jsonl"), b"mine");
     refused(2, &new("a", &with_items, "mine.jsonl"), &["mine.jsonl: exists already"]);
     assert_eq!(read(&format!("{dir}/mine.jsonl")), b"mine");
-    for name in ["a", "a.jsonl", "a.jsonl.partial"] {
-        assert!(!is_there(name), "{name}");
-    }
+    let names = || {
+        let entries = std::fs::read_dir(root().join(&dir)).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort_unstable();
+        names
+    };
+    assert_eq!(names(), ["empty", "items.fbin", "log.csv", "mine.jsonl"]);
 
     ok(&new("a", &with_items, "a.jsonl"));
     assert_eq!(String::from_utf8(read(&format!("{dir}/a.jsonl"))).unwrap().lines().count(), 60);
@@ -154,6 +159,29 @@ fn a_replay_makes_what_it_needs_or_leaves_nothing() {
     refused(3, &line, &["log.csv: line 52: item 0 has no vector"]);
     refused(3, &line.replace("log.csv", "none.csv"), &["none.csv"]);
     assert!(!is_there("b"));
+}
+
+#[test]
+fn items_that_are_durable_stay_when_a_later_batch_fails() {
+    let dir = scratch("items_stay");
+    // Batches are of 1,000: the second has a row that is no vector.
+    write(&format!("{dir}/items.fbin"), &fbin_with(1500, 3, 3 * 1200 + 1, f32::NAN));
+    write(&format!("{dir}/first.fbin"), &fbin_with(1500, 3, 3 * 7, f32::NAN));
+    let import = |db: &str, items: &str| {
+        format!("behaviors import --db {dir}/{db} --space s --create 3 --items {dir}/{items}.fbin")
+    };
+    refused(3, &import("none", "first"), &[]);
+    assert!(!root().join(&dir).join("none").exists(), "nothing was durable");
+
+    refused(3, &import("db", "items"), &[]);
+    assert_eq!(ok(&format!("behaviors list --db {dir}/db --json")).json()[0]["space"], json!("s"));
+    let log = |item: u32| {
+        let line = json!({ "user": 1, "event": item, "time": 1, "item": item });
+        write(&format!("{dir}/{item}.jsonl"), format!("{line}\n").as_bytes());
+        format!("behaviors import --db {dir}/db --space s --log {dir}/{item}.jsonl")
+    };
+    ok(&log(999));
+    refused(3, &log(1000), &["line 1: item 1000 has no vector"]);
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! One kind of thing taken for another: databases, indexes, archives, tables, and folders of others.
 
+use std::io::Write;
+use std::process::Stdio;
+
 use serde_json::json;
 
-use crate::files::{copy, fbin_with, read, write};
-use crate::run::{check_refused, command, finish, ok, refused, root, run, scratch, shared};
+use crate::files::{copy, fbin_with, names, read, write};
+use crate::run::{Done, check_refused, command, finish, ok, refused, root, run, scratch, shared};
 
 #[test]
 fn tables_are_listed_verified_and_dropped() {
@@ -47,6 +50,37 @@ fn tables_are_listed_verified_and_dropped() {
 }
 
 #[test]
+fn what_is_damaged_does_not_hide_the_others() {
+    let dir = scratch("list_damaged");
+    write(&format!("{dir}/items.fbin"), &fbin_with(5, 3, 0, 1.0));
+    for name in ["a", "b"] {
+        ok(&format!("table generate --db {dir}/db --table {name} --rows 100 --dim 8"));
+        let space = format!("--db {dir}/db --space {name} --create 3");
+        ok(&format!("behaviors import {space} --items {dir}/items.fbin"));
+    }
+    for (folder, lists, key) in
+        [("table.000001", "table list", "table"), ("behaviors.000002", "behaviors list", "space")]
+    {
+        let folder = root().join(&dir).join("db").join(folder);
+        for entry in std::fs::read_dir(folder).unwrap() {
+            std::fs::write(entry.unwrap().path(), b"damaged").unwrap();
+        }
+        let line = format!("{lists} --db {dir}/db");
+        let done = run(&line);
+        check_refused(5, &line, &done, &["1 of 2", "cannot be read", "restore or drop"]);
+        let lines: Vec<&str> = done.stdout.lines().collect();
+        assert!(lines[1].starts_with("a ") && lines[1].contains("000"), "{lines:?}");
+        assert!(lines[2].starts_with("b ") && lines[2].contains("KiB"), "{lines:?}");
+        let line = format!("{line} --json");
+        let done = run(&line);
+        check_refused(5, &line, &done, &["1 of 2"]);
+        let (a, b) = (&done.json()[0], &done.json()[1]);
+        assert!(a[key] == "a" && a["error"].is_string() && a["dim"].is_null(), "{a}");
+        assert!(b[key] == "b" && b["error"].is_null() && b["dim"].is_u64(), "{b}");
+    }
+}
+
+#[test]
 fn what_is_no_archive_is_refused_by_its_name() {
     let dir = scratch("no_archive");
     let error = b"{\"status\":{\"error\":\"Not found\"},\"time\":0.0}";
@@ -67,6 +101,56 @@ fn what_is_no_archive_is_refused_by_its_name() {
     assert!(!done.stderr.contains("httpx"), "{}", done.stderr);
     refused(3, &line.replace("odd", "none"), &["none: cannot open"]);
     assert!(!root().join(&dir).join("db").exists());
+}
+
+/// An archive of files, as `tar` writes it.
+fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let mut all = Vec::new();
+    for (name, bytes) in files {
+        let mut head = [0; 512];
+        head[..name.len()].copy_from_slice(name.as_bytes());
+        head[100..108].copy_from_slice(b"0000644\0");
+        head[124..136].copy_from_slice(format!("{:011o}\0", bytes.len()).as_bytes());
+        head[148..156].fill(b' ');
+        head[156] = b'0';
+        head[257..265].copy_from_slice(b"ustar\x0000");
+        let sum: u32 = head.iter().map(|&byte| u32::from(byte)).sum();
+        head[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        all.extend(head);
+        all.extend(bytes);
+        all.resize(all.len().next_multiple_of(512), 0);
+    }
+    all.resize(all.len() + 1024, 0);
+    all
+}
+
+#[test]
+fn an_archive_comes_through_a_pipe() {
+    let dir = scratch("archive_pipe");
+    ok(&format!("table generate --db {dir}/db --table t --rows 100 --dim 8"));
+    ok(&format!("table drop --db {dir}/db --table t"));
+    let files = names(&format!("{dir}/db")).into_iter();
+    let files: Vec<_> = files.map(|name| (name.clone(), read(&format!("{dir}/db/{name}")))).collect();
+    let through_pipe = |line: &str, bytes: &[u8]| {
+        let mut command = command(line);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let _ = child.stdin.take().unwrap().write_all(bytes); // what is no archive is not read to its end
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Done { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    };
+    let line = |to: &str| format!("snapshot restore-storage --from /dev/stdin --db {dir}/{to}");
+    let done = through_pipe(&line("restored"), &archive(&files));
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert_eq!(
+        ok(&format!("table list --db {dir}/restored")).stdout,
+        format!("{dir}/restored: no embedding tables\n")
+    );
+    let line = line("none");
+    let done = through_pipe(&line, &b"import httpx, json\n".repeat(60));
+    check_refused(5, &line, &done, &["/dev/stdin", "damaged archive"]);
+    assert!(!done.stderr.contains("httpx") && !root().join(&dir).join("none").exists(), "{}", done.stderr);
 }
 
 #[test]

@@ -68,6 +68,35 @@ fn a_table_is_fitted_asked_and_shown() {
 }
 
 #[test]
+fn a_fit_that_fails_leaves_no_database() {
+    let dir = scratch("table-fit-fails");
+    write(&format!("{dir}/rows.fbin"), &fbin(3, 4, &[0.5; 12]));
+    let counts = |count: u32| {
+        let head = [count.to_le_bytes(), 1_u32.to_le_bytes()].concat();
+        write(&format!("{dir}/{count}.i64bin"), &[head, vec![0; 8 * count as usize]].concat());
+        format!("--frequencies {dir}/{count}.i64bin")
+    };
+    let (two, three) = (counts(2), counts(3));
+    let fit = |name: &str, more: &str| {
+        format!("table fit --db {dir}/db --table {name} --input {dir}/rows.fbin {more}")
+    };
+    for (code, name, more) in [
+        (4, "t", "--method float --budget 1"),
+        (3, "t", &format!("--method float --budget 1MiB {two}")),
+        (3, "t", "--method mde --budget 1MiB --fields 1,1"),
+        (3, "t", &format!("--method hash --budget 1MiB --by-frequency {three}")),
+        // Before anything is fitted: the budget would not do.
+        (2, "a/b", "--method float --budget 1"),
+    ] {
+        refused(code, &fit(name, more), &[]);
+        assert_eq!(std::fs::read_dir(root().join(&dir)).unwrap().count(), 3, "{more}");
+    }
+    ok(&fit("t", &format!("--method float --budget 1MiB {three}")));
+    refused(4, &fit("u", "--method float --budget 1"), &[]);
+    assert_eq!(ok(&format!("table list --db {dir}/db --json")).json().len(), 1);
+}
+
+#[test]
 fn bytes_of_other_systems_go_in_and_come_out() {
     let dir = scratch("table-bytes");
     // The row that torch makes of 0, 1, 2, 3, 4, 5, 6 and 7.5 with 4 bits, twice.
@@ -145,6 +174,31 @@ fn what_is_written_is_not_written_over() {
         &format!("table convert {table} --to npy --path {dir}/no/t.npy"),
         &["no/t.npy", "there is no folder"],
     );
+}
+
+#[test]
+fn files_that_belong_together_are_written_all_or_none() {
+    let dir = scratch("table-together");
+    write(&format!("{dir}/rows.fbin"), &fbin(3, 4, &[0.5; 12]));
+    let table = format!("--db {dir}/db --table t");
+    ok(&format!("table fit {table} --input {dir}/rows.fbin --method float --budget 1MiB"));
+    std::fs::create_dir(root().join(&dir).join("hps")).unwrap();
+    for (kind, path, keys, values) in
+        [("hps", "hps", "hps/key", "hps/emb_vector"), ("deep-rec", "ev", "ev-keys", "ev-values")]
+    {
+        // The last of the files cannot be written.
+        let stands_in_the_way = root().join(&dir).join(format!("{values}.partial"));
+        std::fs::create_dir(&stands_in_the_way).unwrap();
+        let line = format!("table convert {table} --to {kind} --path {dir}/{path}");
+        refused(3, &line, &[values]);
+        for name in [keys, "ev-freqs", "ev-versions"] {
+            assert!(!root().join(&dir).join(name).exists(), "{name}");
+            assert!(!root().join(&dir).join(format!("{name}.partial")).exists(), "{name}");
+        }
+        std::fs::remove_dir(&stands_in_the_way).unwrap();
+        ok(&line);
+        assert_eq!(read(&format!("{dir}/{values}")).len(), 48);
+    }
 }
 
 #[test]

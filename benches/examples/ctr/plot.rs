@@ -15,7 +15,7 @@ const TOP: f64 = 70.0;
 const BOTTOM: f64 = 560.0;
 const LINE: f64 = 17.0;
 /// Of the way from what plain rows reach down to chance, so much is shown.
-const SHOWN: f64 = 0.4;
+const SHOWN: f64 = 0.3;
 const COLORS: [&str; 9] =
     ["#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e377c2", "#7f7f7f"];
 /// Figures of a method that is drawn: fewer are no line.
@@ -26,8 +26,9 @@ const DASHES: [&str; 3] = ["none", "7 3", "2 3"];
 pub(crate) fn svg(printed: &Printed) -> Result<String> {
     let Printed { title, plain, methods } = printed;
     let plain = (plain.bytes, plain.auc);
-    let (low, high) = (plain.1 - (plain.1 - 0.5) * SHOWN, plain.1 + 0.004);
-    let (least, most) = ((plain.0 / 120.0).log2(), (plain.0 * 1.1).log2());
+    let best = methods.iter().flat_map(|method| &method.figures).flatten().map(|one| one.auc);
+    let (low, high) = (plain.1 - (plain.1 - 0.5) * SHOWN, best.fold(plain.1, f64::max) + 0.004);
+    let (least, most) = ((plain.0 / 140.0).log2(), (plain.0 * 1.1).log2());
     let x = |bytes: f64| LEFT + (bytes.log2() - least) / (most - least) * (RIGHT - LEFT);
     let y = |auc: f64| BOTTOM - (auc - low) / (high - low) * (BOTTOM - TOP);
     let mut out = format!(

@@ -4,6 +4,8 @@ use rayon::prelude::*;
 
 use crate::random::Random;
 
+/// Centroids that are compared at a time.
+const LANES: usize = 16;
 /// Points that one task assigns at a time.
 const BLOCK: usize = 256;
 /// Rounds at most.
@@ -33,8 +35,41 @@ pub(super) fn centroids(points: &[f32], weights: &[f32], dim: usize, k: usize, r
 
 /// The nearest centroid of each point; of equals, the first.
 pub(super) fn assign(points: &[f32], dim: usize, centroids: &[f32]) -> Vec<u8> {
-    let nearest = |point: &[f32]| nearest(point, centroids).0 as u8;
+    let panels = panels(centroids, dim);
+    let nearest = |point: &[f32]| nearest_in(point, &panels) as u8;
     points.par_chunks(BLOCK * dim).flat_map_iter(|block| block.chunks_exact(dim).map(nearest)).collect()
+}
+
+/// Centroids side by side, [`LANES`] at a time: `[panel][dimension][lane]`. Lanes without one are infinitely far.
+fn panels(centroids: &[f32], dim: usize) -> Vec<Vec<[f32; LANES]>> {
+    let panel = |centroids: &[f32]| {
+        let mut panel = vec![[f32::INFINITY; LANES]; dim];
+        for (lane, centroid) in centroids.chunks_exact(dim).enumerate() {
+            panel.iter_mut().zip(centroid).for_each(|(lanes, &x)| lanes[lane] = x);
+        }
+        panel
+    };
+    centroids.chunks(LANES * dim).map(panel).collect()
+}
+
+/// As [`nearest`], to the bit: each lane adds in order of dimension.
+fn nearest_in(point: &[f32], panels: &[Vec<[f32; LANES]>]) -> usize {
+    let mut best = (0, f32::INFINITY);
+    for (number, panel) in panels.iter().enumerate() {
+        let mut sums = [0.0; LANES];
+        for (x, lanes) in point.iter().zip(panel) {
+            for lane in 0..LANES {
+                let difference = x - lanes[lane];
+                sums[lane] += difference * difference;
+            }
+        }
+        for (lane, &sum) in sums.iter().enumerate() {
+            if sum < best.1 {
+                best = (number * LANES + lane, sum);
+            }
+        }
+    }
+    best.0
 }
 
 /// The nearest centroid and its squared distance.
@@ -92,4 +127,25 @@ fn means(points: &[f32], weights: &[f32], dim: usize, codes: &[u8], before: &[f3
         _ => before[i],
     };
     (0..before.len()).map(mean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn points_get_the_nearest_centroid_and_of_equals_the_first(
+            dim in 1usize..70, k in 1usize..=256, values in prop::collection::vec(-3i8..=3, 1..400), scale in 0.01f32..100.0
+        ) {
+            // Few different values, so that many are equally far.
+            let value = |i: usize| f32::from(values[i * 7 % values.len()]) * scale;
+            let centroids: Vec<f32> = (0..k * dim).map(value).collect();
+            let points: Vec<f32> = (0..20 * dim).map(|i| value(i + 3)).collect();
+            let expected: Vec<u8> = points.chunks(dim).map(|point| nearest(point, &centroids).0 as u8).collect();
+            prop_assert_eq!(assign(&points, dim, &centroids), expected);
+        }
+    }
 }

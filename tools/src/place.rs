@@ -21,10 +21,18 @@ impl Place {
         Self { folder: folder.to_owned(), was_missing, was_empty }
     }
 
-    /// A name beside the folder that nobody else takes.
-    fn aside(&self) -> Option<PathBuf> {
-        let name = self.folder.file_name()?.to_string_lossy();
-        Some(self.folder.with_file_name(format!(".{name}.{}.removed", std::process::id())))
+    /// Takes away what was made here while the database is open, and so locked. A folder that was made gets another name, which
+    /// nobody else takes, and is to be removed there; one that was empty may be where a file system is mounted, and is emptied.
+    fn clear(&self, _locked: &Database) -> Option<PathBuf> {
+        if self.was_missing {
+            let name = self.folder.file_name()?.to_string_lossy();
+            let aside = self.folder.with_file_name(format!(".{name}.{}.removed", std::process::id()));
+            return fs::rename(&self.folder, &aside).is_ok().then_some(aside);
+        }
+        if self.was_empty {
+            empty(&self.folder);
+        }
+        None
     }
 }
 
@@ -36,19 +44,10 @@ pub(crate) fn close_and_clear(database: Database, place: Place) {
     let is_bare = database.collections().is_empty()
         && database.behavior_spaces().is_empty()
         && database.embedding_tables().is_empty();
-    let aside = if place.was_missing { place.aside() } else { None };
-    if !is_bare {
-        return;
-    }
+    let aside = if is_bare { place.clear(&database) } else { None };
+    drop(database);
     if let Some(aside) = aside {
-        let is_aside = fs::rename(&place.folder, &aside).is_ok();
-        drop(database);
-        if is_aside {
-            let _ = fs::remove_dir_all(aside);
-        }
-    } else if place.was_empty {
-        // It may be where a file system is mounted, and cannot be renamed.
-        empty(&place.folder);
+        let _ = fs::remove_dir_all(aside);
     }
 }
 
@@ -67,46 +66,29 @@ const LOCK: &str = "LOCK";
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-    use std::thread;
-
     use super::*;
 
     fn open(folder: &Path) -> Result<Database, nearline::OpenError> {
         Database::builder(folder).memory_budget(16 << 20).open()
     }
 
-    /// Opens a database as soon as that can be, and makes something there.
-    fn intrude(folder: &Path, tried: &mpsc::Sender<()>) {
-        loop {
-            let opened = open(folder);
-            let _ = tried.send(()); // nobody listens after the first
-            if let Ok(database) = opened {
-                database.create_behavior_space("mine", nearline::BehaviorOptions::new(2)).unwrap();
-                return;
-            }
-        }
-    }
-
     #[test]
-    fn who_waits_for_the_lock_loses_nothing() {
+    fn what_was_made_is_away_before_the_lock_is() {
         let root = tempfile::tempdir().unwrap();
-        for round in 0..20 {
-            let folder = root.path().join(round.to_string());
-            if round % 2 == 0 {
+        for was_empty in [false, true] {
+            let folder = root.path().join(was_empty.to_string());
+            if was_empty {
                 fs::create_dir(&folder).unwrap();
             }
             let place = Place::of(&folder);
             let database = open(&folder).unwrap();
-            let (tried, first) = mpsc::channel();
-            thread::scope(|scope| {
-                scope.spawn(|| intrude(&folder, &tried));
-                first.recv().unwrap();
-                close_and_clear(database, place);
-            });
-            assert_eq!(open(&folder).unwrap().behavior_spaces(), ["mine"], "round {round}");
+            assert_eq!(place.clear(&database).is_some(), !was_empty);
+            assert!(!Database::is_in(&folder));
+            // The first is still open: another can be made here, and its end does it no harm.
+            let other = open(&folder).unwrap();
+            drop(database);
+            assert!(other.behavior_spaces().is_empty() && Database::is_in(&folder));
         }
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 20, "nothing is left aside");
     }
 
     #[test]
@@ -115,7 +97,7 @@ mod tests {
         let folder = root.path().join("db");
         let place = Place::of(&folder);
         close_and_clear(open(&folder).unwrap(), place);
-        assert!(!folder.exists());
+        assert!(fs::read_dir(root.path()).unwrap().next().is_none(), "nor is anything left aside");
         drop(open(&folder).unwrap());
         let place = Place::of(&folder);
         close_and_clear(open(&folder).unwrap(), place);

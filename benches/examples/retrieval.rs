@@ -1,11 +1,12 @@
 //! What compressed tables cost a search by inner product: recall@10 of every fitted method against the same rows in f32.
 //!
 //! ```text
-//! NEARLINE_DATASETS=FOLDER cargo run --release -p nearline-benches --example retrieval -- [gowalla|papers|…] [QUERIES]
+//! NEARLINE_DATASETS=FOLDER cargo run --release -p nearline-benches --example retrieval -- [gowalla|papers|…] [QUERIES] [METHOD]
 //! ```
 //!
 //! Of QUERIES (1,000) the first half says how often each row is asked for: the times it is among the ten best of one. Methods
-//! that know frequencies are given those; recall is that of the second half. All rows are compared, by `Table::dot`.
+//! that know frequencies are given those; recall is that of the second half. All rows are compared, by `Table::dot`. With
+//! METHOD only those run whose names begin so.
 
 use anyhow::{Context, Result};
 use nearline::embedding::*;
@@ -37,6 +38,7 @@ const METHODS: [(&str, Method, bool); 15] = [
 fn main() -> Result<()> {
     let name = std::env::args().nth(1).unwrap_or_else(|| "gowalla".to_owned());
     let most = std::env::args().nth(2).map_or(Ok(1000), |arg| arg.parse())?;
+    let only = std::env::args().nth(3).unwrap_or_default();
     let catalog = catalog::open().context("no data sets")?;
     let set = catalog.find(&name).with_context(|| format!("no set {name:?}"))?;
     let ((rows, dim), (mut queries, _)) = (load_f32(&set.base)?, load_f32(&set.query)?);
@@ -55,7 +57,7 @@ fn main() -> Result<()> {
         after.len()
     );
     println!("{:<16}{}", "method", RATIOS.map(|ratio| format!("{:>16}", format!("{ratio}x"))).concat());
-    for (name, method, is_weighted) in METHODS {
+    for (name, method, is_weighted) in METHODS.into_iter().filter(|(name, ..)| name.starts_with(&only)) {
         let mut line = format!("{name:<16}");
         for ratio in RATIOS {
             let frequencies = is_weighted.then_some(&frequencies[..]);

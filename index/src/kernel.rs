@@ -24,6 +24,7 @@ use std::sync::OnceLock;
 
 use half::f16;
 
+pub(crate) use generic::{LANES, fold};
 pub use pool::{AHEAD, Bag, Bags, CentroidRows, CodeRows};
 
 /// Centroids that are laid side by side in one panel.

@@ -4,8 +4,8 @@ use crate::error::{IndexError, Result};
 use crate::random::Random;
 
 use super::gradients::{Gradients, Shape, Train};
-use super::runs::{Run, Runs, ValuePart};
-use super::segment::{Dtype, Segment, Segments};
+use super::runs::Run;
+use super::segment::{Segment, Segments};
 use super::signed_runs::{SignedRuns, turn};
 use super::table::{Method, Table};
 use super::{FitInput, uniform_values};
@@ -43,6 +43,10 @@ impl CyclicLayout {
 }
 
 impl SignedRuns for CyclicLayout {
+    fn shape(&self) -> (u64, usize, u64) {
+        (self.rows, self.dim, self.len)
+    }
+
     /// The runs of a row: one more wherever the array ends, or a round does.
     fn each_run(&self, id: u64, mut take: impl FnMut(Run)) {
         let hashes = Random::new(self.seed, LANE + 1);
@@ -64,32 +68,6 @@ impl SignedRuns for CyclicLayout {
     fn turn(&self, id: u64, values: &mut [f32]) {
         let signs = Random::new(self.seed, LANE + 2);
         turn(values, id * self.dim as u64, |word| signs.at(word));
-    }
-}
-
-impl Runs for CyclicLayout {
-    fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    fn dim(&self) -> usize {
-        self.dim
-    }
-
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn parts(&self) -> Vec<ValuePart> {
-        vec![ValuePart { name: "array".into(), width: 1, values: self.len }]
-    }
-
-    fn runs(&self, id: u64, out: &mut Vec<Run>) {
-        self.each_run(id, |run| out.push(run));
-    }
-
-    fn row_of(&self, id: u64, values: &[u8], out: &mut [f32]) {
-        SignedRuns::row_of(self, id, values, out);
     }
 }
 

@@ -4,8 +4,8 @@ use crate::error::{IndexError, Result};
 use crate::random::Random;
 
 use super::gradients::{Gradients, Shape, Train};
-use super::runs::{Run, Runs, ValuePart};
-use super::segment::{Dtype, Segment, Segments};
+use super::runs::Run;
+use super::segment::{Segment, Segments};
 use super::signed_runs::{SignedRuns, turn};
 use super::table::{Method, Table};
 use super::{FitInput, uniform_values};
@@ -62,6 +62,10 @@ impl RobeLayout {
 }
 
 impl SignedRuns for RobeLayout {
+    fn shape(&self) -> (u64, usize, u64) {
+        (self.rows, self.dim, self.len)
+    }
+
     /// The runs of a row: one a chunk, and one more where it goes on at the beginning.
     fn each_run(&self, id: u64, mut take: impl FnMut(Run)) {
         let RobeRules { chunk, is_wrapping, .. } = self.rules;
@@ -83,32 +87,6 @@ impl SignedRuns for RobeLayout {
             let (signs, first) = (Random::new(self.seed, LANE + 2), id * self.chunks() * 64);
             turn(values, 0, |word| signs.at(first + word));
         }
-    }
-}
-
-impl Runs for RobeLayout {
-    fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    fn dim(&self) -> usize {
-        self.dim
-    }
-
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn parts(&self) -> Vec<ValuePart> {
-        vec![ValuePart { name: "array".into(), width: 1, values: self.len }]
-    }
-
-    fn runs(&self, id: u64, out: &mut Vec<Run>) {
-        self.each_run(id, |run| out.push(run));
-    }
-
-    fn row_of(&self, id: u64, values: &[u8], out: &mut [f32]) {
-        SignedRuns::row_of(self, id, values, out);
     }
 }
 

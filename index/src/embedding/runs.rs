@@ -62,16 +62,23 @@ pub trait Runs: Send + Sync + std::fmt::Debug {
     }
 }
 
-/// Whether a segment of such a table is values of rows. It is what [`Runs::parts`] tells, before there is a layout.
-pub fn is_values(method: Method, segment: &str) -> bool {
+/// Names of the segments that are values of rows; a number may follow. None of methods whose rows are no runs. It is what
+/// [`Runs::parts`] tells, before there is a layout.
+pub(super) fn value_segments(method: Method) -> &'static [&'static str] {
     match method {
-        Method::Robe | Method::Cyclic => segment == "array",
-        Method::Mixed => segment.starts_with("factors"),
-        Method::Masked => segment == "kept",
-        Method::Sparse => segment == "values",
-        Method::Tiered => matches!(segment, "hot" | "cold"),
-        _ => false,
+        Method::Robe | Method::Cyclic => &["array"],
+        Method::Mixed => &["factors"],
+        Method::Masked => &["kept"],
+        Method::Sparse => &["values"],
+        Method::Tiered => &["hot", "cold"],
+        _ => &[],
     }
+}
+
+/// Whether a segment of a table is values that rows are runs of.
+pub fn is_values(method: Method, segment: &str) -> bool {
+    let is_number = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit());
+    value_segments(method).iter().any(|name| segment.strip_prefix(name).is_some_and(is_number))
 }
 
 /// Rows of a layout whose values were asked for: row 0 is the first of them. To others it is a table of plain rows.

@@ -1,6 +1,7 @@
 //! Rows that are runs of one array, each value with a sign by hash.
 
-use super::runs::Run;
+use super::runs::{Run, Runs, ValuePart};
+use super::segment::Dtype;
 
 /// The sign of an `f32`.
 const SIGN: u32 = 1 << 31;
@@ -8,7 +9,9 @@ const SIGN: u32 = 1 << 31;
 const BITS: [u8; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
 
 /// Where in an array the values of a row are, and their signs.
-pub(super) trait SignedRuns {
+pub(super) trait SignedRuns: Send + Sync + std::fmt::Debug {
+    /// Number of rows, values of a row, values of the array.
+    fn shape(&self) -> (u64, usize, u64);
     /// The runs of a row, in their order.
     fn each_run(&self, id: u64, take: impl FnMut(Run));
     /// Gives values of a row their signs, or takes them away.
@@ -25,12 +28,6 @@ pub(super) trait SignedRuns {
         self.turn(id, out);
     }
 
-    /// The same of the bytes of its runs, back to back.
-    fn row_of(&self, id: u64, values: &[u8], out: &mut [f32]) {
-        bytemuck::cast_slice_mut(out).copy_from_slice(values);
-        self.turn(id, out);
-    }
-
     /// The place in the array of each value of a row, or of its gradient, and the value times its sign.
     fn each_value(&self, id: u64, row: &[f32], mut take: impl FnMut(usize, f32)) {
         let mut signed = row.to_vec();
@@ -40,6 +37,33 @@ pub(super) trait SignedRuns {
             let first = run.first as usize;
             (first..first + run.len as usize).zip(&mut values).for_each(|(at, value)| take(at, value));
         });
+    }
+}
+
+impl<L: SignedRuns> Runs for L {
+    fn rows(&self) -> u64 {
+        self.shape().0
+    }
+
+    fn dim(&self) -> usize {
+        self.shape().1
+    }
+
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn parts(&self) -> Vec<ValuePart> {
+        vec![ValuePart { name: "array".into(), width: 1, values: self.shape().2 }]
+    }
+
+    fn runs(&self, id: u64, out: &mut Vec<Run>) {
+        self.each_run(id, |run| out.push(run));
+    }
+
+    fn row_of(&self, id: u64, values: &[u8], out: &mut [f32]) {
+        bytemuck::cast_slice_mut(out).copy_from_slice(values);
+        self.turn(id, out);
     }
 }
 

@@ -1,9 +1,10 @@
 //! What all tables answer.
 
 use crate::error::{IndexError, Result};
-use crate::kernel::{Bag, Bags, Kernel};
+use crate::kernel::{Bag, Bags, Kernel, LANES, fold};
 
 use super::check_len;
+use super::runs::value_segments;
 use super::segment::{Segment, SizeReport};
 
 /// How rows become bytes: the numbers are those of files.
@@ -99,7 +100,7 @@ impl Method {
 
     /// Whether rows are runs of values, which can be kept elsewhere than the rest of a table ([`super::Runs`]).
     pub fn is_of_runs(self) -> bool {
-        matches!(self, Self::Robe | Self::Cyclic | Self::Mixed | Self::Masked | Self::Sparse | Self::Tiered)
+        !value_segments(self).is_empty()
     }
 
     /// What it is called on the command line and over HTTP.
@@ -285,7 +286,6 @@ pub(super) fn add_row(row: &[f32], bag: &Bag<'_>, i: usize, out: &mut [f32]) {
 
 /// The product of two rows: sixteen sums by position, added as a tree, which is the same on every processor.
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 16;
     let ((wide_a, tail_a), (wide_b, tail_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let mut sums = [0.0; LANES];
     for (a, b) in wide_a.iter().zip(wide_b) {
@@ -294,14 +294,7 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
         }
     }
     sums.iter_mut().zip(tail_a.iter().zip(tail_b)).for_each(|(sum, (a, b))| *sum += a * b);
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            sums[lane] += sums[lane + half];
-        }
-        half /= 2;
-    }
-    sums[0]
+    fold(sums)
 }
 
 /// Makes a mean of a sum where one is asked for.

@@ -18,7 +18,7 @@ pub(super) use super::pool::{
 use super::{PANEL, Sums, TILE_PANELS, TILE_QUERIES, Tile};
 
 /// Partial sums, and dimensions that are worked on at a time: as many `f32` as an AVX-512 register holds.
-pub(super) const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 
 #[inline(always)]
 pub(super) fn tile(
@@ -227,7 +227,7 @@ fn sums<T: Copy>(q: &[f32], x: &[T], widen: impl Fn(T) -> f64) -> Sums {
 
 /// Adds the lanes pairwise, halves first, as a tree of vector registers would.
 #[inline(always)]
-pub(super) fn fold<T: Copy + AddAssign>(mut sums: [T; LANES]) -> T {
+pub(crate) fn fold<T: Copy + AddAssign>(mut sums: [T; LANES]) -> T {
     let mut half = LANES / 2;
     while half > 0 {
         for lane in 0..half {
